@@ -1,0 +1,100 @@
+"""Every error that grpo_launch raises on purpose.
+
+    LaunchError                 where, what, fix; knows its exit status
+    ├── ConfigError        (2)  the configuration is wrong, nothing started
+    │   └── InvalidConfigError (2)  several findings of validation at once
+    ├── PreflightError     (3)  this machine cannot run the plan, nothing started
+    ├── NotReadyError      (4)  the rollout server never became ready
+    ├── ServerDiedError    (5)  the rollout server died under the learner
+    └── InterruptedRunError (128 + N)  signal N ended the run, after a clean teardown
+
+The statuses are those of the design: a learner that fails on its own is no
+error of the launcher, its status is passed on as it is.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+
+
+class LaunchError(Exception):
+    """A failure that a person can act on.
+
+    ``str(error)`` is one line, ``<where>: <what is wrong>, <what to do>``.
+
+    Args:
+        where: the file and key, option, URL or path that is at fault.
+        what: what is wrong with it.
+        fix: what to do about it, in the imperative.
+    """
+
+    status = 1
+
+    def __init__(self, where: str, what: str, fix: str) -> None:
+        self.where = _one_line(where)
+        self.what = _one_line(what)
+        self.fix = _one_line(fix)
+        super().__init__(f"{self.where}: {self.what}, {self.fix}")
+
+    def lines(self) -> list[str]:
+        """The messages to show, one line each, without the word ``error``."""
+        return [str(self)]
+
+
+class ConfigError(LaunchError):
+    """The configuration is wrong; nothing was started."""
+
+    status = 2
+
+
+class InvalidConfigError(ConfigError):
+    """One or more findings of validation, reported together.
+
+    Args:
+        findings: the messages, one line each; at least one.
+    """
+
+    def __init__(self, findings: Iterable[str]) -> None:
+        self.findings = tuple(_one_line(finding) for finding in findings)
+        super().__init__("configuration", f"{len(self.findings)} problem(s)", "see above")
+
+    def lines(self) -> list[str]:
+        """One line for each finding."""
+        return list(self.findings)
+
+
+class PreflightError(LaunchError):
+    """This machine, as it is now, cannot run the plan; nothing was started."""
+
+    status = 3
+
+
+class NotReadyError(LaunchError):
+    """The rollout server never became ready (it died, hung, or is another server)."""
+
+    status = 4
+
+
+class ServerDiedError(LaunchError):
+    """The rollout server died while the learner was running."""
+
+    status = 5
+
+
+class InterruptedRunError(LaunchError):
+    """A signal ended the run; every process was torn down first.
+
+    Args:
+        signum: the signal's number; the exit status is 128 + it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        self.status = 128 + signum
+        name = signal.Signals(signum).name
+        super().__init__(name, "interrupted", "every process of this run has been stopped")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(str(text).split())
