@@ -1,0 +1,134 @@
+"""Compose an experiment, the groups and the command line into one configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from grpo_launch import resources, schema
+from grpo_launch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from grpo_launch.compose.config import LaunchConfig
+
+PRIMARY = "config"
+"""The name of the primary configuration file in ``conf/``."""
+
+VERSION_BASE = "1.3"
+"""The Hydra defaults that this application is written for."""
+
+_DEFAULT_ROLE = "role=check"
+
+
+def register() -> None:
+    """Register the schema and the plugins with Hydra; calling it again changes nothing."""
+    from grpo_launch.compose import source
+
+    schema.register()
+    source.register()
+
+
+def compose(config: str, overrides: Sequence[str] = ()) -> LaunchConfig:
+    """Compose an experiment as the command line would.
+
+    Args:
+        config: what ``config=`` takes: a bare name, a path below ``configs/`` or
+            the working directory, or an absolute path.
+        overrides: further command line arguments, ``key=value`` each.
+
+    Returns:
+        The composed configuration; ``.train`` is plain Python data.
+
+    Raises:
+        ConfigError: an unknown experiment or key, a wrong type, a malformed file.
+    """
+    from grpo_launch.compose import hints
+
+    given = list(overrides)
+    if not any(item.startswith("role=") for item in given):
+        given.insert(0, _DEFAULT_ROLE)
+    return _compose([f"config={hints.quoted(config)}", *given], tuple(overrides))
+
+
+def compose_arguments(arguments: Sequence[str]) -> LaunchConfig:
+    """Compose a whole command line, ``config=`` and ``role=`` included.
+
+    Raises:
+        ConfigError: see :func:`compose`.
+    """
+    return _compose(arguments, tuple(arguments))
+
+
+def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConfig:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from grpo_launch.compose import hints
+    from grpo_launch.compose.config import from_hydra
+
+    register()
+    hints.check_overrides(arguments)
+    try:
+        return from_hydra(_composed(arguments), overrides)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise explain(error, arguments) from error
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
+    """The one-line form of an error that Hydra raised for these overrides."""
+    from grpo_launch.compose import hints
+
+    return hints.translate(error, _known_keys(overrides), _options)
+
+
+def _options(group: str) -> list[str]:
+    """The names that a group offers, experiments included."""
+    from pathlib import Path
+
+    from grpo_launch.compose import lookup, source
+
+    if group == source.GROUP:
+        return sorted({n for b in source.bases() for n in lookup.Base(b, Path.cwd()).names()})
+    return sorted(path.stem for path in resources.path(f"conf/{group}").glob("*.yaml"))
+
+
+def _composed(arguments: Sequence[str]) -> DictConfig:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    holder = GlobalHydra.instance()
+    outer, holder.hydra = holder.hydra, None  # a caller may itself be a Hydra application
+    try:
+        with initialize_config_dir(
+            str(resources.path("conf")), job_name="grpo_launch", version_base=VERSION_BASE
+        ):
+            return hydra_compose(PRIMARY, list(arguments))
+    finally:
+        holder.hydra = outer
+
+
+def _known_keys(overrides: Sequence[str]) -> Iterator[str]:
+    """The dotted keys of the configuration with the group choices alone."""
+    from hydra.errors import HydraException
+
+    groups = ("config", "role", *schema.GROUPS)
+    choices = [item for item in overrides if item.partition("=")[0] in groups]
+    try:
+        cfg = _composed(choices)
+    except HydraException:
+        return  # the choices themselves are wrong; there is nothing to suggest
+    yield from _dotted(cfg, "")
+
+
+def _dotted(node: Any, prefix: str) -> Iterator[str]:
+    from omegaconf import DictConfig
+
+    for key in cast("DictConfig", node):
+        name = f"{prefix}{key}"
+        yield name
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _dotted(child, name + ".")

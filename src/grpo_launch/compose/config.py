@@ -1,0 +1,152 @@
+"""The composed configuration as plain Python: what validation and planning read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from grpo_launch import schema
+from grpo_launch.compose import leaves, legacy, lift
+
+
+@dataclass(frozen=True)
+class LaunchConfig:
+    """One composed and resolved configuration.
+
+    Attributes:
+        experiment: the experiment's name.
+        path: its file, absolute.
+        role: the role's name.
+        callback: the dotted name of the function that runs the role.
+        rollout_server: the server's flags that are set, by name.
+        train: the experiment as plain data, exactly what the legacy rules give
+            plus what the accelerator and the command line changed.
+        overrides: the command line's overrides, as typed.
+    """
+
+    experiment: str
+    path: Path
+    role: str
+    callback: str
+    engine: schema.Engine
+    learner: schema.Learner
+    runtime: schema.Runtime
+    accelerator: schema.Accelerator
+    rollout_server: Mapping[str, Any]
+    gpus: schema.Gpus
+    health: schema.Health
+    shutdown: schema.Shutdown
+    env: schema.Env
+    run: schema.Run
+    console: schema.Console
+    preflight: bool
+    dry_run: Any
+    train: dict[Any, Any]
+    overrides: tuple[str, ...]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value at a dotted ``key`` of ``train``; ``default`` where there is none or null."""
+        node: Any = self.train
+        for part in key.split("."):
+            if not isinstance(node, dict):
+                return default
+            node = cast("dict[Any, Any]", node).get(part)
+        return default if node is None else node
+
+    def where(self, key: str) -> str:
+        """Where ``key`` was said, for messages.
+
+        Args:
+            key: dotted; ``train.rlhf.use_vllm``, ``rollout_server.vllm_max_model_len``,
+                ``gpus.server``.
+
+        Returns:
+            ``command line: KEY``; ``FILE: KEY`` as the file spells it; for a value
+            that the accelerator brought ``accelerator=NAME: KEY``; for one that
+            only groups and defaults say, ``KEY``.
+        """
+        for override in self.overrides:
+            name = override.partition("=")[0].lstrip("+~")
+            if name == key or key.startswith(name + "."):
+                return f"command line: {key}"
+        keys = _legacy_keys(key)
+        tree = self._legacy_tree
+        if tree is None:
+            return f"{legacy.shown(self.path)}: {key}"
+        said = functools.reduce(_step, keys, tree.data)
+        if key.startswith("train.") and said != functools.reduce(_step, keys, self.train):
+            return f"accelerator={self.accelerator.kind.value}: {key}"
+        origin = next((o for n in range(len(keys), 0, -1) if (o := tree.origin(*keys[:n]))), None)
+        if said is None and not key.startswith(("train.", "rollout_server.")):
+            return key
+        file = origin.file if origin else self.path
+        return f"{legacy.shown(file)}: {'.'.join(keys)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain data, for the record of a run."""
+        plain: dict[str, Any] = {"experiment": self.experiment, "path": str(self.path)}
+        for name in ("role", "rollout_server", "preflight", "dry_run", "train"):
+            plain[name] = getattr(self, name)
+        for name in (*schema.GROUPS, "gpus", "health", "shutdown", "env", "run", "console"):
+            plain[name] = asdict(getattr(self, name), dict_factory=_plain_enums)
+        return plain
+
+    @functools.cached_property
+    def _legacy_tree(self) -> legacy.LegacyTree | None:
+        from grpo_launch.compose import source
+
+        return None if source.is_native(self.path) else legacy.load(self.path)
+
+
+def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
+    """Turn Hydra's composed configuration into plain Python.
+
+    Args:
+        cfg: the composed configuration, with or without the node ``hydra``.
+        overrides: the command line's overrides, as typed.
+
+    Raises:
+        omegaconf.errors.OmegaConfBaseException: an interpolation does not resolve.
+    """
+    node = cast("dict[str, Any]", OmegaConf.to_container(cfg.train, resolve=True))
+    train = leaves.decode(node)
+    flags = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
+    lift.write_back(train, flags)
+    typed = {
+        name: OmegaConf.to_object(cfg[name])
+        for name in (*schema.GROUPS, "gpus", "health", "shutdown", "env", "run", "console")
+    }
+    return LaunchConfig(
+        experiment=cfg.experiment.name,
+        path=Path(cfg.experiment.path),
+        role=cfg.role.name,
+        callback=cfg.role._target_,
+        rollout_server={key: value for key, value in flags.items() if value is not None},
+        preflight=cfg.preflight,
+        dry_run=cfg.dry_run,
+        train=train,
+        overrides=overrides,
+        **cast("dict[str, Any]", typed),
+    )
+
+
+def _legacy_keys(key: str) -> tuple[str, ...]:
+    first, *rest = key.split(".")
+    if first == "train":
+        return tuple(rest)
+    block = lift.SERVER_BLOCK[:-1] if first == "rollout_server" else lift.LAUNCH_BLOCK
+    return (*block, first, *rest)
+
+
+def _step(node: Any, key: str) -> Any:
+    return cast("dict[Any, Any]", node).get(key) if isinstance(node, dict) else None
+
+
+def _plain_enums(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value.value if isinstance(value, Enum) else value for key, value in items}

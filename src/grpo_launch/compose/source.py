@@ -1,0 +1,191 @@
+"""Hydra's view of the experiments: a ``ConfigSource`` and where it is searched.
+
+``config=NAME`` makes Hydra load ``config/NAME`` from an ``experiments://DIR``
+source. A legacy file becomes one node, merged in plain Python; its bases appear
+in Hydra's defaults tree as empty *display nodes*, so that
+``--info defaults-tree`` shows the chain without Hydra merging it. A file with a
+``# @package`` header is a native Hydra file and is left to Hydra.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from grpo_launch import resources
+from grpo_launch.compose import leaves, legacy, lift, lookup
+
+GROUP = "config"
+"""The Hydra group whose options are experiments."""
+
+BASES = "extends"
+"""The prefix of display nodes in Hydra's defaults tree."""
+
+
+class ExperimentSource(ConfigSource):
+    """A directory of experiments, mounted as Hydra's group ``config``."""
+
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider, path)
+        self._base = lookup.Base(Path(self.path), Path.cwd())
+        self._display: dict[str, list[str]] = {}
+
+    @staticmethod
+    def scheme() -> str:
+        """The scheme of search path entries, ``experiments://DIR``."""
+        return "experiments"
+
+    def available(self) -> bool:
+        """Whether the directory exists."""
+        return self._base.directory.is_dir()
+
+    def is_group(self, config_path: str) -> bool:
+        """``config`` is a group even when empty: otherwise ``config=X`` is a value override."""
+        return config_path in ("", GROUP)
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether an experiment, or a display node of one that was loaded, has this name."""
+        return config_path in self._display or self._find(config_path) is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """The names in a group, for completion and "available options"."""
+        if config_path == "":
+            return [GROUP] if results_filter != ObjectType.CONFIG else []
+        if config_path != GROUP or results_filter == ObjectType.GROUP:
+            return []
+        return sorted(set(self._base.names()))
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Load an experiment or a display node.
+
+        Raises:
+            ConfigLoadError: there is no such experiment.
+            ConfigError: the experiment or a base of it is wrong.
+        """
+        if config_path in self._display:
+            return self._result({"defaults": self._display[config_path]})
+        path = self._find(config_path)
+        if path is None:
+            raise ConfigLoadError(f"no experiment {config_path} in {self.full_path()}")
+        header = _header(path)
+        if header is not None:
+            return self._native(path, header)
+        return self._legacy(path)
+
+    def _find(self, config_path: str) -> Path | None:
+        group, _, name = config_path.partition("/")
+        return self._base.find(name) if group == GROUP else None
+
+    def _native(self, path: Path, header: dict[str, str | None]) -> ConfigResult:
+        config = OmegaConf.load(path)
+        OmegaConf.update(config, "experiment", _identity(path))
+        return ConfigResult(self.provider, self.full_path(), config, header)
+
+    def _legacy(self, path: Path) -> ConfigResult:
+        tree = legacy.load(path)
+
+        def where(*keys: Any) -> str:
+            origin = tree.origin(*keys)
+            file = origin.file if origin else path
+            return f"{legacy.shown(file)}: {'.'.join(map(str, keys))}"
+
+        nodes, choices = lift.lift(tree.data, where)
+        names = _DisplayNames(self._display)
+        defaults: list[Any] = [f"/{name}" for name in names.of(tree.bases)]
+        defaults += ["_self_", *({f"override /{k}": v} for k, v in choices.items())]
+        node = {"defaults": defaults, "experiment": _identity(path), **nodes}
+        result = self._result(node)
+        train = OmegaConf.create({"train": leaves.encode(tree.data)}, flags={"allow_objects": True})
+        result.config = OmegaConf.merge(result.config, train)
+        return result
+
+    def _result(self, node: dict[str, Any]) -> ConfigResult:
+        return ConfigResult(
+            self.provider, self.full_path(), OmegaConf.create(node), {"package": "_global_"}
+        )
+
+
+class ExperimentSearchPath(SearchPathPlugin):
+    """Puts the experiments' directories on Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append one ``experiments://`` entry for each base."""
+        for base in bases():
+            search_path.append("grpo_launch", f"{ExperimentSource.scheme()}://{base}")
+
+
+def bases() -> list[Path]:
+    """The directories of experiments that this process searches, in order."""
+    return lookup.default_bases(Path.cwd(), os.environ, resources.path("configs"))
+
+
+def register() -> None:
+    """Register the plugins with Hydra; they stay out of other Hydra programs."""
+    plugins = Plugins.instance()
+    plugins.register(ExperimentSource)
+    plugins.register(ExperimentSearchPath)
+
+
+def is_native(path: Path) -> bool:
+    """Whether an experiment is a native Hydra file: it has a ``# @package`` header."""
+    return _header(path) is not None
+
+
+class _DisplayNames:
+    """Names for the display nodes of one experiment.
+
+    A base that is reached twice gets a distinct, childless name the second time:
+    Hydra would otherwise expand a ladder of diamonds exponentially.
+    """
+
+    def __init__(self, display: dict[str, list[str]]) -> None:
+        self._display = display
+        self._seen: dict[str, int] = {}
+
+    def of(self, bases: Iterable[legacy.LegacyTree]) -> list[str]:
+        names: list[str] = []
+        for base in bases:
+            shown = f"{BASES}/{_escaped(legacy.shown(base.path))}"
+            count = self._seen[shown] = self._seen.get(shown, 0) + 1
+            name = shown if count == 1 else f"{shown} (again {count - 1})"
+            names.append(name)
+            self._display[name] = []
+            if count == 1:
+                self._display[name] = [f"/{child}" for child in self.of(base.bases)]
+        return names
+
+
+def _escaped(name: str) -> str:
+    # Hydra reads "@" as a package and "${" as an interpolation, and cuts "..".
+    return name.lstrip("/").replace("%", "%25").replace("@", "%40").replace("${", "%24{")
+
+
+def _identity(path: Path) -> dict[str, str]:
+    # These are typed strings, so an interpolation in a file name is escaped, not made opaque.
+    return {"name": path.stem.replace("${", "\\${"), "path": str(path).replace("${", "\\${")}
+
+
+def _header(path: Path) -> dict[str, str | None] | None:
+    """The Hydra header of a native file, or None for a legacy one."""
+    head = legacy.read_text_guarded(path)[:512].decode("utf-8", "replace")
+    if not any(line.lstrip("# \t").startswith("@package") for line in _comments(head)):
+        return None
+    return ConfigSource._get_header_dict(head)
+
+
+def _comments(head: str) -> list[str]:
+    lines = [line.strip() for line in head.splitlines() if line.strip()]
+    return [line for line in lines[: _first_content(lines)] if line.startswith("#")]
+
+
+def _first_content(lines: list[str]) -> int:
+    return next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
