@@ -1,0 +1,1 @@
+"""Rollout engines: from a configuration to the process that serves."""

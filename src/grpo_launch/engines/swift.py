@@ -1,0 +1,59 @@
+"""ms-swift's rollout server, ``swift rollout`` (vLLM inside).
+
+Flags: ``RolloutArguments`` of ms-swift 4.6 (``swift/arguments/deploy_args.py``).
+HTTP: ``GET /health/``, ``GET /get_world_size/`` (TP x DP), ``POST /infer/``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.endpoint import endpoint
+
+WORLD_SIZE_PATH = "/get_world_size/"
+GENERATE_PATH = "/infer/"
+
+_SHARED = (
+    "model.model_type",
+    "model.model_revision",
+    "model.torch_dtype",
+    "model.use_hf",
+    "template.template",
+)
+"""What says how the model is read must be the same for both halves."""
+
+
+def argv(config: LaunchConfig) -> list[str]:
+    """The command line of the rollout server for a valid configuration."""
+    address = endpoint(config)
+    command = [*config.engine.entry, "rollout", "--model", str(config.get("model.model"))]
+    command += ["--host", address.host, "--port", str(address.port)]
+    command += _flags(config)
+    return command
+
+
+def generate_request() -> dict[str, Any]:
+    """The body of a request to ``/infer/`` that generates one token."""
+    message = {"role": "user", "content": "1"}
+    return {"infer_requests": [{"messages": [message]}], "request_config": {"max_tokens": 1}}
+
+
+def _flags(config: LaunchConfig) -> Iterator[str]:
+    for key, value in config.rollout_server.items():
+        yield from (f"--{key}", render(value))
+    for key in _SHARED:
+        value = config.get(key)
+        if value is not None:
+            yield from (f"--{key.rpartition('.')[2]}", render(value))
+
+
+def render(value: Any) -> str:
+    """A value as ms-swift's parser reads it: booleans lower-case, containers as JSON."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, sort_keys=False)
+    return str(value)

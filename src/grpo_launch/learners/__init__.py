@@ -1,0 +1,1 @@
+"""Learners: from a configuration to the process that trains."""

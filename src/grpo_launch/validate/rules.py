@@ -1,0 +1,310 @@
+"""The rules: each a pure function from a configuration to what is wrong with it.
+
+They follow the validation list of the launcher that this project replaces, and
+ms-swift 4.6 (``swift/arguments/rlhf_args.py``, ``deploy_args.py``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from grpo_launch import endpoint, schema
+from grpo_launch.compose import lift
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.devices import world_size
+from grpo_launch.schema import SECTIONS
+from grpo_launch.validate.problem import Problem, Severity
+
+Rule = Callable[[LaunchConfig], list[Problem]]
+
+_NOT_SECTIONS = ("global_max_length", "custom")
+_SECRET = re.compile(r"(^|_)(token|api_key|apikey|password|passwd|secret)$", re.IGNORECASE)
+
+
+def server_mode_is_on(config: LaunchConfig) -> list[Problem]:
+    """``rlhf.use_vllm`` is true and ``rlhf.vllm_mode`` is ``server``."""
+    problems: list[Problem] = []
+    use_vllm = config.get("rlhf.use_vllm")
+    if use_vllm is not True:
+        where = config.where("train.rlhf.use_vllm")
+        problems.append(Problem(where, f"is {_said(use_vllm)}, not true", "set use_vllm: true"))
+    mode = config.get("rlhf.vllm_mode")
+    if mode != "server":
+        where = config.where("train.rlhf.vllm_mode")
+        problems.append(
+            Problem(where, f"is {_said(mode)}, this launcher runs server mode", "set it to server")
+        )
+    return problems
+
+
+def one_local_host(config: LaunchConfig) -> list[Problem]:
+    """``rlhf.vllm_server_host`` names exactly one address of this machine."""
+    hosts = endpoint.hosts(config)
+    where = config.where(endpoint.HOST_KEY)
+    if len(hosts) != 1:
+        return [Problem(where, f"names {len(hosts)} hosts, not one", "set it to [127.0.0.1]")]
+    if hosts[0] not in endpoint.LOCAL_HOSTS:
+        return [Problem(where, f"{hosts[0]!r} is not this machine", "set it to [127.0.0.1]")]
+    return []
+
+
+def one_port(config: LaunchConfig) -> list[Problem]:
+    """``rlhf.vllm_server_port`` is exactly one port, 1 to 65535."""
+    ports = endpoint.ports(config)
+    where = config.where(endpoint.PORT_KEY)
+    if len(ports) != 1:
+        return [Problem(where, f"names {len(ports)} ports, not one", "set it to [8080]")]
+    if not lift.fits(int, ports[0]) or not 1 <= int(float(ports[0])) <= 65535:
+        return [Problem(where, f"{ports[0]!r} is no port", "use a number from 1 to 65535")]
+    return []
+
+
+def model_is_named(config: LaunchConfig) -> list[Problem]:
+    """``model.model`` is a non-empty string: both halves load it."""
+    model = config.get("model.model")
+    if isinstance(model, str) and model.strip():
+        return []
+    where = config.where("train.model.model")
+    return [Problem(where, f"is {_said(model)}", "set it to a model's name or directory")]
+
+
+def required_sizes(config: LaunchConfig) -> list[Problem]:
+    """TP, DP and the longest sequence are given, and positive."""
+    problems: list[Problem] = []
+    for key in (
+        "vllm_tensor_parallel_size",
+        "vllm_data_parallel_size",
+        "vllm_max_model_len",
+    ):
+        value = config.rollout_server.get(key)
+        where = config.where(f"rollout_server.{key}")
+        if value is None:
+            problems.append(Problem(where, "is required", f"set rollout_server.{key}"))
+        elif value < 1:
+            problems.append(Problem(where, f"{value} is below 1", "use a positive integer"))
+    return problems
+
+
+def memory_share(config: LaunchConfig) -> list[Problem]:
+    """``vllm_gpu_memory_utilization`` is above 0 and at most 1."""
+    share = config.rollout_server.get("vllm_gpu_memory_utilization")
+    if share is None or 0 < share <= 1:
+        return []
+    where = config.where("rollout_server.vllm_gpu_memory_utilization")
+    return [Problem(where, f"{share} is no share of the memory", "use a number in (0, 1]")]
+
+
+def sizes_match_devices(config: LaunchConfig) -> list[Problem]:
+    """TP x DP is the number of devices in ``gpus.server``."""
+    devices, needed = config.gpus.server, world_size(config)
+    if devices is None or needed is None or len(devices) == needed:
+        return []
+    tp = config.rollout_server["vllm_tensor_parallel_size"]
+    dp = config.rollout_server["vllm_data_parallel_size"]
+    return [
+        Problem(
+            config.where("gpus.server"),
+            f"lists {len(devices)} devices ({', '.join(devices)}), but TP x DP is {tp} x {dp}",
+            f"list {needed} devices or change rollout_server.vllm_data_parallel_size",
+        )
+    ]
+
+
+def devices_are_disjoint(config: LaunchConfig) -> list[Problem]:
+    """No device is listed twice, and none serves and learns at once."""
+    problems: list[Problem] = []
+    for half, devices in (("server", config.gpus.server), ("learner", config.gpus.learner)):
+        repeated = sorted({d for d in devices or [] if (devices or []).count(d) > 1})
+        if repeated:
+            where = config.where(f"gpus.{half}")
+            problems.append(
+                Problem(where, f"lists {', '.join(repeated)} more than once", "list each once")
+            )
+    shared = sorted(set(config.gpus.server or ()) & set(config.gpus.learner or ()))
+    if shared:
+        problems.append(
+            Problem(
+                config.where("gpus.learner"),
+                f"shares device {', '.join(shared)} with gpus.server",
+                "give each half its own devices",
+            )
+        )
+    if config.gpus.learner == []:
+        where = config.where("gpus.learner")
+        problems.append(Problem(where, "is empty", "list at least one device"))
+    return problems
+
+
+def server_holds_a_full_sequence(config: LaunchConfig) -> list[Problem]:
+    """``vllm_max_model_len`` is at least ``global_max_length``, if that is set."""
+    longest = config.rollout_server.get("vllm_max_model_len")
+    wanted = config.get("global_max_length")
+    if wanted is None or longest is None:
+        return []
+    where = config.where("train.global_max_length")
+    if not lift.fits(int, wanted) or int(float(wanted)) < 1:
+        return [Problem(where, f"{wanted!r} is no length", "use a positive integer")]
+    wanted = int(float(wanted))
+    if longest >= wanted:
+        return []
+    return [
+        Problem(
+            config.where("rollout_server.vllm_max_model_len"),
+            f"{longest} is below global_max_length {wanted} ({where})",
+            f"set it to {wanted}",
+        )
+    ]
+
+
+def no_lora_on_the_server(config: LaunchConfig) -> list[Problem]:
+    """``vllm_enable_lora`` and ``vllm_max_lora_rank`` are refused.
+
+    In server mode the learner syncs full weights; a LoRA server would keep
+    generating from the old ones.
+    """
+    problems: list[Problem] = []
+    if config.rollout_server.get("vllm_enable_lora"):
+        where = config.where("rollout_server.vllm_enable_lora")
+        problems.append(Problem(where, "LoRA serving is not supported", "set it to false"))
+    if config.rollout_server.get("vllm_max_lora_rank") is not None:
+        where = config.where("rollout_server.vllm_max_lora_rank")
+        problems.append(Problem(where, "LoRA serving is not supported", "remove it"))
+    return problems
+
+
+def flags_are_not_empty(config: LaunchConfig) -> list[Problem]:
+    """No flag is an empty string: it would swallow the flag after it."""
+    return [
+        Problem(config.where(f"rollout_server.{key}"), "is empty", "remove it or give a value")
+        for key, value in config.rollout_server.items()
+        if isinstance(value, str) and not value.strip()
+    ]
+
+
+def server_block_is_a_mapping(config: LaunchConfig) -> list[Problem]:
+    """``custom.extra.rollout_server``, where present, is a mapping."""
+    key = ".".join(lift.SERVER_BLOCK)
+    value = config.get(key)
+    if value is None or isinstance(value, dict):
+        return []
+    where = config.where(f"train.{key}")
+    return [Problem(where, f"is {_said(value)}, not a mapping", "write 'key: value' lines below")]
+
+
+def sections_are_mappings(config: LaunchConfig) -> list[Problem]:
+    """Every learner section is a mapping, and no top-level key is dropped unsaid."""
+    problems: list[Problem] = []
+    for name, value in config.train.items():
+        where = config.where(f"train.{name}")
+        if name not in (*SECTIONS, *_NOT_SECTIONS):
+            what = "is no section of the learner and is not passed on"
+            fix = f"move it below one of {', '.join(SECTIONS)}, or below custom"
+            problems.append(Problem(where, what, fix, Severity.WARNING))
+        elif name in SECTIONS and value is not None and not isinstance(value, dict):
+            if name == "deepspeed" and isinstance(value, str):
+                continue
+            problems.append(Problem(where, f"is {_said(value)}, not a mapping", "write keys below"))
+    return problems
+
+
+def sections_agree(config: LaunchConfig) -> list[Problem]:
+    """An argument that two sections give has one value."""
+    seen: dict[Any, tuple[str, Any]] = {}
+    problems: list[Problem] = []
+    for section in SECTIONS:
+        value = config.train.get(section)
+        if not isinstance(value, dict):
+            continue
+        for key, item in cast("dict[Any, Any]", value).items():
+            first, before = seen.setdefault(key, (section, item))
+            if item != before:
+                problems.append(
+                    Problem(
+                        config.where(f"train.{section}.{key}"),
+                        f"is {_said(item)}, but {first}.{key} is {_said(before)}",
+                        "keep one of them",
+                    )
+                )
+    return problems
+
+
+def probes_and_deadlines(config: LaunchConfig) -> list[Problem]:
+    """Deadlines are positive, the health path is a path, ``dry_run`` is one of its values."""
+    problems: list[Problem] = []
+    for key, value, least in (
+        ("health.timeout_s", config.health.timeout_s, 0.0),
+        ("shutdown.term_s", config.shutdown.term_s, None),
+        ("shutdown.kill_s", config.shutdown.kill_s, 0.0),
+    ):
+        too_small = value < 0 if least is None else value <= least
+        if too_small or value != value or value == float("inf"):
+            where = config.where(key)
+            problems.append(Problem(where, f"{value} s is no deadline", "use a positive number"))
+    if not config.health.path.startswith("/"):
+        where = config.where("health.path")
+        problems.append(Problem(where, f"{config.health.path!r} is no path", "begin it with /"))
+    if config.dry_run not in (True, False, "json"):
+        where = config.where("dry_run")
+        problems.append(Problem(where, f"{config.dry_run!r} is unknown", "use true, false or json"))
+    return problems
+
+
+def runtime_is_complete(config: LaunchConfig) -> list[Problem]:
+    """A virtual environment has a path, a conda environment has a name."""
+    runtime = config.runtime
+    if runtime.kind is schema.RuntimeKind.venv and not runtime.path:
+        return [Problem(config.where("runtime.path"), "is required", "set runtime.path=DIR")]
+    if runtime.kind is schema.RuntimeKind.conda and not runtime.name:
+        return [Problem(config.where("runtime.name"), "is required", "set runtime.name=ENV")]
+    return []
+
+
+def no_secrets(config: LaunchConfig) -> list[Problem]:
+    """Tokens and passwords come from the environment: configurations are recorded."""
+    said = [(f"env.{kind}.{key}", value) for kind, pairs in _env(config) for key, value in pairs]
+    for section in SECTIONS:
+        value = config.train.get(section)
+        if isinstance(value, dict):
+            pairs = cast("dict[Any, Any]", value).items()
+            said += [(f"train.{section}.{key}", item) for key, item in pairs]
+    return [
+        Problem(
+            config.where(key),
+            "a secret in the configuration would be recorded",
+            "export it in the environment of the launcher instead",
+        )
+        for key, value in said
+        if isinstance(value, str) and value and _SECRET.search(key.rpartition(".")[2])
+    ]
+
+
+RULES: Sequence[Rule] = (
+    server_mode_is_on,
+    one_local_host,
+    one_port,
+    model_is_named,
+    server_block_is_a_mapping,
+    required_sizes,
+    memory_share,
+    flags_are_not_empty,
+    no_lora_on_the_server,
+    sizes_match_devices,
+    devices_are_disjoint,
+    server_holds_a_full_sequence,
+    sections_are_mappings,
+    sections_agree,
+    probes_and_deadlines,
+    runtime_is_complete,
+    no_secrets,
+)
+"""All rules, in the order in which their findings are reported."""
+
+
+def _env(config: LaunchConfig) -> list[tuple[str, Any]]:
+    return [("defaults", config.env.defaults.items()), ("set", config.env.set.items())]
+
+
+def _said(value: Any) -> str:
+    return "not set" if value is None else repr(value)
