@@ -1,0 +1,100 @@
+"""The command line: Hydra composes, a role runs, errors become one line and a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from grpo_launch import compose, resources
+from grpo_launch.errors import LaunchError
+from grpo_launch.host import Host
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from grpo_launch.compose.config import LaunchConfig
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def main() -> int:
+    """Run the command line of this process; returns the exit status.
+
+    A user's mistake prints one line, ``error: <where>: <what>, <fix>``;
+    ``HYDRA_FULL_ERROR=1`` brings the traceback back.
+    """
+    environ = dict(os.environ)
+    try:
+        return _dispatch(sys.argv[1:], environ)
+    except LaunchError as error:
+        if environ.get(_FULL_ERROR) == "1":
+            raise
+        for line in error.lines():
+            print(f"error: {line}", file=sys.stderr)
+        return error.status
+
+
+def script() -> None:
+    """The console script ``grpo-launch``."""
+    sys.exit(main())
+
+
+def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    if any(_is_for_hydra(argument) for argument in arguments):
+        return _hydra_main(arguments, environ)
+    return _run_role(compose.compose_arguments(arguments), environ)
+
+
+def _is_for_hydra(argument: str) -> bool:
+    """Whether an argument needs Hydra's own entry point: a flag, or a setting of Hydra.
+
+    Everything else is composed once; ``hydra.main`` composes twice, which costs
+    more than all of this package (docs/adr/0003).
+    """
+    return argument.startswith("-") or argument.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    """Run under ``hydra.main``: ``--cfg``, ``--info``, ``--multirun``, ``hydra.*=``."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from grpo_launch.compose import hints
+    from grpo_launch.compose.config import from_hydra
+
+    statuses: list[int] = []
+
+    @hydra.main(
+        config_path=str(resources.path("conf")),
+        config_name=compose.PRIMARY,
+        version_base=compose.VERSION_BASE,
+    )
+    def task(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        config = from_hydra(cfg, tuple(HydraConfig.get().overrides.task))
+        statuses.append(_run_role(config, environ))
+
+    compose.register()
+    overrides = [item for item in arguments if not item.startswith("-")]
+    hints.check_overrides(overrides)
+    # Otherwise Hydra prints its own error and exits before it can be said better.
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        task()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise compose.explain(error, overrides) from error
+    finally:
+        os.environ.pop(_FULL_ERROR)
+        if _FULL_ERROR in environ:
+            os.environ[_FULL_ERROR] = environ[_FULL_ERROR]
+    return max(statuses, default=0)
+
+
+def _run_role(config: LaunchConfig, environ: dict[str, str]) -> int:
+    from hydra.utils import get_method
+
+    return get_method(config.callback)(config, Host.current(environ))

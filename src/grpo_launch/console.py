@@ -1,0 +1,127 @@
+"""What a person sees while a run goes on; everything goes to standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from grpo_launch.runs.metrics import Step
+from grpo_launch.schema import ConsoleMode
+
+_LINES_OF_A_TAIL = 20
+_BYTES_OF_A_TAIL = 64 * 1024
+
+
+class Console:
+    """Messages, a progress bar on a terminal, plain lines elsewhere.
+
+    Args:
+        mode: what to show of the learner.
+        stream: where to write.
+    """
+
+    def __init__(self, mode: ConsoleMode = ConsoleMode.auto, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._mode = mode
+        self._terminal = self._stream.isatty()
+        self._bar: Any = None
+        self._task: Any = None
+        self._printed_step = 0
+
+    @property
+    def shows_log(self) -> bool:
+        """Whether the learner's own output is shown."""
+        return self._mode is ConsoleMode.log
+
+    def say(self, text: str) -> None:
+        """One line of the launcher's own."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def log(self, text: str) -> None:
+        """Output of a process, as it is."""
+        if text and self._bar is None:
+            self._stream.write(text)
+            self._stream.flush()
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        """Steps that the learner finished."""
+        if not steps or self._mode is ConsoleMode.log:
+            return
+        if self._terminal or self._mode is ConsoleMode.progress:
+            self._advance(steps[-1])
+        else:
+            self._print(steps[-1])
+
+    def close(self) -> None:
+        """Take the bar away; calling it again is harmless."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _advance(self, step: Step) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.fields[facts]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=RichConsole(file=self._stream),
+                refresh_per_second=4,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("train", total=step.max_steps, facts="")
+        self._bar.update(self._task, completed=step.step, facts=_facts(step))
+
+    def _print(self, step: Step) -> None:
+        # Not a line a step: a long run would fill its caller's log.
+        due = max(1, step.max_steps // 20)
+        if step.step - self._printed_step >= due or step.step == step.max_steps:
+            self._printed_step = step.step
+            self.say(f"step {step.step}/{step.max_steps}  {_facts(step)}")
+
+
+def tail(path: Path, lines: int = _LINES_OF_A_TAIL) -> str:
+    """The last ``lines`` lines of a log; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _BYTES_OF_A_TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.replace("\r", "\n").rstrip().split("\n")[-lines:])
+
+
+def duration(seconds: float) -> str:
+    """``1m41s``, ``9s``, ``2h03m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _facts(step: Step) -> str:
+    facts = [] if step.reward is None else [f"reward {step.reward:.2f}"]
+    if step.step_time is not None:
+        facts.append(f"{step.step_time:.1f} s/step")
+    return "  ".join(facts)

@@ -1,0 +1,1 @@
+"""Backends: each executes or renders the same plan."""

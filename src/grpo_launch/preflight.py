@@ -1,0 +1,154 @@
+"""Checks that touch this machine but start nothing of the run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from grpo_launch import schema
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.endpoint import PORT_KEY, Endpoint, endpoint
+from grpo_launch.errors import PreflightError
+from grpo_launch.plan import SERVER, LaunchPlan
+from grpo_launch.supervise import proc
+from grpo_launch.supervise.process import environment
+
+_SETUP = "bash scripts/setup.sh"
+
+
+def check(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str], cwd: Path) -> None:
+    """Check that this machine can run the plan now.
+
+    Raises:
+        PreflightError: an environment or executable is missing, or the port is busy.
+    """
+    _runtime_exists(config, environ, cwd)
+    _executables_exist(config, plan, environ)
+    if plan.process(SERVER) is not None:
+        port_is_free(endpoint(config), config.where(PORT_KEY))
+
+
+def port_is_free(address: Endpoint, where: str) -> None:
+    """Check that a server could listen at ``address``.
+
+    ``swift rollout`` takes another port without a word when its own is busy.
+
+    Raises:
+        PreflightError: the port is taken; names the owner if ``/proc`` tells.
+    """
+    family, kind, protocol, _, target = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(target)
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                raise PreflightError(
+                    where, f"port {address.port} needs privileges", "use a port above 1023"
+                ) from None
+            owner = owner_of(address.port)
+            by = f" by {owner}" if owner else ""
+            raise PreflightError(
+                where,
+                f"port {address.port} is in use{by}",
+                "stop it or choose another port with 'train.rlhf.vllm_server_port=[PORT]'",
+            ) from None
+
+
+def owner_of(port: int) -> str | None:
+    """``pid N (command)`` of whoever listens on a TCP port, if ``/proc`` tells."""
+    inodes = set(_listening_inodes(port))
+    if not inodes:
+        return None
+    for entry in proc.everything():
+        directory = f"/proc/{entry.pid}/fd"
+        try:
+            links = [os.readlink(f"{directory}/{name}") for name in os.listdir(directory)]
+        except OSError:
+            continue
+        if any(link in inodes for link in links):
+            return f"pid {entry.pid} ({proc.command(entry.pid)[:120]})"
+    return None
+
+
+def _listening_inodes(port: int) -> Iterator[str]:
+    """``socket:[N]`` of listening sockets, from /proc/net/tcp and tcp6 (proc(5))."""
+    listen = "0A"
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            if fields[3] == listen and int(fields[1].rpartition(":")[2], 16) == port:
+                yield f"socket:[{fields[9]}]"
+
+
+def _runtime_exists(config: LaunchConfig, environ: Mapping[str, str], cwd: Path) -> None:
+    runtime = config.runtime
+    if runtime.kind is schema.RuntimeKind.venv:
+        root = cwd / (runtime.path or "")
+        if not (root / "bin" / "python").exists():
+            raise PreflightError(
+                config.where("runtime.path"),
+                f"{runtime.path} is no virtual environment",
+                f"make it with '{_SETUP}' or set runtime.path=DIR",
+            )
+    if runtime.kind is schema.RuntimeKind.conda:
+        conda = shutil.which("conda", path=environ.get("PATH"))
+        if conda is None:
+            raise PreflightError(
+                config.where("runtime.name"),
+                "conda is not on PATH",
+                "install or activate it, or use runtime=venv or runtime=current",
+            )
+        if not any(
+            root.is_dir() for root in _conda_environments(conda, runtime.name or "", environ)
+        ):
+            raise PreflightError(
+                config.where("runtime.name"),
+                f"there is no conda environment {runtime.name}",
+                "create it or set runtime.name=ENV",
+            )
+
+
+def _conda_environments(conda: str, name: str, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Where an environment called ``name`` may be; asking conda itself takes a second."""
+    root = Path(conda).resolve().parents[1]
+    if name == "base":
+        yield root
+    yield root / "envs" / name
+    home = Path(environ.get("HOME", "/"))
+    yield home / ".conda" / "envs" / name
+    for variable in ("CONDA_ENVS_PATH", "CONDA_ENVS_DIRS"):
+        for entry in filter(None, environ.get(variable, "").split(os.pathsep)):
+            yield Path(entry) / name
+    try:
+        known = (home / ".conda" / "environments.txt").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    yield from (Path(line) for line in known if Path(line).name == name)
+
+
+def _executables_exist(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str]) -> None:
+    """The command of each process, and of the engine behind it, can be found."""
+    for spec in plan.processes:
+        path = environment(spec, environ).get("PATH")
+        entry = config.engine.entry if spec.name == SERVER else config.learner.entry
+        words = [spec.argv[0]]
+        if config.runtime.kind is not schema.RuntimeKind.conda:
+            words.append(entry[0])  # conda's own PATH is known only inside it
+        for word in words:
+            if shutil.which(word, path=path) is None:
+                raise PreflightError(
+                    f"{spec.name}: {word}",
+                    f"no such command in runtime={config.runtime.kind.value}",
+                    f"install it there ('{_SETUP}' makes the CPU engine), or choose runtime=...",
+                )

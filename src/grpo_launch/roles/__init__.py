@@ -1,0 +1,1 @@
+"""The callbacks that ``role=`` selects: ``run(config, host) -> exit status``."""

@@ -1,0 +1,62 @@
+"""What the launching roles share: validate, plan, preflight, launch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from grpo_launch import devices, plan, shell
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.host import Host
+from grpo_launch.validate import require_valid
+
+DRY_RUN_ID = "NEW"
+"""Stands for the run's id in a dry run, so that two dry runs are equal."""
+
+
+def make_plan(
+    config: LaunchConfig, host: Host, parts: Sequence[str], run_id: str
+) -> plan.LaunchPlan:
+    """Validate and plan; warnings go to standard error.
+
+    Raises:
+        InvalidConfigError: the configuration has errors.
+    """
+    for warning in require_valid(config):
+        print(f"warning: {warning}", file=sys.stderr)
+    visible = host.visible_devices() if devices.needs_discovery(config) else []
+    split = devices.assign(config, visible)
+    run_dir = config.run.dir or f"runs/{config.experiment}/{run_id}"
+    return plan.build(config, split, parts, run_dir, host.cwd)
+
+
+def launch(config: LaunchConfig, host: Host, parts: Sequence[str]) -> int:
+    """Plan ``parts``; print the plan in a dry run, else execute it.
+
+    Raises:
+        LaunchError: see the subclasses in ``errors``.
+    """
+    planned = make_plan(config, host, parts, DRY_RUN_ID if config.dry_run else host.run_id())
+    if config.dry_run:
+        text = planned.to_json() if config.dry_run == "json" else shell.render(planned)
+        sys.stdout.write(text)
+        return 0
+    return _execute(config, host, planned)
+
+
+def _execute(config: LaunchConfig, host: Host, planned: plan.LaunchPlan) -> int:
+    from grpo_launch import preflight
+    from grpo_launch.console import Console
+    from grpo_launch.launch import foreground
+    from grpo_launch.runs import provenance, summary
+    from grpo_launch.runs.record import RunRecord
+
+    if config.preflight:
+        preflight.check(config, planned, host.environ, host.cwd)
+    record = RunRecord(planned, host.cwd)
+    record.create(config, provenance.collect(config, host.cwd))
+    console = Console(config.console.learner)
+    try:
+        return foreground.execute(planned, record, console, host.environ, host.cwd)
+    finally:
+        summary.write(planned, record.directory, host.cwd, host.now, console)

@@ -1,0 +1,17 @@
+"""``role=learner``: gate on the rollout server, then train."""
+
+from __future__ import annotations
+
+from grpo_launch import plan
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.host import Host
+from grpo_launch.roles._launch import launch
+
+
+def run(config: LaunchConfig, host: Host) -> int:
+    """Launch; returns the exit status.
+
+    Raises:
+        LaunchError: see the subclasses in ``errors``.
+    """
+    return launch(config, host, (plan.LEARNER,))

