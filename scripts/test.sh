@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Everything that must pass: lint, format, types, tests.
+#
+#   bash scripts/test.sh [--fast] [PYTEST OPTIONS...]
+#
+# --fast  leaves out the tests that run the real engines (marker "engine")
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+marker=()
+setup=(--dev)
+if [ "${1:-}" = --fast ]; then
+  shift
+  marker=(-m "not engine")
+  setup+=(--no-engine)
+fi
+
+bash scripts/setup.sh "${setup[@]}"
+export PATH="$PWD/.venv/bin:$PATH"
+set -x
+ruff check .
+ruff format --check .
+basedpyright
+python -m pytest "${marker[@]}" "$@"
