@@ -78,9 +78,10 @@ def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConf
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     """The one-line form of an error that Hydra raised for these overrides."""
-    from grpo_launch.compose import hints
+    from grpo_launch.compose import translate
 
-    return hints.translate(error, _known_keys(overrides), _options)
+    line = translate.CommandLine(overrides, list(_known_keys(overrides)), _options)
+    return translate.translate(error, line)
 
 
 def _options(group: str) -> list[str]:

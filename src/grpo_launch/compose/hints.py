@@ -1,49 +1,57 @@
-"""Turn Hydra's errors into one line that says what to type instead."""
+"""Overrides that Hydra would misread, accept silently or answer unhelpfully."""
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from grpo_launch import schema
 from grpo_launch.compose import lift
 from grpo_launch.errors import ConfigError
 
-_OLD_SERVER_SPELLING = "train." + ".".join(lift.SERVER_BLOCK) + "."
-_NOT_A_STRING = re.compile(
+NOT_A_STRING = re.compile(
     r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?|true|false|null|nan|[+-]?inf", re.IGNORECASE
 )
+"""What Hydra's grammar reads as a number, a boolean or null."""
+
+_SERVER_SPELLING = "train." + ".".join(lift.SERVER_BLOCK)
+_LAUNCH_SPELLING = "train." + ".".join(lift.LAUNCH_BLOCK)
 _NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
 _PLAIN_NAME = re.compile(r"[\w./:%+-]+", re.ASCII)
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
-    """Refuse overrides that Hydra would misread or answer unhelpfully.
+    """Refuse what Hydra would misread, accept silently or answer unhelpfully.
 
     Raises:
-        ConfigError: a list or an unquoted number as ``config=``, a key of the
-            rollout server in its legacy spelling, or a fraction for an integer.
+        ConfigError: a list or an unquoted number as ``config=``; a key that is
+            lifted out of ``train``, in its legacy spelling; an unknown key of a
+            typed node; a number that an integer or a boolean would change.
     """
     for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            continue
-        if key == "config":
+        said, equals, value = override.partition("=")
+        key = key_of(override)
+        if equals and key == "config":
             _check_name(value)
-        if key.lstrip("+").startswith(_OLD_SERVER_SPELLING):
-            flag = key.removeprefix("+").removeprefix(_OLD_SERVER_SPELLING)
-            raise ConfigError(
-                f"command line: {key}",
-                "is lifted into rollout_server and has no effect here",
-                f"write rollout_server.{flag}={value}",
-            )
-        hint = _type_of(key)
-        number = value.strip("'\"")
-        if hint is not None and _NUMBER.fullmatch(number) and not lift.fits(hint, number):
-            raise lift.wrong_type(f"command line: {key}", hint, number)
+        _check_spelling(key, value)
+        _check_known(key)
+        if equals and not said.startswith("~"):
+            _check_number(key, value)
+        if equals and key == "train" and not value.startswith("{"):
+            raise ConfigError(where(key), f"{value!r} is not a mapping", "override keys below it")
+
+
+def where(key: str) -> str:
+    """The place to name for an override that is at fault."""
+    return f"command line: {key}"
+
+
+def key_of(override: str) -> str:
+    """The key of an override, without ``+`` and ``~``."""
+    return override.partition("=")[0].lstrip("+~")
 
 
 def quoted(name: str) -> str:
@@ -53,32 +61,15 @@ def quoted(name: str) -> str:
     return f"'{escaped}{escaped[len(escaped) - trailing :]}'"
 
 
-def translate(error: Exception, known_keys: Iterable[str], options: Any) -> ConfigError:
-    """The one-line form of an error that Hydra or OmegaConf raised while composing.
-
-    Args:
-        error: the exception.
-        known_keys: the dotted keys of the configuration without the bad override.
-        options: a function from a group to the names it offers.
-    """
-    from hydra.errors import MissingConfigException
-
-    text = " ".join(str(error).split())
-    if isinstance(error, MissingConfigException):
-        return _missing(error, options)
-    if found := re.search(r"You must specify '(\w+)'", text):
-        group = found.group(1)
-        return ConfigError(
-            "command line", f"{group}= is missing", f"say {group}=NAME, one of {options(group)}"
-        )
-    if found := re.search(r"Could not override '([^']+)'", text):
-        return _bad_override(found.group(1), error.__cause__, list(known_keys))
-    if found := re.search(r"Config group override must be a string or a list", text):
-        return ConfigError("command line", "a group's option is not a name", "quote it: \"k='v'\"")
-    cause = error.__cause__ or error
-    summary = str(cause).split("\n", 1)[0]
-    key = getattr(cause, "full_key", None) or "configuration"
-    return ConfigError(str(key), summary, "correct the value")
+def type_of(key: str) -> Any:
+    """The type hint of a dotted key of the schema, or None where it has none."""
+    hint: Any = schema.Launch
+    for part in key.split("."):
+        hints = typing.get_type_hints(hint) if isinstance(hint, type) else {}
+        if part not in hints:
+            return None
+        hint = hints[part]
+    return hint
 
 
 def _check_name(value: str) -> None:
@@ -91,7 +82,7 @@ def _check_name(value: str) -> None:
     if value.startswith(("'", '"')) or not value:
         return
     parts = value.split(",")
-    if any(_NOT_A_STRING.fullmatch(part) for part in parts) or not all(
+    if any(NOT_A_STRING.fullmatch(part) for part in parts) or not all(
         _PLAIN_NAME.fullmatch(part) for part in parts
     ):
         raise ConfigError(
@@ -101,45 +92,41 @@ def _check_name(value: str) -> None:
         )
 
 
-def _type_of(key: str) -> Any:
+def _check_spelling(key: str, value: str) -> None:
+    """Refuse keys that the lift has copied away: they have no effect any more."""
+    for old, new in ((_SERVER_SPELLING, "rollout_server"), (_LAUNCH_SPELLING, "")):
+        if key == old or key.startswith(old + "."):
+            rest = key.removeprefix(old).removeprefix(".")
+            name = ".".join(filter(None, (new, rest)))
+            raise ConfigError(
+                where(key),
+                f"is lifted into {new or 'nodes of its own'} and has no effect here",
+                f"write {name}={value}" if rest else f"write {name + '.' if name else ''}KEY=VALUE",
+            )
+
+
+def _check_known(key: str) -> None:
+    """Refuse unknown keys of typed nodes; Hydra would let ``+`` add them."""
     hint: Any = schema.Launch
+    known = ""
     for part in key.split("."):
-        hints = typing.get_type_hints(hint) if isinstance(hint, type) else {}
+        if not dataclasses.is_dataclass(hint):
+            return
+        hints = typing.get_type_hints(hint)
         if part not in hints:
-            return None
+            if known:
+                raise lift.unknown_key(where(key), known + part, [known + h for h in hints])
+            return
         hint = hints[part]
-    return hint
+        known += part + "."
 
 
-def _missing(error: Any, options: Any) -> ConfigError:
-    group, _, name = str(error.missing_cfg_file or "").partition("/")
-    names = options(group)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    what = "no such experiment" if group == "config" else "no such option"
-    fix = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(names)}"
-    return ConfigError(f"command line: {group}={name}", what, fix)
-
-
-def _bad_override(key: str, cause: BaseException | None, known: list[str]) -> ConfigError:
-    from omegaconf.errors import ValidationError
-
-    where = f"command line: {key}"
-    if isinstance(cause, ValidationError):
-        hint = _type_of(key)
-        found = re.search(r"Value '(.*?)' of type|Invalid value '(.*?)'", str(cause))
-        value = next((g for g in found.groups() if g is not None), "") if found else ""
-        if hint is not None:
-            return lift.wrong_type(where, hint, value)
-        return ConfigError(where, str(cause).split("\n", 1)[0], "correct the value")
-    if f"train.{key}" in known or any(name.startswith(f"train.{_parent(key)}.") for name in known):
-        return ConfigError(where, "unknown key", f"did you mean train.{key}?")
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    if near:
-        return ConfigError(where, "unknown key", f"did you mean {near[0]}?")
-    if key.startswith("train."):
-        return ConfigError(where, "the experiment does not set it", f"write +{key}=... to add it")
-    return ConfigError(where, "unknown key", "see docs/training/REFERENCE.md for the keys")
-
-
-def _parent(key: str) -> str:
-    return key.rpartition(".")[0] or key
+def _check_number(key: str, value: str) -> None:
+    hint = type_of(key)
+    number = value.strip("'\"")
+    if hint is None or not _NUMBER.fullmatch(number):
+        return
+    if not lift.fits(hint, number):
+        raise lift.wrong_type(where(key), hint, number)
+    if lift.is_integer(hint) and not number.lstrip("+-").isdecimal():
+        raise ConfigError(where(key), f"{number!r} is not an integer", f"write {float(number):.0f}")

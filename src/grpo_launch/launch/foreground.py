@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -176,12 +177,14 @@ class _Run:
         if not self._children:
             return
         self._record.state("stopping")
-        already = len(self._signals.received)
+        running = [name for name, child in self._children.items() if child.poll() is None]
+        if running:
+            self._console.say(f"stopping the {' and the '.join(running)}")
         left = tree.stop(
             list(self._children.values()),
             self._plan.deadlines,
             orphans=True,
-            hurry=lambda: len(self._signals.received) > max(already, 1),
+            hurry=lambda: self._signals.received.count(signal.SIGINT) > 1,
         )
         self._refresh()
         for child in self._children.values():

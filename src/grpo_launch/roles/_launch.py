@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -49,8 +50,9 @@ def _execute(config: LaunchConfig, host: Host, planned: plan.LaunchPlan) -> int:
     from grpo_launch.console import Console
     from grpo_launch.launch import foreground
     from grpo_launch.runs import provenance, summary
-    from grpo_launch.runs.record import RunRecord
+    from grpo_launch.runs.record import PRIVATE, RunRecord
 
+    os.umask(PRIVATE)
     if config.preflight:
         preflight.check(config, planned, host.environ, host.cwd)
     record = RunRecord(planned, host.cwd)

@@ -11,7 +11,7 @@
         output/           what the learner writes
     runs/latest           a link to the newest run
 
-The directory and its files are private to the user.
+Everything is private to the user (:data:`PRIVATE`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ STATES = ("starting", "waiting", "serving", "training", "stopping", "done", "fai
 """The states of a run, in the order in which it may pass them."""
 
 FORMAT = 1
-_PRIVATE = 0o077
+"""The version of ``run.json``."""
+
+PRIVATE = 0o077
+"""The umask of a run, the launcher's and the processes': logs hold prompts, metrics, paths."""
 
 
 class RunRecord:
@@ -72,18 +75,17 @@ class RunRecord:
             PreflightError: the directory exists with a run in it, or cannot be made.
         """
         try:
-            with _umask(_PRIVATE):
-                (self.directory / "logs").mkdir(parents=True, exist_ok=False)
-                self._text("plan.json", self._plan.to_json())
-                self._text("config.yaml", _yaml(config.as_dict()))
-                self._text("overrides.yaml", _yaml(list(config.overrides)))
-                self._text("provenance.json", _json(provenance))
-                for file in self._plan.files:
-                    path = self._cwd / file.path
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_atomically(path, file.text)
-                self._write()
-                self._point_latest()
+            (self.directory / "logs").mkdir(parents=True, exist_ok=False)
+            self._text("plan.json", self._plan.to_json())
+            self._text("config.yaml", _yaml(config.as_dict()))
+            self._text("overrides.yaml", _yaml(list(config.overrides)))
+            self._text("provenance.json", _json(provenance))
+            for file in self._plan.files:
+                path = self._cwd / file.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, file.text)
+            self._write()
+            self._point_latest()
         except FileExistsError:
             raise PreflightError(
                 str(self.directory), "already holds a run", "choose another run.dir"
@@ -121,8 +123,7 @@ class RunRecord:
         self._write()
 
     def _write(self) -> None:
-        with _umask(_PRIVATE):
-            self._text("run.json", _json(self._state))
+        self._text("run.json", _json(self._state))
 
     def _text(self, name: str, text: str) -> None:
         write_atomically(self.directory / name, text)
@@ -149,15 +150,6 @@ def write_atomically(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             fresh.unlink()
         raise
-
-
-@contextlib.contextmanager
-def _umask(mask: int) -> Any:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def _json(value: Any) -> str:

@@ -12,10 +12,6 @@ from grpo_launch.plan import ProcessSpec
 from grpo_launch.supervise import proc
 
 
-PRIVATE = 0o077
-"""The umask of everything that a run writes: logs hold prompts, metrics, paths."""
-
-
 class Child:
     """A started process.
 
@@ -38,7 +34,7 @@ class Child:
             PreflightError: the executable cannot be run.
         """
         self.spec = spec
-        with open(Path(spec.cwd) / spec.log, "ab", opener=_private) as log:
+        with open(Path(spec.cwd) / spec.log, "ab") as log:
             try:
                 self._popen = subprocess.Popen(
                     spec.argv,
@@ -48,7 +44,6 @@ class Child:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    umask=PRIVATE,
                 )
             except OSError as error:
                 raise PreflightError(
@@ -69,10 +64,6 @@ class Child:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def environment(spec: ProcessSpec, environ: Mapping[str, str]) -> dict[str, str]:

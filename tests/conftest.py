@@ -1,0 +1,129 @@
+"""Fixtures that start the launcher as a user does: as a process, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FAKES = ROOT / "tests" / "fakes" / "bin"
+MARK = "GRPO_LAUNCH_TEST"
+
+EXPERIMENT = """\
+model:
+  model: some/model
+training:
+  per_device_train_batch_size: 8
+rlhf:
+  use_vllm: true
+  vllm_mode: server
+  vllm_server_host: [127.0.0.1]
+  vllm_server_port: [{port}]
+custom:
+  extra:
+    rollout_server:
+      vllm_tensor_parallel_size: 1
+      vllm_data_parallel_size: 1
+      vllm_max_model_len: 512
+    launch:
+      runtime: current
+      gpus: {{server: [0], learner: [1]}}
+      shutdown: {{term_s: 5, kill_s: 5}}
+"""
+
+
+@dataclass
+class Finished:
+    """A launcher that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.stderr.splitlines() if line.startswith("error: ")]
+
+
+@dataclass
+class Project:
+    """A user's directory with one experiment, ``exp``, and the fake engine on PATH."""
+
+    directory: Path
+    port: int
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        path = os.pathsep.join([str(FAKES), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
+        return {"PATH": path, "HOME": str(self.directory), MARK: self.mark, **extra}
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "grpo_launch", *arguments],
+            cwd=self.directory,
+            env=self.environment(**environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def launch(self, *arguments: str, **environ: str) -> Finished:
+        process = self.start(*arguments, **environ)
+        stdout, stderr = process.communicate(timeout=50)
+        return Finished(process.returncode, stdout, stderr)
+
+    def left_over(self) -> list[int]:
+        """Processes that descend from this project's launchers, however well they hide."""
+        return sorted(_marked(self.mark))
+
+    def files(self) -> set[str]:
+        found = (p.relative_to(self.directory) for p in self.directory.rglob("*"))
+        return {str(path) for path in found if path.parts[0] != "configs"}
+
+    def end_everything(self) -> None:
+        for pid in _marked(self.mark):
+            os.kill(pid, signal.SIGKILL)
+        for process in self._started:
+            process.communicate()
+
+
+def _marked(mark: str) -> Iterator[int]:
+    needle = f"{MARK}={mark}".encode()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            environ = Path(f"/proc/{name}/environ").read_bytes()
+            state = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        except OSError:
+            continue
+        if needle in environ.split(b"\0") and state != b"Z":
+            yield int(name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    made = Project(tmp_path, free_port())
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "exp.yaml").write_text(EXPERIMENT.format(port=made.port))
+    yield made
+    made.end_everything()
