@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from grpo_launch import compose, resources
+from grpo_launch.console import silence
 from grpo_launch.errors import LaunchError
 from grpo_launch.host import Host
 
@@ -27,13 +30,29 @@ def main() -> int:
     """
     environ = dict(os.environ)
     try:
-        return _dispatch(sys.argv[1:], environ)
+        status = _dispatch(sys.argv[1:], environ)
+        sys.stdout.flush()
+        return status
     except LaunchError as error:
         if environ.get(_FULL_ERROR) == "1":
             raise
+        return _complain(error)
+    except BrokenPipeError:
+        # The reader of the plan has seen enough (``| head``).
+        silence(sys.stdout)
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        # Before anything was started; from then on signals end a run in order.
+        return 128 + signal.SIGINT
+
+
+def _complain(error: LaunchError) -> int:
+    try:
         for line in error.lines():
             print(f"error: {line}", file=sys.stderr)
-        return error.status
+    except OSError:
+        silence(sys.stderr)
+    return error.status
 
 
 def script() -> None:
@@ -84,14 +103,37 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
     # Otherwise Hydra prints its own error and exits before it can be said better.
     os.environ[_FULL_ERROR] = "1"
     try:
-        task()
+        with _sweep_directory(overrides):
+            task()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise compose.explain(error, overrides) from error
     finally:
-        os.environ.pop(_FULL_ERROR)
+        os.environ.pop(_FULL_ERROR, None)
         if _FULL_ERROR in environ:
             os.environ[_FULL_ERROR] = environ[_FULL_ERROR]
     return max(statuses, default=0)
+
+
+@contextlib.contextmanager
+def _sweep_directory(overrides: Sequence[str]) -> Generator[None]:
+    """Let Hydra's sweeper keep its notes in a directory that goes away.
+
+    Every run has a record of its own, and a dry run must leave nothing behind.
+    """
+    import tempfile
+
+    sweeps = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv))
+    if not sweeps or any(item.startswith("hydra.sweep.dir=") for item in overrides):
+        yield
+        return
+    # Beside the other overrides: Hydra's parser wants them in one block.
+    place = sys.argv.index(overrides[0]) if overrides else len(sys.argv)
+    with tempfile.TemporaryDirectory(prefix="grpo_launch-") as directory:
+        sys.argv.insert(place, f"hydra.sweep.dir={directory}")
+        try:
+            yield
+        finally:
+            del sys.argv[place]
 
 
 def _run_role(config: LaunchConfig, environ: dict[str, str]) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,31 +39,44 @@ class Console:
 
     def say(self, text: str) -> None:
         """One line of the launcher's own."""
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=self._stream, flush=True)
+        with self._writing():
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, file=self._stream, flush=True)
 
     def log(self, text: str) -> None:
         """Output of a process, as it is."""
         if text and self._bar is None:
-            self._stream.write(text)
-            self._stream.flush()
+            with self._writing():
+                self._stream.write(text)
+                self._stream.flush()
 
     def steps(self, steps: Sequence[Step]) -> None:
         """Steps that the learner finished."""
         if not steps or self._mode is ConsoleMode.log:
             return
         if self._terminal or self._mode is ConsoleMode.progress:
-            self._advance(steps[-1])
+            with self._writing():
+                self._advance(steps[-1])
         else:
             self._print(steps[-1])
 
     def close(self) -> None:
         """Take the bar away; calling it again is harmless."""
         if self._bar is not None:
-            self._bar.stop()
+            with self._writing():
+                self._bar.stop()
             self._bar = None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Generator[None]:
+        """Go quiet when the reader is gone: a closed terminal must not stop a teardown."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._bar = None
+            silence(self._stream)
 
     def _advance(self, step: Step) -> None:
         from rich.console import Console as RichConsole
@@ -96,6 +111,14 @@ class Console:
         if step.step - self._printed_step >= due or step.step == step.max_steps:
             self._printed_step = step.step
             self.say(f"step {step.step}/{step.max_steps}  {_facts(step)}")
+
+
+def silence(stream: TextIO) -> None:
+    """Let a stream whose reader is gone write into nothing, now and at the exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
 
 
 def tail(path: Path, lines: int = _LINES_OF_A_TAIL) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from grpo_launch import schema
@@ -26,10 +27,53 @@ def check(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str], cw
     Raises:
         PreflightError: an environment or executable is missing, or the port is busy.
     """
-    _runtime_exists(config, environ, cwd)
+    runtime_exists(config.runtime, config.where, environ, cwd)
     _executables_exist(config, plan, environ)
     if plan.process(SERVER) is not None:
         port_is_free(endpoint(config), config.where(PORT_KEY))
+
+
+def runtime_exists(
+    runtime: schema.Runtime,
+    where: Callable[[str], str],
+    environ: Mapping[str, str],
+    cwd: Path,
+) -> None:
+    """Check that the engine's environment is there.
+
+    Args:
+        runtime: how the engine is entered.
+        where: names the place of a key, for messages.
+        environ: the caller's environment.
+        cwd: what a relative ``runtime.path`` is relative to.
+
+    Raises:
+        PreflightError: there is no such environment, or no conda.
+    """
+    if runtime.kind is schema.RuntimeKind.venv:
+        root = cwd / (runtime.path or "")
+        if not (root / "bin" / "python").exists():
+            raise PreflightError(
+                where("runtime.path"),
+                f"{runtime.path} is no virtual environment",
+                f"make it with '{_SETUP}' or set runtime.path=DIR",
+            )
+    if runtime.kind is schema.RuntimeKind.conda:
+        conda = shutil.which("conda", path=environ.get("PATH"))
+        if conda is None:
+            raise PreflightError(
+                where("runtime.name"),
+                "conda is not on PATH",
+                "install or activate it, or use runtime=venv or runtime=current",
+            )
+        if not any(
+            root.is_dir() for root in _conda_environments(conda, runtime.name or "", environ)
+        ):
+            raise PreflightError(
+                where("runtime.name"),
+                f"there is no conda environment {runtime.name}",
+                "create it or set runtime.name=ENV",
+            )
 
 
 def port_is_free(address: Endpoint, where: str) -> None:
@@ -67,14 +111,20 @@ def owner_of(port: int) -> str | None:
     if not inodes:
         return None
     for entry in proc.everything():
-        directory = f"/proc/{entry.pid}/fd"
-        try:
-            links = [os.readlink(f"{directory}/{name}") for name in os.listdir(directory)]
-        except OSError:
-            continue
-        if any(link in inodes for link in links):
+        if not inodes.isdisjoint(_open_files(entry.pid)):
             return f"pid {entry.pid} ({proc.command(entry.pid)[:120]})"
     return None
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    directory = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in names:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            yield os.readlink(f"{directory}/{name}")
 
 
 def _listening_inodes(port: int) -> Iterator[str]:
@@ -89,34 +139,6 @@ def _listening_inodes(port: int) -> Iterator[str]:
             fields = row.split()
             if fields[3] == listen and int(fields[1].rpartition(":")[2], 16) == port:
                 yield f"socket:[{fields[9]}]"
-
-
-def _runtime_exists(config: LaunchConfig, environ: Mapping[str, str], cwd: Path) -> None:
-    runtime = config.runtime
-    if runtime.kind is schema.RuntimeKind.venv:
-        root = cwd / (runtime.path or "")
-        if not (root / "bin" / "python").exists():
-            raise PreflightError(
-                config.where("runtime.path"),
-                f"{runtime.path} is no virtual environment",
-                f"make it with '{_SETUP}' or set runtime.path=DIR",
-            )
-    if runtime.kind is schema.RuntimeKind.conda:
-        conda = shutil.which("conda", path=environ.get("PATH"))
-        if conda is None:
-            raise PreflightError(
-                config.where("runtime.name"),
-                "conda is not on PATH",
-                "install or activate it, or use runtime=venv or runtime=current",
-            )
-        if not any(
-            root.is_dir() for root in _conda_environments(conda, runtime.name or "", environ)
-        ):
-            raise PreflightError(
-                config.where("runtime.name"),
-                f"there is no conda environment {runtime.name}",
-                "create it or set runtime.name=ENV",
-            )
 
 
 def _conda_environments(conda: str, name: str, environ: Mapping[str, str]) -> Iterator[Path]:

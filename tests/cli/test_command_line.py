@@ -42,6 +42,15 @@ def test_a_json_dry_run_is_the_plan_alone(project: Project) -> None:
     assert project.files() == set()
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(project: Project) -> None:
+    process = project.start("role=both", "config=exp", "dry_run=true")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(20) == 141
+
+
 def test_a_dry_run_needs_no_engine(project: Project) -> None:
     done = project.launch(
         "role=both", "config=exp", "runtime=venv", "runtime.path=no/such", "dry_run=true"
@@ -87,7 +96,7 @@ def test_a_check_starts_nothing_and_leaves_nothing(project: Project) -> None:
         (["role=both", "config=exp", "rlhf.beta=1"], "did you mean train.rlhf.beta?"),
         (["role=both", "config=exp", "health.timeout_s=soon"], "'soon' is not a number"),
         (["role=both", "config=exp", "rollout_server.vllm_max_num_seqs=1.5"], "not an integer"),
-        (["role=both", "config=exp", "+x=["], "x=["),
+        (["role=both", "config=exp", "+x=["], "Hydra cannot read '['"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(
@@ -177,6 +186,7 @@ def test_a_multirun_plans_each_combination(project: Project) -> None:
     commands = [x for x in done.stdout.splitlines() if x.startswith("env ")]
     seqs = [x.partition("--vllm_max_num_seqs ")[2].split()[0] for x in commands]
     assert seqs == ["2", "4", "2", "4"]
+    assert project.files() == set()
 
 
 def test_further_roots_come_from_one_setting(project: Project, tmp_path: Path) -> None:

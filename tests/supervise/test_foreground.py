@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -203,6 +204,28 @@ def test_a_run_directory_is_never_used_twice(project: Project) -> None:
     assert again.status == 3
     assert "already holds a run" in again.errors[0]
     assert run_json_at(project.directory / "here")["state"] == "done"
+
+
+def test_a_reader_that_is_gone_does_not_stop_the_teardown(project: Project) -> None:
+    process = project.start("role=both", "config=exp", FAKE_LEARNER="hang")
+    read_until(process, "learner: started")
+    assert process.stderr is not None
+    process.stderr.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    assert project.left_over() == []
+    assert run_json(project)["state"] == "interrupted"
+
+
+def test_a_deleted_run_directory_does_not_stop_the_teardown(project: Project) -> None:
+    process = project.start("role=both", "config=exp", FAKE_LEARNER="hang")
+    read_until(process, "step ")
+    shutil.rmtree(project.directory / "runs")
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "cannot be written" in stderr
+    assert project.left_over() == []
 
 
 def run_json_at(run: Path) -> dict[str, object]:

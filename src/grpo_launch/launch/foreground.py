@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 
 from grpo_launch.console import Console, duration, tail
@@ -92,18 +93,27 @@ class _Run:
         return status
 
     def _end(self, state: str, status: int, reason: str) -> None:
-        try:
-            self._tear_down()
-        finally:
+        self._tear_down()
+        with self._noting():
             self._record.finish(state, status, reason)
-            self._console.close()
+        self._console.close()
+
+    @contextlib.contextmanager
+    def _noting(self) -> Generator[None]:
+        """A record that cannot be written (full disk, deleted directory) must not stop a run."""
+        try:
+            yield
+        except OSError as error:
+            directory = self._record.directory
+            self._console.say(f"warning: {directory}: cannot be written ({error.strerror})")
 
     def _supervise(self) -> int:
         self._start(SERVER)
         self._wait_for_server()
         learner = self._start(LEARNER)
         server = self._children.get(SERVER)
-        self._record.state("training" if learner else "serving")
+        with self._noting():
+            self._record.state("training" if learner else "serving")
         while True:
             self._turn(child for child in (learner, server) if child)
             if learner is not None and (status := learner.poll()) is not None:
@@ -119,7 +129,8 @@ class _Run:
             return None
         child = Child(spec, self._environ)
         self._children[name] = child
-        self._record.started(child)
+        with self._noting():
+            self._record.started(child)
         where = f" on GPU {','.join(spec.devices)}" if spec.env.get("CUDA_VISIBLE_DEVICES") else ""
         self._console.say(f"{name}: started{where}, pid {child.pid}, log {spec.log}")
         only = len(self._plan.processes) == 1 and name == SERVER
@@ -131,7 +142,8 @@ class _Run:
         """Wait at the gate, watching the server meanwhile where it is ours."""
         server = self._children.get(SERVER)
         probe = self._plan.gate
-        self._record.state("waiting")
+        with self._noting():
+            self._record.state("waiting")
         self._console.say(f"waiting for {probe.url}{probe.health_path}")
         self._gate = BackgroundGate(probe)
         try:
@@ -176,7 +188,8 @@ class _Run:
         """End everything of this run, the learner first, and note how it ended."""
         if not self._children:
             return
-        self._record.state("stopping")
+        with self._noting():
+            self._record.state("stopping")
         running = [name for name, child in self._children.items() if child.poll() is None]
         if running:
             self._console.say(f"stopping the {' and the '.join(running)}")
@@ -188,7 +201,8 @@ class _Run:
         )
         self._refresh()
         for child in self._children.values():
-            self._record.exited(child)
+            with self._noting():
+                self._record.exited(child)
             child.close()
         for entry in left:
             self._console.say(f"warning: pid {entry.pid} does not end, not even when killed")

@@ -50,7 +50,12 @@ class Child:
                     spec.argv[0], f"cannot be run ({error.strerror})", "check runtime=..."
                 ) from None
         self.pid = self._popen.pid
-        self.pidfd = os.pidfd_open(self.pid)
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self._popen.kill()  # what cannot be watched must not run
+            self._popen.wait()
+            raise
         entry = proc.read(self.pid)
         self.start_time = entry.start_time if entry else 0
 

@@ -1,0 +1,73 @@
+"""The learner's metrics, read while they are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grpo_launch.runs import plot
+from grpo_launch.runs.metrics import MetricsFollower, Step, parse
+
+
+def line(step: int, reward: float) -> bytes:
+    row = {"global_step/max_steps": f"{step}/40", "reward": reward, "step_time": 2.5}
+    return json.dumps(row).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "step"),
+    [
+        (
+            {"global_step/max_steps": "3/40", "reward": 0.5, "completions/mean_length": 16,
+             "step_time": 2.0},
+            Step(3, 40, 0.5, 16.0, 2.0),
+        ),
+        ({"global_step/max_steps": "3/40", "reward": 0.5, "train_speed(s/it)": 2.5},
+         Step(3, 40, 0.5, None, 2.5)),
+        ({"global_step/max_steps": "3/40", "reward": "nan"}, Step(3, 40, None, None, None)),
+        ({"global_step/max_steps": "40/40", "train_runtime": 9.0}, None),
+        ({"last_model_checkpoint": None}, None),
+        ({"global_step/max_steps": "x/y", "reward": 1}, None),
+        ([1], None),
+    ],
+)  # fmt: skip
+def test_a_line_of_the_log(row: object, step: Step | None) -> None:
+    assert parse(json.dumps(row).encode()) == step
+
+
+@given(st.binary())
+def test_no_line_can_break_the_reader(text: bytes) -> None:
+    parse(text)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_lines_that_arrive_in_pieces_are_each_read_once(tmp_path: Path, size: int) -> None:
+    log = tmp_path / "v0-now" / "logging.jsonl"
+    log.parent.mkdir()
+    follower = MetricsFollower(tmp_path, since=0)
+    assert follower.poll() == []
+    text = b"".join(line(n, n / 10) for n in (1, 2, 3))
+    fresh: list[Step] = []
+    for start in range(0, len(text), size):
+        with open(log, "ab") as file:
+            file.write(text[start : start + size])
+        fresh += follower.poll()
+    assert [(step.step, step.reward) for step in fresh] == [(1, 0.1), (2, 0.2), (3, 0.3)]
+    assert follower.steps == fresh
+
+
+def test_the_log_of_an_earlier_run_is_not_ours(tmp_path: Path) -> None:
+    log = tmp_path / "v0-before" / "logging.jsonl"
+    log.parent.mkdir()
+    log.write_bytes(line(40, 1.0))
+    assert MetricsFollower(tmp_path, since=log.stat().st_mtime + 60).poll() == []
+
+
+def test_a_plot_survives_steps_without_values(tmp_path: Path) -> None:
+    steps = [Step(1, 2, None, None, None), Step(2, 2, 0.5, 0.0, 0.0)]
+    assert plot.draw(steps, "title", tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 1000

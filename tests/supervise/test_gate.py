@@ -1,0 +1,134 @@
+"""The gate against servers that lie, with an injected clock and transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from grpo_launch.errors import NotReadyError
+from grpo_launch.plan import Probe
+from grpo_launch.supervise.gate import LONGEST_INTERVAL_S, Ready, wait_until_ready
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Clock:
+    """Monotonic seconds that pass only while the gate pauses."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.pauses: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        self.now += seconds
+        return False
+
+
+def probe(*, generate: bool = False, timeout_s: float = 10.0) -> Probe:
+    return Probe(
+        url="http://127.0.0.1:8080",
+        health_path="/health/",
+        world_size_path="/get_world_size/",
+        world_size=6,
+        generate=generate,
+        generate_path="/infer/",
+        generate_request={"infer_requests": []},
+        timeout_s=timeout_s,
+        host_where="x.yaml: rlhf.vllm_server_host",
+        port_where="x.yaml: rlhf.vllm_server_port",
+    )
+
+
+def answers(**by_path: httpx.Response) -> Handler:
+    def handle(request: httpx.Request) -> httpx.Response:
+        return by_path[request.url.path.strip("/")]
+
+    return handle
+
+
+HEALTHY = {
+    "health": httpx.Response(200),
+    "get_world_size": httpx.Response(200, json={"world_size": 6}),
+}
+
+
+def wait(handler: Handler, asked: Probe, clock: Clock) -> Ready | None:
+    with httpx.Client(transport=httpx.MockTransport(handler)) as client:
+        return wait_until_ready(asked, client, clock.pause, clock)
+
+
+def refused(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
+
+
+def test_a_healthy_server_of_the_right_size_is_ready_at_once() -> None:
+    clock = Clock()
+    assert wait(answers(**HEALTHY), probe(), clock) == Ready(0.0)
+    assert clock.pauses == []
+
+
+def test_polling_is_fast_and_never_slower_than_its_limit() -> None:
+    clock = Clock()
+    with pytest.raises(NotReadyError):
+        wait(refused, probe(), clock)
+    assert clock.pauses[0] <= 0.05
+    assert max(clock.pauses) <= LONGEST_INTERVAL_S
+    assert clock.now == pytest.approx(110.0)
+
+
+def test_ready_as_soon_as_the_server_is() -> None:
+    clock = Clock()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return refused(request) if clock.now < 103.0 else answers(**HEALTHY)(request)
+
+    ready = wait(handle, probe(), clock)
+    assert ready is not None
+    assert 3.0 <= ready.seconds <= 3.0 + LONGEST_INTERVAL_S
+
+
+@pytest.mark.parametrize("status", [204, 301, 404, 500, 503])
+def test_only_200_is_healthy(status: int) -> None:
+    with pytest.raises(NotReadyError, match=f"status {status}"):
+        wait(answers(health=httpx.Response(status)), probe(timeout_s=1), Clock())
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (httpx.Response(200, json={"world_size": 2}), "says 2, but TP x DP is 6"),
+        (httpx.Response(200, json={"world_size": None}), "says None, but TP x DP is 6"),
+        (httpx.Response(200, json={}), "no world size"),
+        (httpx.Response(200, json=[6]), "no world size"),
+        (httpx.Response(200, text="<html>"), "no world size"),
+        (httpx.Response(200, content=b"\xff\x00"), "no world size"),
+        (httpx.Response(404), "no world size"),
+    ],
+)
+def test_a_stranger_that_is_healthy_is_found_out(answer: httpx.Response, said: str) -> None:
+    server = answers(health=httpx.Response(200), get_world_size=answer)
+    with pytest.raises(NotReadyError, match=said) as caught:
+        wait(server, probe(), Clock())
+    assert "x.yaml: rlhf.vllm_server_port" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [500, 404])
+def test_healthy_without_generating_is_not_ready(status: int) -> None:
+    with pytest.raises(NotReadyError, match=f"no token comes back \\(status {status}\\)"):
+        wait(answers(**HEALTHY, infer=httpx.Response(status)), probe(generate=True), Clock())
+
+
+def test_a_token_makes_it_ready() -> None:
+    server = answers(**HEALTHY, infer=httpx.Response(200, json=[{}]))
+    assert wait(server, probe(generate=True), Clock()) == Ready(0.0)
+
+
+def test_giving_up_is_quiet() -> None:
+    with httpx.Client(transport=httpx.MockTransport(refused)) as client:
+        assert wait_until_ready(probe(), client, lambda _: True) is None

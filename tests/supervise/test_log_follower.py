@@ -1,0 +1,39 @@
+"""Following a log: nothing is shown twice, broken in the middle of a character, or without end."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grpo_launch.supervise.follow import LogFollower
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20))
+def test_any_bytes_in_any_pieces_are_shown_once(pieces: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "x.log"
+        follower = LogFollower(path)
+        shown = follower.read()
+        with open(path, "ab", buffering=0) as log:
+            for piece in pieces:
+                log.write(piece)
+                shown += follower.read()
+            log.write(b"\n")
+            shown += follower.read()
+    assert shown == (b"".join(pieces) + b"\n").decode("utf-8", "replace")
+
+
+def test_of_a_flood_only_the_end_is_shown_after_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(b"a" * 1_000_000 + b"the end")
+    shown = LogFollower(path).read()
+    assert len(shown) < 300_000
+    assert "bytes not shown" in shown
+    assert shown.endswith("the end")
+
+
+def test_a_log_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
+    assert LogFollower(tmp_path / "x.log").read() == ""

@@ -1,0 +1,97 @@
+"""Preflight: what the machine lacks is said before anything starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from grpo_launch import preflight, schema
+from grpo_launch.endpoint import Endpoint
+from grpo_launch.errors import PreflightError
+from grpo_launch.host import Host
+from tests.conftest import free_port
+
+
+def test_a_free_port_passes() -> None:
+    preflight.port_is_free(Endpoint("127.0.0.1", free_port()), "x.yaml: port")
+
+
+@pytest.mark.parametrize("listens_on", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_busy_port_names_place_and_owner(host: str, listens_on: str) -> None:
+    with socket.create_server((listens_on, 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(PreflightError) as caught:
+            preflight.port_is_free(Endpoint(host, port), "x.yaml: rlhf.vllm_server_port")
+    said = str(caught.value)
+    assert said.startswith("x.yaml: rlhf.vllm_server_port: port ")
+    assert f"is in use by pid {os.getpid()} (" in said
+    assert Path(sys.executable).name in said
+
+
+def test_a_port_in_time_wait_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            connection, _ = server.accept()
+            connection.close()
+    preflight.port_is_free(Endpoint("127.0.0.1", port), "x.yaml: port")
+
+
+def test_nobody_owns_a_free_port() -> None:
+    assert preflight.owner_of(free_port()) is None
+
+
+@pytest.mark.parametrize(
+    "places",
+    ["{root}/envs/ms", "{home}/.conda/envs/ms", "{elsewhere}/ms"],
+    ids=["beside conda", "in the home directory", "in CONDA_ENVS_PATH"],
+)
+def test_a_conda_environment_is_found_where_conda_looks(tmp_path: Path, places: str) -> None:
+    root, home, elsewhere = tmp_path / "conda", tmp_path / "home", tmp_path / "elsewhere"
+    (root / "bin").mkdir(parents=True)
+    conda = root / "bin" / "conda"
+    conda.write_text("#!/bin/sh\n")
+    conda.chmod(0o755)
+    environ = {
+        "PATH": str(root / "bin"),
+        "HOME": str(home),
+        "CONDA_ENVS_PATH": str(elsewhere),
+    }
+    runtime = schema.Runtime(kind=schema.RuntimeKind.conda, name="ms")
+    with pytest.raises(PreflightError, match="there is no conda environment ms"):
+        preflight.runtime_exists(runtime, lambda key: key, environ, tmp_path)
+    Path(places.format(root=root, home=home, elsewhere=elsewhere)).mkdir(parents=True)
+    preflight.runtime_exists(runtime, lambda key: key, environ, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environ", "devices"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0, 3,GPU-5ebe9f43"}, ["0", "3", "GPU-5ebe9f43"]),
+        ({"CUDA_VISIBLE_DEVICES": ""}, []),
+    ],
+)
+def test_visible_devices_are_what_the_caller_may_use(
+    environ: dict[str, str], devices: list[str]
+) -> None:
+    assert Host(Path("/"), environ, 0.0, "abcd").visible_devices() == devices
+
+
+def test_without_the_variable_nvidia_smi_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\n[ "$1" = --query-gpu=index ] && printf "0\\n1\\n"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert Host(Path("/"), {}, 0.0, "abcd").visible_devices() == ["0", "1"]
+
+
+def test_no_nvidia_smi_means_no_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Host(Path("/"), {}, 0.0, "abcd").visible_devices() == []
