@@ -74,13 +74,15 @@ def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConf
         return from_hydra(_composed(arguments), overrides)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise explain(error, arguments) from error
+    except RecursionError:
+        raise ConfigError("configuration", "is nested too deeply", "flatten it") from None
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     """The one-line form of an error that Hydra raised for these overrides."""
     from grpo_launch.compose import translate
 
-    line = translate.CommandLine(overrides, list(_known_keys(overrides)), _options)
+    line = translate.CommandLine(overrides, lambda: _known_keys(overrides), _options)
     return translate.translate(error, line)
 
 
@@ -92,6 +94,8 @@ def _options(group: str) -> list[str]:
 
     if group == source.GROUP:
         return sorted({n for b in source.bases() for n in lookup.Base(b, Path.cwd()).names()})
+    if group == "rollout_server":
+        return ["schema"]  # registered, not a file
     return sorted(path.stem for path in resources.path(f"conf/{group}").glob("*.yaml"))
 
 
@@ -100,26 +104,27 @@ def _composed(arguments: Sequence[str]) -> DictConfig:
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    holder = GlobalHydra.instance()
-    outer, holder.hydra = holder.hydra, None  # a caller may itself be a Hydra application
+    outer = GlobalHydra.instance().hydra  # a caller may itself be a Hydra application
+    GlobalHydra.instance().hydra = None
     try:
         with initialize_config_dir(
             str(resources.path("conf")), job_name="grpo_launch", version_base=VERSION_BASE
         ):
             return hydra_compose(PRIMARY, list(arguments))
     finally:
-        holder.hydra = outer
+        GlobalHydra.instance().hydra = outer  # Hydra replaced the instance meanwhile
 
 
 def _known_keys(overrides: Sequence[str]) -> Iterator[str]:
     """The dotted keys of the configuration with the group choices alone."""
     from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     groups = ("config", "role", *schema.GROUPS)
     choices = [item for item in overrides if item.partition("=")[0] in groups]
     try:
         cfg = _composed(choices)
-    except HydraException:
+    except (HydraException, OmegaConfBaseException, ValueError):
         return  # the choices themselves are wrong; there is nothing to suggest
     yield from _dotted(cfg, "")
 

@@ -12,7 +12,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from grpo_launch import schema
-from grpo_launch.compose import leaves, legacy, lift
+from grpo_launch.compose import document, leaves, legacy, lift
+from grpo_launch.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class LaunchConfig:
         Returns:
             ``command line: KEY``; ``FILE: KEY`` as the file spells it; for a value
             that the accelerator brought ``accelerator=NAME: KEY``; for one that
-            only groups and defaults say, ``KEY``.
+            only a group says, ``KEY``.
         """
         for override in self.overrides:
             name = override.partition("=")[0].lstrip("+~")
@@ -78,15 +79,15 @@ class LaunchConfig:
         keys = _legacy_keys(key)
         tree = self._legacy_tree
         if tree is None:
-            return f"{legacy.shown(self.path)}: {key}"
+            return f"{document.shown(self.path)}: {key}"
         said = functools.reduce(_step, keys, tree.data)
         if key.startswith("train.") and said != functools.reduce(_step, keys, self.train):
             return f"accelerator={self.accelerator.kind.value}: {key}"
         origin = next((o for n in range(len(keys), 0, -1) if (o := tree.origin(*keys[:n]))), None)
-        if said is None and not key.startswith(("train.", "rollout_server.")):
+        if said is None and key.partition(".")[0] in schema.GROUPS:
             return key
         file = origin.file if origin else self.path
-        return f"{legacy.shown(file)}: {'.'.join(keys)}"
+        return f"{document.shown(file)}: {'.'.join(keys)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data, for the record of a run."""
@@ -112,28 +113,38 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         overrides: the command line's overrides, as typed.
 
     Raises:
+        ConfigError: ``train`` is not a mapping.
         omegaconf.errors.OmegaConfBaseException: an interpolation does not resolve.
     """
-    node = cast("dict[str, Any]", OmegaConf.to_container(cfg.train, resolve=True))
-    train = leaves.decode(node)
-    flags = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
-    lift.write_back(train, flags)
+    path = Path(cfg.experiment.path)
+    node = cfg.train
+    train = leaves.decode(OmegaConf.to_container(node, resolve=True) if _is_node(node) else node)
+    if not isinstance(train, dict):
+        where = f"{document.shown(path)}: train"
+        raise ConfigError(where, f"{train!r} is not a mapping", "write keys below it")
+    said = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
+    flags = leaves.decode(said)
+    lift.write_back(cast("dict[Any, Any]", train), flags)
     typed = {
         name: OmegaConf.to_object(cfg[name])
         for name in (*schema.GROUPS, "gpus", "health", "shutdown", "env", "run", "console")
     }
     return LaunchConfig(
         experiment=cfg.experiment.name,
-        path=Path(cfg.experiment.path),
+        path=path,
         role=cfg.role.name,
         callback=cfg.role._target_,
         rollout_server={key: value for key, value in flags.items() if value is not None},
         preflight=cfg.preflight,
         dry_run=cfg.dry_run,
-        train=train,
+        train=cast("dict[Any, Any]", train),
         overrides=overrides,
         **cast("dict[str, Any]", typed),
     )
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, DictConfig)  # a tree with null or date keys at its top is opaque
 
 
 def _legacy_keys(key: str) -> tuple[str, ...]:

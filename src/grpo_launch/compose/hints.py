@@ -17,8 +17,7 @@ NOT_A_STRING = re.compile(
 )
 """What Hydra's grammar reads as a number, a boolean or null."""
 
-_SERVER_SPELLING = "train." + ".".join(lift.SERVER_BLOCK)
-_LAUNCH_SPELLING = "train." + ".".join(lift.LAUNCH_BLOCK)
+_MOVED = ((".".join(lift.SERVER_BLOCK), "rollout_server."), (".".join(lift.LAUNCH_BLOCK), ""))
 _NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
 _PLAIN_NAME = re.compile(r"[\w./:%+-]+", re.ASCII)
 
@@ -34,9 +33,11 @@ def check_overrides(overrides: Sequence[str]) -> None:
     for override in overrides:
         said, equals, value = override.partition("=")
         key = key_of(override)
+        if equals and not key:
+            raise ConfigError(where(override), "names no key", "write KEY=VALUE")
         if equals and key == "config":
             _check_name(value)
-        _check_spelling(key, value)
+        _check_spelling(override)
         _check_known(key)
         if equals and not said.startswith("~"):
             _check_number(key, value)
@@ -65,6 +66,9 @@ def type_of(key: str) -> Any:
     """The type hint of a dotted key of the schema, or None where it has none."""
     hint: Any = schema.Launch
     for part in key.split("."):
+        if lift.is_mapping(hint):
+            hint = typing.get_args(hint)[1]
+            continue
         hints = typing.get_type_hints(hint) if isinstance(hint, type) else {}
         if part not in hints:
             return None
@@ -79,6 +83,12 @@ def _check_name(value: str) -> None:
             "one run has one experiment, not a list",
             "write --multirun config=a,b",
         )
+    if "${" in value:
+        raise ConfigError(
+            f"command line: config={value}",
+            "Hydra reads ${ in a name as an interpolation",
+            "rename the file",
+        )
     if value.startswith(("'", '"')) or not value:
         return
     parts = value.split(",")
@@ -92,16 +102,16 @@ def _check_name(value: str) -> None:
         )
 
 
-def _check_spelling(key: str, value: str) -> None:
+def _check_spelling(override: str) -> None:
     """Refuse keys that the lift has copied away: they have no effect any more."""
-    for old, new in ((_SERVER_SPELLING, "rollout_server"), (_LAUNCH_SPELLING, "")):
+    key, _, value = key_of(override).removeprefix("train."), *override.partition("=")[1:]
+    for old, new in _MOVED:
         if key == old or key.startswith(old + "."):
             rest = key.removeprefix(old).removeprefix(".")
-            name = ".".join(filter(None, (new, rest)))
             raise ConfigError(
-                where(key),
-                f"is lifted into {new or 'nodes of its own'} and has no effect here",
-                f"write {name}={value}" if rest else f"write {name + '.' if name else ''}KEY=VALUE",
+                where(key_of(override)),
+                "is lifted out of train and has no effect here",
+                f"write {new}{rest or 'KEY'}={'null' if override[0] == '~' else value}",
             )
 
 
@@ -111,11 +121,14 @@ def _check_known(key: str) -> None:
     known = ""
     for part in key.split("."):
         if not dataclasses.is_dataclass(hint):
+            if not (hint is Any or lift.is_mapping(hint)):
+                what = f"{known.rstrip('.')} has no keys below it"
+                raise ConfigError(where(key), what, f"remove .{part}")
             return
         hints = typing.get_type_hints(hint)
         if part not in hints:
             if known:
-                raise lift.unknown_key(where(key), known + part, [known + h for h in hints])
+                raise lift.unknown_key(where(key), part, hints, known)
             return
         hint = hints[part]
         known += part + "."

@@ -10,12 +10,15 @@ that both spellings read the same.
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from enum import Enum
 from typing import Any, cast
 
 from grpo_launch import schema
+from grpo_launch.compose import leaves
 from grpo_launch.errors import ConfigError
 
 SERVER_BLOCK = ("custom", "extra", "rollout_server")
@@ -34,7 +37,8 @@ def lift(train: Mapping[Any, Any], where: Where) -> tuple[dict[str, Any], dict[s
 
     Returns:
         Values by root node (``rollout_server``, ``gpus``, ...), converted to the
-        schema's types, and the options chosen for groups (``runtime``, ...).
+        schema's types and encoded for OmegaConf (see ``leaves``), and the options
+        chosen for groups (``runtime``, ...).
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
@@ -43,7 +47,7 @@ def lift(train: Mapping[Any, Any], where: Where) -> tuple[dict[str, Any], dict[s
     choices: dict[str, str] = {}
     flags = block(train, SERVER_BLOCK)
     if flags:
-        nodes["rollout_server"] = typed(schema.RolloutServer, flags, where, SERVER_BLOCK)
+        nodes["rollout_server"] = _node(schema.RolloutServer, flags, where, SERVER_BLOCK)
     launch = block(train, LAUNCH_BLOCK) or {}
     node_types = typing.get_type_hints(schema.Launch)
     known = (*schema.LIFTED, *schema.GROUPS)
@@ -53,13 +57,16 @@ def lift(train: Mapping[Any, Any], where: Where) -> tuple[dict[str, Any], dict[s
             raise unknown_key(where(*keys), name, known)
         if name in schema.GROUPS and isinstance(value, str):
             choices[name] = value
+        elif value is None:
+            continue
         elif name in ("preflight", "dry_run"):
-            nodes[name] = value
+            nodes |= _node(schema.Launch, {name: value}, where, LAUNCH_BLOCK)
         elif isinstance(value, dict):
             mapping = cast("dict[Any, Any]", value)
-            nodes[name] = typed(node_types[name], mapping, where, keys)
-        elif value is not None:
-            raise ConfigError(where(*keys), f"must be a mapping, not {value!r}", "write keys below")
+            nodes[name] = _node(node_types[name], mapping, where, keys)
+        else:
+            allowed = "an option's name or a mapping" if name in schema.GROUPS else "a mapping"
+            raise ConfigError(where(*keys), f"must be {allowed}, not {value!r}", "write keys below")
     return nodes, choices
 
 
@@ -71,6 +78,15 @@ def block(train: Mapping[Any, Any], keys: tuple[str, ...]) -> dict[Any, Any] | N
             return None
         node = cast("Mapping[Any, Any]", node).get(key)
     return cast("dict[Any, Any]", node) if isinstance(node, dict) else None
+
+
+def _node(
+    node_type: type, values: Mapping[Any, Any], where: Where, keys: tuple[Any, ...]
+) -> dict[str, Any]:
+    """The converted values as Hydra must get them: text stays text."""
+    free = {name for name, hint in typing.get_type_hints(node_type).items() if hint is Any}
+    converted = typed(node_type, values, where, keys)
+    return {k: leaves.encode(v) if k in free else _literal(v) for k, v in converted.items()}
 
 
 def typed(
@@ -90,60 +106,149 @@ def typed(
     for name, value in values.items():
         if name not in hints:
             raise unknown_key(where(*keys, name), name, [f.name for f in fields(node_type)])
-        if not fits(hints[name], value):
-            raise wrong_type(where(*keys, name), hints[name], value)
+        hint = hints[name]
+        if hint is Any:
+            converted[name] = value
+            continue
+        if _is_missing(value):
+            what = f"{value!r} stands for a missing value"
+            raise ConfigError(where(*keys, name), what, "give the value")
+        if not fits(hint, value):
+            raise wrong_type(where(*keys, name), hint, value)
+        integral = is_integer(hint) and isinstance(value, float | str)
         try:
-            node[name] = value
+            node[name] = int(float(value)) if integral else _literal(value)
+            converted[name] = _plain(node[name])
         except OmegaConfBaseException:
-            raise wrong_type(where(*keys, name), hints[name], value) from None
-        converted[name] = value
-    plain = cast("dict[str, Any]", OmegaConf.to_container(node, enum_to_str=True))
-    return {name: plain[name] for name in converted}
+            raise wrong_type(where(*keys, name), hint, value) from None
+    return converted
+
+
+def _plain(value: Any) -> Any:
+    """A value of an OmegaConf node as plain data, enumerations by name."""
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True)
+    return value.name if isinstance(value, Enum) else value
 
 
 def fits(hint: Any, value: Any) -> bool:
     """Whether ``value`` may become ``hint`` without losing anything.
 
-    OmegaConf alone would cut 12000.7 to 12000. Integral floats and numeric
-    strings pass for integers, as they always did; booleans do not.
+    OmegaConf alone would cut 12000.7 to 12000 and read 2 as true. Integral floats
+    and numeric strings pass for integers, as they always did; booleans do not.
     """
-    if int not in (hint, *typing.get_args(hint)) or value is None:
+    if value is None:
         return True
-    if isinstance(value, bool):
-        return False
     try:
-        return float(value) == int(float(value))
+        if is_integer(hint):
+            return not isinstance(value, bool) and float(value) == int(float(value))
+        if _is_one_of(hint, bool) and _is_number(value):
+            return float(value) in (0, 1)
+        if _is_one_of(hint, float) and isinstance(value, bool):
+            return False
     except (TypeError, ValueError, OverflowError):
         return False
+    return True
+
+
+def is_integer(hint: Any) -> bool:
+    """Whether a type hint is ``int`` or ``int | None``."""
+    return _is_one_of(hint, int)
+
+
+def is_mapping(hint: Any) -> bool:
+    """Whether a type hint is a mapping with free keys."""
+    return typing.get_origin(hint) is dict
+
+
+def _is_one_of(hint: Any, kind: type) -> bool:
+    return kind in (hint, *typing.get_args(hint)) and typing.get_origin(hint) not in (list, dict)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal())
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether OmegaConf would take ``value``, or a part of it, for a missing one."""
+    if isinstance(value, dict | list):
+        container = cast("dict[Any, Any] | list[Any]", value)
+        return any(
+            map(_is_missing, container.values() if isinstance(container, dict) else container)
+        )
+    return value == "???"
+
+
+def _literal(value: Any) -> Any:
+    """``value`` with ``${`` escaped: in a legacy file it is text, not an interpolation."""
+    if isinstance(value, dict):
+        return {key: _literal(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list):
+        return [_literal(item) for item in cast("list[Any]", value)]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", value)
+    return value
 
 
 def wrong_type(where: str, hint: Any, value: Any) -> ConfigError:
     """The error for a value of the wrong type."""
-    return ConfigError(where, f"{value!r} is not {describe(hint)}", f"write {_example(hint)}")
+    return ConfigError(where, f"{value!r} is not {describe(hint)}", _EXAMPLES[_kind(hint)])
 
 
 def describe(hint: Any) -> str:
     """A type for people: ``an integer``, ``true or false``, ``one of http, generate``."""
-    kind = next((t for t in (typing.get_args(hint) or (hint,)) if t is not type(None)), hint)
-    if isinstance(kind, type) and issubclass(kind, schema.Enum):
-        return "one of " + ", ".join(kind.__members__)
-    if typing.get_origin(hint) is dict:
-        return "a mapping of names to strings"
-    if typing.get_origin(kind) is list or typing.get_origin(hint) is list:
-        return "a list"
-    return {int: "an integer", float: "a number", bool: "true or false"}.get(kind, "a string")
+    kind = _kind(hint)
+    if kind is Enum:
+        inner = next(t for t in (hint, *typing.get_args(hint)) if _is_enum(t))
+        return "one of " + ", ".join(inner.__members__)
+    return _NAMES[kind]
 
 
-def _example(hint: Any) -> str:
-    text = describe(hint)
-    return f"{text} there" if not text.startswith(("one of", "true")) else text
+_NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a string",
+    list: "a list",
+    dict: "a mapping of names to strings",
+    object: "a mapping",
+}
+_EXAMPLES = {
+    int: "write an integer there",
+    float: "write a number there",
+    bool: "write true or false",
+    str: "write a string there",
+    list: "write a list, [a, b]",
+    dict: "write a mapping, {NAME: 'value'}",
+    object: "set the keys below it",
+    Enum: "choose one of them",
+}
 
 
-def unknown_key(where: str, name: Any, known: typing.Iterable[str]) -> ConfigError:
-    """The error for a key that a typed node does not have."""
+def _kind(hint: Any) -> type:
+    """The key of ``hint`` in the tables above; ``object`` stands for a typed node."""
+    for candidate in (hint, *typing.get_args(hint)):
+        kind = typing.get_origin(candidate) or candidate
+        if kind in _NAMES:
+            return kind
+        if _is_enum(kind):
+            return Enum
+    return object
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
+
+
+def unknown_key(
+    where: str, name: Any, known: typing.Iterable[str], prefix: str = ""
+) -> ConfigError:
+    """The error for a key ``name`` that a typed node at ``prefix`` does not have."""
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
-    fix = f"did you mean {near[0]}?" if near else f"use one of {', '.join(names)}"
+    fix = f"did you mean {prefix}{near[0]}?" if near else f"use one of {', '.join(names)}"
     return ConfigError(where, "unknown key", fix)
 
 
@@ -155,7 +260,7 @@ def write_back(train: dict[Any, Any], flags: Mapping[str, Any]) -> None:
         flags: the final ``rollout_server`` node; None means "not said".
     """
     present = block(train, SERVER_BLOCK) or {}
-    lifted = typed(schema.RolloutServer, present, lambda *_: "", SERVER_BLOCK)
+    lifted = typed(schema.RolloutServer, present, lambda *k: ".".join(map(str, k)), SERVER_BLOCK)
     changed = {key: value for key, value in flags.items() if value != lifted.get(key)}
     if not changed:
         return

@@ -72,7 +72,7 @@ class Base:
         """
         if not name or "\0" in name:
             return None
-        for candidate in self._candidates(name):
+        for candidate in filter(lambda path: path.name, self._candidates(name)):
             for suffix in _SUFFIXES:
                 path = candidate.with_name(candidate.name + suffix)
                 if _is_file(path):
@@ -83,7 +83,8 @@ class Base:
         """The bare names that this base offers."""
         for subdirectory in SUBDIRECTORIES:
             for path in sorted((self.directory / subdirectory).glob("*.yaml")):
-                yield path.stem
+                if path.stem != "base":  # by custom what others extend, no experiment itself
+                    yield path.stem
 
     def _candidates(self, name: str) -> Iterator[Path]:
         if Path(name).is_absolute():

@@ -22,7 +22,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from grpo_launch import resources
-from grpo_launch.compose import leaves, legacy, lift, lookup
+from grpo_launch.compose import document, leaves, legacy, lift, lookup
 
 GROUP = "config"
 """The Hydra group whose options are experiments."""
@@ -86,6 +86,7 @@ class ExperimentSource(ConfigSource):
         return self._base.find(name) if group == GROUP else None
 
     def _native(self, path: Path, header: dict[str, str | None]) -> ConfigResult:
+        legacy.load(path)  # what is no mapping, or no YAML, is refused with its line
         config = OmegaConf.load(path)
         OmegaConf.update(config, "experiment", _identity(path))
         return ConfigResult(self.provider, self.full_path(), config, header)
@@ -96,22 +97,18 @@ class ExperimentSource(ConfigSource):
         def where(*keys: Any) -> str:
             origin = tree.origin(*keys)
             file = origin.file if origin else path
-            return f"{legacy.shown(file)}: {'.'.join(map(str, keys))}"
+            return f"{document.shown(file)}: {'.'.join(map(str, keys))}"
 
         nodes, choices = lift.lift(tree.data, where)
         names = _DisplayNames(self._display)
         defaults: list[Any] = [f"/{name}" for name in names.of(tree.bases)]
         defaults += ["_self_", *({f"override /{k}": v} for k, v in choices.items())]
         node = {"defaults": defaults, "experiment": _identity(path), **nodes}
-        result = self._result(node)
-        train = OmegaConf.create({"train": leaves.encode(tree.data)}, flags={"allow_objects": True})
-        result.config = OmegaConf.merge(result.config, train)
-        return result
+        return self._result({**node, "train": leaves.encode(tree.data)})
 
     def _result(self, node: dict[str, Any]) -> ConfigResult:
-        return ConfigResult(
-            self.provider, self.full_path(), OmegaConf.create(node), {"package": "_global_"}
-        )
+        config = OmegaConf.create(node, flags={"allow_objects": True})
+        return ConfigResult(self.provider, self.full_path(), config, {"package": "_global_"})
 
 
 class ExperimentSearchPath(SearchPathPlugin):
@@ -154,7 +151,7 @@ class _DisplayNames:
     def of(self, bases: Iterable[legacy.LegacyTree]) -> list[str]:
         names: list[str] = []
         for base in bases:
-            shown = f"{BASES}/{_escaped(legacy.shown(base.path))}"
+            shown = f"{BASES}/{_escaped(document.shown(base.path))}"
             count = self._seen[shown] = self._seen.get(shown, 0) + 1
             name = shown if count == 1 else f"{shown} (again {count - 1})"
             names.append(name)
@@ -176,7 +173,7 @@ def _identity(path: Path) -> dict[str, str]:
 
 def _header(path: Path) -> dict[str, str | None] | None:
     """The Hydra header of a native file, or None for a legacy one."""
-    head = legacy.read_text_guarded(path)[:512].decode("utf-8", "replace")
+    head = document.read_bytes(path)[:512].decode("utf-8", "replace")
     if not any(line.lstrip("# \t").startswith("@package") for line in _comments(head)):
         return None
     return ConfigSource._get_header_dict(head)

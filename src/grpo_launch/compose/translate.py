@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,18 @@ class CommandLine:
 
     Attributes:
         overrides: as typed.
-        keys: the dotted keys of the configuration without the overrides of values.
+        known: gives the dotted keys of the configuration without overridden values.
         options: from a group to the names that it offers.
     """
 
     overrides: Sequence[str]
-    keys: Sequence[str]
+    known: Callable[[], Iterable[str]]
     options: Callable[[str], Sequence[str]]
+
+    @functools.cached_property
+    def keys(self) -> list[str]:
+        """What ``known`` gives; it costs a composition, so only where it is needed."""
+        return list(self.known())
 
     def find(self, key: str) -> str | None:
         """The last override that says ``key`` or a mapping that contains it."""
@@ -56,8 +62,6 @@ def _unreadable(override: str) -> ConfigError:
     key, equals, value = override.partition("=")
     if not equals:
         return ConfigError(hints.where(override), "has no value", f"write {override}=VALUE")
-    if not key.lstrip("+~"):
-        return ConfigError(hints.where(override), "names no key", "write KEY=VALUE")
     return ConfigError(
         hints.where(hints.key_of(override)),
         f"Hydra cannot read {value!r}",
@@ -91,23 +95,22 @@ def _unsaid_group(found: re.Match[str], _: Exception, line: CommandLine) -> Conf
 
 def _no_option_name(_: re.Match[str], __: Exception, line: CommandLine) -> ConfigError:
     for override in line.overrides:
-        key, _, value = override.partition("=")
-        if not key.strip("+~"):
-            return _unreadable(override)
-        names = line.options(key)
-        if key == "rollout_server":
-            return ConfigError(hints.where(key), f"{value!r} is not a mapping", _BELOW.format(key))
-        if names and (hints.NOT_A_STRING.fullmatch(value) or value.startswith("{")):
-            fix = f"choose one of {', '.join(names)}"
-            return ConfigError(hints.where(key), f"{value!r} is not the name of an option", fix)
+        key, value = override.partition("=")[::2]
+        if line.options(key) and hints.NOT_A_STRING.fullmatch(value):
+            return _not_an_option(key, value, line)
     return ConfigError("command line", "a group's option is not a name", "quote it: \"k='v'\"")
 
 
-_BELOW = "override keys below it, {0}.KEY=VALUE"
+def _not_an_option(group: str, value: str, line: CommandLine) -> ConfigError:
+    what = f"{value!r} is not the name of an option"
+    if group == "rollout_server":
+        return ConfigError(hints.where(group), what, f"set {group}.KEY=VALUE for each key")
+    fix = f"choose one of {', '.join(line.options(group))}"
+    return ConfigError(hints.where(group), what, fix)
 
 
 def _sweep(found: re.Match[str], _: Exception, __: CommandLine) -> ConfigError:
-    key, _, value = found[1].partition("=")
+    key, value = found[1].partition("=")[::2]
     where = hints.where(hints.key_of(key))
     if key == "config":
         return ConfigError(where, f"{value!r} is more than one experiment", "add --multirun")
@@ -125,9 +128,9 @@ def _given_twice(found: re.Match[str], _: Exception, line: CommandLine) -> Confi
 
 
 def _no_group(found: re.Match[str], _: Exception, __: CommandLine) -> ConfigError:
-    key, equals, value = found[1].partition("=")
-    dotted = key.replace("/", ".") + equals + value
-    return ConfigError(hints.where(hints.key_of(key)), "no such group", f"write {dotted} for a key")
+    key = hints.key_of(found[1])
+    fix = f"write {key.replace('/', '.')}=... for a key"
+    return ConfigError(hints.where(key), "no such group", fix)
 
 
 def _forced_group(found: re.Match[str], _: Exception, __: CommandLine) -> ConfigError:
@@ -143,7 +146,9 @@ def _not_to_delete(found: re.Match[str], _: Exception, line: CommandLine) -> Con
 
 
 def _other_value(found: re.Match[str], _: Exception, __: CommandLine) -> ConfigError:
-    return ConfigError(hints.where(found[1]), f"is {found[2]}, not {found[3]}", f"write ~{found[1]}")
+    return ConfigError(
+        hints.where(found[1]), f"is {found[2]}, not {found[3]}", f"write ~{found[1]}"
+    )
 
 
 def _present(found: re.Match[str], _: Exception, line: CommandLine) -> ConfigError:
@@ -152,8 +157,15 @@ def _present(found: re.Match[str], _: Exception, line: CommandLine) -> ConfigErr
 
 
 def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> ConfigError:
-    key = found[1]
-    where, cause = hints.where(key), error.__cause__
+    key, cause = found[1], error.__cause__
+    if line.options(key):
+        return _not_an_option(key, (line.find(key) or "").partition("=")[2], line)
+    inner = str(getattr(cause, "full_key", None))
+    if inner.startswith(key + "."):  # a key of a mapping that was given whole
+        key = inner
+    where = hints.where(key)
+    if "/" in key:
+        return _no_group(found, error, line)
     if "@" in key:
         plain = key.partition("@")[0]
         return ConfigError(where, "no such choice of a group", f"write {plain}=NAME")
@@ -164,7 +176,7 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
         return ConfigError(where, "is not set yet", f"write +{key}=... to add it")
     if f"train.{key}" in line.keys or (parent and f"train.{parent}" in line.keys):
         return ConfigError(where, "unknown key", f"did you mean train.{key}?")
-    if near := difflib.get_close_matches(key, line.keys, n=1, cutoff=0.75):
+    if near := difflib.get_close_matches(key, set(line.keys) - {key}, n=1, cutoff=0.75):
         extra = f" (or +{key}=... to add it)" if key.startswith("train.") else ""
         return ConfigError(where, "unknown key", f"did you mean {near[0]}?{extra}")
     if key.startswith("train."):
@@ -172,14 +184,24 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
     return ConfigError(where, "unknown key", "see docs/training/REFERENCE.md for the keys")
 
 
+def _in_a_file(found: re.Match[str], error: Exception, line: CommandLine) -> ConfigError:
+    what = str(error).split("\n")[1]
+    key = re.search(r"full_key: (\S+)", str(error))
+    file = line.find("config") if found[1].startswith("config/") else None
+    where = ": ".join(filter(None, (file or found[1], key and key[1])))
+    return ConfigError(where, what, _CORRECT)
+
+
 def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
     key = str(getattr(error, "full_key", None) or "")
     what = str(error).split("\n", 1)[0]
     override = line.find(key) if key else None
     hint = hints.type_of(key)
-    if override is None or type(error).__name__.startswith("Interpolation"):
-        fix = "correct it, or write \\${...} for the text itself" if "nterpol" in what else _CORRECT
-        return ConfigError(line.where(key) if key else "configuration", what, fix)
+    if type(error).__name__.startswith(("Interpolation", "Grammar")):
+        fix = "correct it, or write \\${ for the text itself"
+        return ConfigError(line.where(key), what, fix)
+    if override is None:
+        return ConfigError(key or "configuration", what, _CORRECT)
     value = override.partition("=")[2]
     if hint is None or hints.key_of(override) != key:
         return ConfigError(hints.where(hints.key_of(override)), what, _CORRECT)
@@ -190,9 +212,7 @@ def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
 
 _CORRECT = "correct the value"
 
-_ANSWERS: Sequence[
-    tuple[str, Callable[[re.Match[str], Exception, CommandLine], ConfigError]]
-] = (
+_ANSWERS: Sequence[tuple[str, Callable[[re.Match[str], Exception, CommandLine], ConfigError]]] = (
     (r"You must specify '([^']+)'", _unsaid_group),
     (r"Config group override must be a string or a list", _no_option_name),
     (r"Ambiguous value for argument '(.*)' 1\.", _sweep),
@@ -205,5 +225,6 @@ _ANSWERS: Sequence[
     (r"Could not delete from config\. The value of '(.*)' is (.*) and not (.*)\.$", _other_value),
     (r"An item is already at '(.*?)'", _present),
     (r"Could not override '([^']+)'", _unmatched),
+    (r"^In '([^']+)': \S+ raised while composing config:", _in_a_file),
 )
 """Hydra's messages (1.3) and their answers."""
