@@ -12,18 +12,19 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 
 LAYERS = [
-    {"errors", "resources", "schema"},
+    {"errors", "flags", "resources", "schema"},
     {"compose"},
     {"devices", "endpoint", "runtime"},
-    {"validate"},
+    {"model_memory", "model_shape"},
     {"engines", "learners"},
+    {"validate"},
     {"plan"},
     {"shell", "host"},
     {"supervise"},
     {"preflight"},
     {"runs", "console"},
     {"launch"},
-    {"roles"},
+    {"roles", "usage"},
     {"cli", "__main__"},
 ]
 PURE = {*LAYERS[1], *LAYERS[2], *LAYERS[3], *LAYERS[4], *LAYERS[5], "shell"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.endpoint import endpoint
@@ -16,7 +16,12 @@ from grpo_launch.endpoint import endpoint
 WORLD_SIZE_PATH = "/get_world_size/"
 GENERATE_PATH = "/infer/"
 
-_SHARED = (
+ALARMS = {
+    "Method execution failed": "the server did not take new weights, its rollouts are stale",
+}
+"""Log lines that mean harm while every request is answered with 200 (ms-swift 4.6, rollout.py)."""
+
+SHARED = (
     "model.model_type",
     "model.model_revision",
     "model.torch_dtype",
@@ -44,7 +49,7 @@ def generate_request() -> dict[str, Any]:
 def _flags(config: LaunchConfig) -> Iterator[str]:
     for key, value in config.rollout_server.items():
         yield from (f"--{key}", render(value))
-    for key in _SHARED:
+    for key in SHARED:
         value = config.get(key)
         if value is not None:
             yield from (f"--{key.rpartition('.')[2]}", render(value))
@@ -55,5 +60,19 @@ def render(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, sort_keys=False)
+        return json.dumps(_json(value), ensure_ascii=False, default=str)
     return str(value)
+
+
+def _json(value: Any) -> Any:
+    """``value`` with the keys that JSON does not have as text."""
+    if isinstance(value, dict):
+        mapping = cast("dict[Any, Any]", value)
+        return {_json_key(key): _json(item) for key, item in mapping.items()}
+    if isinstance(value, list):
+        return [_json(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def _json_key(key: Any) -> Any:
+    return key if key is None or isinstance(key, str | int | float | bool) else str(key)

@@ -20,7 +20,11 @@ from grpo_launch.validate.problem import Problem, Severity
 Rule = Callable[[LaunchConfig], list[Problem]]
 
 _NOT_SECTIONS = ("global_max_length", "custom")
-_SECRET = re.compile(r"(^|_)(token|api_key|apikey|password|passwd|secret)$", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_SECRET = re.compile(
+    r"(^|_)(?<!bos_)(?<!eos_)(?<!pad_)(?<!unk_)(token|api_key|apikey|password|passwd|secret)$",
+    re.IGNORECASE,
+)
 
 
 def server_mode_is_on(config: LaunchConfig) -> list[Problem]:
@@ -56,7 +60,7 @@ def one_port(config: LaunchConfig) -> list[Problem]:
     where = config.where(endpoint.PORT_KEY)
     if len(ports) != 1:
         return [Problem(where, f"names {len(ports)} ports, not one", "set it to [8080]")]
-    if not lift.fits(int, ports[0]) or not 1 <= int(float(ports[0])) <= 65535:
+    if ports[0] is None or not lift.fits(int, ports[0]) or not 1 <= int(float(ports[0])) <= 65535:
         return [Problem(where, f"{ports[0]!r} is no port", "use a number from 1 to 65535")]
     return []
 
@@ -183,14 +187,15 @@ def flags_are_not_empty(config: LaunchConfig) -> list[Problem]:
     ]
 
 
-def server_block_is_a_mapping(config: LaunchConfig) -> list[Problem]:
-    """``custom.extra.rollout_server``, where present, is a mapping."""
-    key = ".".join(lift.SERVER_BLOCK)
-    value = config.get(key)
-    if value is None or isinstance(value, dict):
-        return []
-    where = config.where(f"train.{key}")
-    return [Problem(where, f"is {_said(value)}, not a mapping", "write 'key: value' lines below")]
+def lifted_blocks_are_mappings(config: LaunchConfig) -> list[Problem]:
+    """``custom.extra.rollout_server`` and ``custom.extra.launch``, where present, are mappings."""
+    problems: list[Problem] = []
+    for key in (".".join(lift.SERVER_BLOCK), ".".join(lift.LAUNCH_BLOCK)):
+        value = config.get(key)
+        if value is not None and not isinstance(value, dict):
+            what, fix = f"is {_said(value)}, not a mapping", "write 'key: value' lines below"
+            problems.append(Problem(config.where(f"train.{key}"), what, fix))
+    return problems
 
 
 def sections_are_mappings(config: LaunchConfig) -> list[Problem]:
@@ -261,6 +266,20 @@ def runtime_is_complete(config: LaunchConfig) -> list[Problem]:
     return []
 
 
+def env_names_are_names(config: LaunchConfig) -> list[Problem]:
+    """What ``env`` sets has a name that every shell accepts, and is free of zero bytes."""
+    problems: list[Problem] = []
+    for kind, pairs in _env(config):
+        for name, value in pairs:
+            where = config.where(f"env.{kind}.{name}")
+            if not _NAME.fullmatch(name):
+                what = f"{name!r} is no name of a variable"
+                problems.append(Problem(where, what, "use letters, digits and _"))
+            if "\0" in value:
+                problems.append(Problem(where, "holds a zero byte", "remove it"))
+    return problems
+
+
 def no_secrets(config: LaunchConfig) -> list[Problem]:
     """Tokens and passwords come from the environment: configurations are recorded."""
     said = [(f"env.{kind}.{key}", value) for kind, pairs in _env(config) for key, value in pairs]
@@ -285,7 +304,7 @@ RULES: Sequence[Rule] = (
     one_local_host,
     one_port,
     model_is_named,
-    server_block_is_a_mapping,
+    lifted_blocks_are_mappings,
     required_sizes,
     memory_share,
     flags_are_not_empty,
@@ -297,6 +316,7 @@ RULES: Sequence[Rule] = (
     sections_agree,
     probes_and_deadlines,
     runtime_is_complete,
+    env_names_are_names,
     no_secrets,
 )
 """All rules, in the order in which their findings are reported."""

@@ -1,0 +1,158 @@
+"""The flags that are read from source are those of ms-swift's imported classes and parser."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from grpo_launch import compose, resources
+from grpo_launch.devices import Devices
+from grpo_launch.flags import PINNED, EngineFlags, Flag, accepts, snapshot
+from grpo_launch.flags.introspect import find, introspect
+from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, build
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+ENGINE = ROOT / ".venv-engine"
+HELPER = Path(__file__).with_name("engine_parser.py")
+EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
+ACCELERATORS = ("cuda", "cpu")
+
+SAMPLES: list[Any] = [
+    5, 0, -3, 3.0, 2.5, -0.5, -1e-05, 1e-06, "1e-6", "1_000", " 7 ", "nan", "x", "", "None",
+    "true", "Yes", "off", "-x", "- x", "--x", "--x y", "-h x", "-", "--", "-1", "-1.", True,
+    False, ["a"], ["a", "b"], [1, 2], [0.5, 1], ["-x"], ["a", "-1"], {"a": 1}, "left", "steps",
+]  # fmt: skip
+
+
+@functools.cache
+def installed() -> EngineFlags:
+    site_packages = find(ENGINE)
+    assert site_packages is not None
+    return introspect(site_packages)
+
+
+def planned(experiment: str, accelerator: str, run: Path) -> LaunchPlan:
+    config = compose.compose(experiment, [f"accelerator={accelerator}"])
+    devices = Devices(server=("0",), learner=("1", "2"), cuda=accelerator == "cuda")
+    return build(config, devices, (SERVER, LEARNER), str(run), ROOT)
+
+
+def lines(plan: LaunchPlan) -> list[tuple[str, list[str]]]:
+    """What the two programs get: flags, and the file of arguments, written as a launch would."""
+    server = plan.process(SERVER)
+    assert server is not None
+    (file,) = plan.files
+    Path(file.path).parent.mkdir(parents=True)
+    Path(file.path).write_text(file.text)
+    words = list(server.argv)
+    return [("rollout", words[words.index("rollout") + 1 :]), ("rlhf", [file.path])]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One import of the engine answers everything."""
+    directory = tmp_path_factory.mktemp("parser")
+    request, answer = directory / "request.json", directory / "answer.json"
+    asked: list[tuple[str, list[str]]] = []
+    for experiment in EXPERIMENTS:
+        for accelerator in ACCELERATORS:
+            asked += lines(planned(experiment, accelerator, directory / experiment / accelerator))
+    asked.append(("rlhf", ["--rlhf_type", "grpo", "--train_type", "full"]))
+    asked.append(("rlhf", ["--rlhf_type", "grpo", "--truncation_strategy", "raise"]))
+    request.write_text(json.dumps({"samples": SAMPLES, "lines": asked}))
+    command = [str(ENGINE / "bin" / "python"), str(HELPER), str(request), str(answer)]
+    done = subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, timeout=570, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(answer.read_text()), "asked": asked}
+
+
+def test_the_snapshot_is_that_of_the_installed_engine() -> None:
+    assert snapshot(PINNED) == installed()
+    script = [str(ENGINE / "bin" / "python"), str(ROOT / "scripts" / "make_flag_snapshot.py")]
+    out = ROOT / "src" / "grpo_launch" / "engines" / "data" / f"ms_swift-{PINNED}.json"
+    done = subprocess.run(
+        [*script, "--check", str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("program", ["rollout", "rlhf"])
+def test_what_is_read_is_what_the_imported_classes_say(
+    engine: dict[str, Any], program: str
+) -> None:
+    truth = {
+        name: Flag(
+            said["kind"],
+            said["is_list"],
+            said["optional"],
+            None if said["choices"] is None else tuple(said["choices"]),
+        )
+        for name, said in engine["flags"][program].items()
+    }
+    assert dict(getattr(installed(), program)) == truth
+
+
+def test_reading_is_much_faster_than_importing(engine: dict[str, Any]) -> None:
+    installed.cache_clear()
+    started = time.perf_counter()
+    installed()
+    seconds = time.perf_counter() - started
+    print(f"read {seconds:.3f} s, imported {engine['seconds']:.1f} s")
+    assert seconds < engine["seconds"] / 5
+
+
+@pytest.mark.parametrize("program", ["rollout", "rlhf"])
+def test_a_value_is_judged_as_the_parser_judges_it(engine: dict[str, Any], program: str) -> None:
+    stricter: Callable[[Flag, Any], bool] = lambda flag, value: (  # noqa: E731
+        (flag.kind == "json" and isinstance(value, int | float))
+        or (flag.kind == "object" and value == "")
+    )
+    flags = getattr(installed(), program)
+    wrong = [
+        (name, value, verdict)
+        for name, verdicts in engine["accepted"][program].items()
+        for value, verdict in zip(SAMPLES, verdicts, strict=True)
+        if (accepts(flags[name], value) is None) != verdict and not stricter(flags[name], value)
+    ]
+    assert wrong == []
+
+
+def test_every_rendered_line_is_accepted(engine: dict[str, Any]) -> None:
+    *rendered, _, _ = zip(engine["asked"], engine["parsed"], strict=True)
+    assert len(rendered) == 2 * len(EXPERIMENTS) * len(ACCELERATORS)
+    for (program, words), parsed in rendered:
+        assert parsed.get("remaining") == [], (program, words, parsed)
+        if program == "rlhf":
+            said = yaml.safe_load(Path(words[0]).read_text())
+            assert said["rlhf_type"] == parsed["fields"]["rlhf_type"] == "grpo"
+        else:
+            said = dict(zip((w.removeprefix("--") for w in words[::2]), words[1::2], strict=True))
+        for name, value in said.items():
+            assert parsed["fields"][name] != "", name
+            if isinstance(value, str) and value not in ("true", "false"):
+                assert parsed["fields"][name] in (value, f"[{value!r}]", _number(value)), name
+
+
+def test_the_parser_does_refuse(engine: dict[str, Any]) -> None:
+    unknown, choice = engine["parsed"][-2:]
+    assert unknown["remaining"] == ["--train_type", "full"]
+    assert "argument --truncation_strategy/--truncation-strategy: invalid choice" in choice["error"]
+
+
+def _number(text: str) -> str:
+    try:
+        return str(float(text))
+    except ValueError:
+        return text

@@ -1,0 +1,181 @@
+"""The flags of an engine as data, and which values they take."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grpo_launch import compose, flags, resources
+from grpo_launch.engines import swift
+from grpo_launch.flags import EngineFlags, Flag, accepts, snapshot
+from grpo_launch.learners import arguments
+
+EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
+
+INT, FLOAT, BOOL, STR, JSON = (Flag(k) for k in ("int", "float", "bool", "str", "json"))
+STRS, INTS = Flag("str", is_list=True), Flag("int", is_list=True)
+CHOICE = Flag("str", optional=True, choices=("left", "right", "None"))
+
+names = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FFF), min_size=1, max_size=12)
+some_flags = st.builds(
+    Flag,
+    kind=st.sampled_from(sorted(flags._KINDS)),
+    is_list=st.booleans(),
+    optional=st.booleans(),
+    choices=st.none() | st.lists(names, min_size=1, max_size=4).map(tuple),
+)
+tables = st.dictionaries(names, some_flags, max_size=6)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "wanted"),
+    [
+        (INT, 5, None),
+        (INT, "5", None),
+        (INT, [5], None),
+        (INT, -3, None),
+        (INT, 5.0, "an integer"),
+        (INT, "five", "an integer"),
+        (INT, True, "an integer"),
+        (INT, [5, 6], "an integer"),
+        (INT, [], "an integer"),
+        (INT, {"a": 1}, "an integer"),
+        (FLOAT, "1e-6", None),
+        (FLOAT, 1e-6, None),
+        (FLOAT, 5, None),
+        (FLOAT, -0.5, None),
+        (FLOAT, -1e-05, "a number to argparse, which takes it for a flag"),
+        (FLOAT, "small", "a number"),
+        (FLOAT, False, "a number"),
+        (BOOL, True, None),
+        (BOOL, "Yes", None),
+        (BOOL, 0, None),
+        (BOOL, 2, "true or false"),
+        (BOOL, 1.0, "true or false"),
+        (BOOL, "on", "true or false"),
+        (BOOL, [], "true or false"),
+        (STR, "", None),
+        (STR, 5, None),
+        (STR, "-", None),
+        (STR, "- a list in prose", None),
+        (STR, "-x", "a string to argparse, which takes it for a flag"),
+        (STR, "-help me", "a string to argparse, which takes it for a flag"),
+        (STR, ["a", "b"], "a string"),
+        (CHOICE, "left", None),
+        (CHOICE, "None", None),
+        (CHOICE, "raise", "one of left, right"),
+        (STRS, "a", None),
+        (STRS, ["a", 5, True], None),
+        (STRS, [], "a list of strings"),
+        (STRS, ["a", None], "a list of strings"),
+        (STRS, [["a"]], "a list of strings"),
+        (INTS, [1, -2], None),
+        (INTS, [1, "x"], "a list of integers"),
+        (JSON, {"a": {"b": 1}}, None),
+        (JSON, "zero2", None),
+        (JSON, 5, "a mapping or a string"),
+        (JSON, True, "a mapping or a string"),
+        (Flag("object"), "x", "a value that only Python code can give"),
+        (Flag("any"), "x", None),
+    ],
+)
+def test_what_a_flag_takes(flag: Flag, value: Any, wanted: str | None) -> None:
+    assert accepts(flag, value) == wanted
+
+
+@given(
+    some_flags,
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+)
+def test_every_value_gets_an_answer(flag: Flag, value: Any) -> None:
+    wanted = accepts(flag, value)
+    assert wanted is None or flags.expected(flag) in wanted
+
+
+@given(st.integers(), st.floats(allow_nan=False, min_value=-1e4), st.booleans())
+def test_typed_values_pass_their_own_flag(number: int, share: float, switch: bool) -> None:
+    assert accepts(INT, number) is None
+    assert accepts(BOOL, switch) is None
+    plain = "e" not in str(share) or share > 0
+    assert (accepts(FLOAT, share) is None) is (plain and str(share) != "-inf")
+
+
+@given(names, names, tables, tables)
+def test_json_and_back(
+    engine: str, version: str, rollout: dict[str, Flag], rlhf: dict[str, Flag]
+) -> None:
+    made = EngineFlags(engine, version, rollout, rlhf)
+    assert EngineFlags.from_json(made.to_json()) == made
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", '"x"', "{}", '{"format": 2}', '{"format": 1}',
+     '{"format": 1, "engine": "e", "version": "1", "rollout": [], "rlhf": {}}',
+     '{"format": 1, "engine": "e", "version": "1", "rollout": {"a": "wat"}, "rlhf": {}}',
+     '{"format": 1, "engine": "e", "version": "1", "rollout": {"a": []}, "rlhf": {}}'],
+)  # fmt: skip
+def test_other_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        EngineFlags.from_json(text)
+
+
+def test_the_snapshot_of_the_pinned_version_loads_fast() -> None:
+    found = snapshot()
+    assert (found.engine, found.version) == ("ms-swift", flags.PINNED)
+    assert found.rlhf["num_generations"] == Flag("int")
+    assert found.rlhf["reward_funcs"] == Flag("str", is_list=True)
+    assert found.rlhf["tuner_type"] == Flag("str")
+    assert found.rollout["vllm_max_model_len"] == Flag("int", optional=True)
+    text = (flags._DATA / f"ms_swift-{flags.PINNED}.json").read_text()
+    assert found.to_json() == text
+    best = min(_timed(lambda: EngineFlags.from_json(text)) for _ in range(5))
+    assert best < 0.005
+
+
+def test_there_is_no_snapshot_of_a_version_that_is_not_shipped() -> None:
+    with pytest.raises(LookupError, match=r"no flags of ms-swift 0\.1 are shipped"):
+        snapshot("0.1")
+
+
+def test_the_pinned_version_is_the_one_that_the_engine_is_installed_with() -> None:
+    pins = resources.path("constraints/cpu-lock.txt").read_text().splitlines()
+    assert f"ms_swift=={flags.PINNED}" in [pin.replace("-", "_") for pin in pins]
+
+
+@pytest.mark.parametrize("accelerator", ["cuda", "cpu"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_what_is_rendered_for_a_shipped_experiment_is_known(
+    experiment: str, accelerator: str
+) -> None:
+    config = compose.compose(experiment, [f"accelerator={accelerator}"])
+    known = snapshot()
+    for name, value in arguments.flatten(config, 2, "runs/x/output").items():
+        assert accepts(known.rlhf[name], value) is None, name
+    words = swift.argv(config)[len(config.engine.entry) + 1 :]
+    for name, value in zip(words[::2], words[1::2], strict=True):
+        assert accepts(known.rollout[name.removeprefix("--")], value) is None, name
+
+
+def test_loading_flags_imports_no_parser_of_source() -> None:
+    code = (
+        "import sys; from grpo_launch import flags; from grpo_launch.flags import introspect;"
+        "assert introspect; flags.snapshot();"
+        "sys.exit(any(name.startswith('grpo_launch.flags.static') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _timed(work: Any) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

@@ -1,0 +1,253 @@
+"""The rules that know ms-swift's flags: exact messages, and no surprise on odd data."""
+
+# ruff: noqa: E501 (a message stands on one line, as it is shown)
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from grpo_launch import resources, schema
+from grpo_launch.compose import compose, lookup
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.flags import EngineFlags, Flag, accepts, snapshot
+from grpo_launch.validate import Severity
+from grpo_launch.validate.engine_flags import _COLOCATE_ONLY, _RULED, ENGINE_RULES, engine_problems
+
+EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
+
+GOOD: dict[str, Any] = {
+    "model": {"model": "some/model"},
+    "rlhf": {
+        "use_vllm": True,
+        "vllm_mode": "server",
+        "vllm_server_host": ["127.0.0.1"],
+        "vllm_server_port": [8080],
+    },
+    "custom": {
+        "extra": {
+            "rollout_server": {
+                "vllm_tensor_parallel_size": 1,
+                "vllm_data_parallel_size": 2,
+                "vllm_max_model_len": 64,
+            }
+        }
+    },
+}
+UNKNOWN = "unknown key, no flag of swift rlhf of ms-swift 4.6.0"
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory for the experiment ``x.yaml``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(lookup.SETTING, raising=False)
+
+
+def composed(changes: dict[str, Any], *overrides: str) -> LaunchConfig:
+    tree = copy.deepcopy(GOOD)
+    for section, value in changes.items():
+        if isinstance(value, dict) and isinstance(tree.get(section), dict):
+            tree[section].update(value)
+        else:
+            tree[section] = value
+    Path("x.yaml").write_text(yaml.safe_dump(tree))
+    return compose("./x.yaml", list(overrides))
+
+
+def found(changes: dict[str, Any], *overrides: str, flags: EngineFlags | None = None) -> list[str]:
+    problems = engine_problems(composed(changes, *overrides), flags or snapshot())
+    return [f"{problem.severity.value}: {problem}".replace("x.yaml: ", "") for problem in problems]
+
+
+def test_a_good_experiment_has_no_problem() -> None:
+    assert found({}) == []
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_shipped_experiment_has_no_problem(experiment: str) -> None:
+    assert engine_problems(compose(experiment), snapshot()) == []
+    problems = engine_problems(compose(experiment, ["accelerator=cpu"]), snapshot())
+    assert [p for p in problems if p.severity is Severity.ERROR] == []
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "messages"),
+    [
+        ("rlhf", {"num_generation": 8},
+         [f"error: rlhf.num_generation: {UNKNOWN}, did you mean num_generations?"]),
+        ("training", {"learning_rat": 1e-6, "zzzzz": 1},
+         [f"error: training.learning_rat: {UNKNOWN}, did you mean learning_rate?",
+          f"error: training.zzzzz: {UNKNOWN}, remove it"]),
+        ("training", {"efective_batch_size": 8},
+         [f"error: training.efective_batch_size: {UNKNOWN}, did you mean effective_batch_size?"]),
+        ("data", {7: "x"},
+         [f"error: data.7: {UNKNOWN}, remove it"]),
+        ("training", {"effective_batch_size": 8, "num_generation": None}, []),
+        ("training", {"learning_rate": "small", "max_grad_norm": True, "logging_steps": 1.0},
+         ["error: training.learning_rate: 'small' is not a number, write a number",
+          "error: training.max_grad_norm: True is not a number, write a number",
+          "error: training.logging_steps: 1.0 is not an integer, write an integer"]),
+        ("training", {"bf16": "on"},
+         ["error: training.bf16: 'on' is not true or false, write true or false"]),
+        ("data", {"dataset": []},
+         ["error: data.dataset: [] is not a list of strings, write a list of strings"]),
+        ("rlhf", {"reward_weights": [1, "much"]},
+         ["error: rlhf.reward_weights: [1, 'much'] is not a list of numbers, write a list of numbers"]),
+        ("rlhf", {"advantage_estimator": "ppo"},
+         ["error: rlhf.advantage_estimator: 'ppo' is not one of grpo, rloo, reinforce_plus_plus, choose one of them"]),
+        ("template", {"truncation_strategy": "raise"},
+         ["error: template.truncation_strategy: 'raise' is not one of delete, left (all that GRPO takes), choose one of them"]),
+        ("template", {"truncation_strategy": "split"},
+         ["error: template.truncation_strategy: 'split' is not one of delete, left (all that GRPO takes), choose one of them"]),
+        ("template", {"truncation_strategy": "delete"}, []),
+        ("model", {"torch_dtype": "float8"},
+         ["error: model.torch_dtype: 'float8' is not one of bfloat16, float16, float32, choose one of them"]),
+        ("template", {"system": "-be brief"}, []),
+        ("template", {"system": "--brief"},
+         ["error: template.system: '--brief' is not a string to argparse, which takes it for a flag, begin it otherwise"]),
+        ("training", {"liger_kernel_config": {"rope": True}},
+         ["error: training.liger_kernel_config: cannot be given to ms-swift 4.6.0 as a flag, remove it"]),
+        ("training", {"lr_scheduler_kwargs": {"min_lr": 1e-7}}, []),
+        ("training", {"lr_scheduler_kwargs": 5},
+         ["error: training.lr_scheduler_kwargs: 5 is not a mapping or a string, write a mapping or a string"]),
+        ("tuner", {"train_type": "full"},
+         ["error: tuner.train_type: is not what ms-swift 4.6.0 calls it, rename it to tuner_type"]),
+        ("tuner", {"tuner_type": "full"}, []),
+        ("deepspeed", "zero2", []),
+        ("deepspeed", {"deepspeed": "zero2"}, []),
+        ("deepspeed", {"enabled": True, "config": "zero2"}, []),
+        ("deepspeed", {"enabled": False, "config": 5}, []),
+        ("deepspeed", {"enabled": True}, []),
+        ("deepspeed", {"config": {"zero_optimization": {"stage": 2}}}, []),
+        ("deepspeed", {"enabled": "no", "config": 5, "stage": 2},
+         ["error: deepspeed.config: 5 is not a mapping or a string, write a mapping or a string",
+          "error: deepspeed.enabled: 'no' is not true or false, write true or false",
+          "error: deepspeed.stage: is not passed on beside enabled and config, move it to the section training"]),
+        ("deepspeed", {"deepsped": "zero2"},
+         [f"error: deepspeed.deepsped: {UNKNOWN}, did you mean deepspeed?"]),
+        ("rlhf", {"vllm_max_model_len": 64},
+         ["warning: rlhf.vllm_max_model_len: is ignored in server mode, set rollout_server.vllm_max_model_len instead"]),
+        ("rlhf", {"sleep_level": 1, "offload_model": True},
+         ["warning: rlhf.offload_model: is ignored in server mode, remove it",
+          "warning: rlhf.sleep_level: is ignored in server mode, remove it"]),
+        ("rlhf", {"move_model_batches": 4, "offload_teacher_model": True}, []),
+        ("training", {"max_steps": 10}, []),
+        ("training", {"max_steps": -1, "num_train_epochs": 1}, []),
+        ("training", {"max_steps": 10, "num_train_epochs": 1},
+         ["warning: training.max_steps: 10 steps win over num_train_epochs 1 (training.num_train_epochs), keep one of them"]),
+        ("training", "not a mapping", []),
+    ],
+)  # fmt: skip
+def test_sections(section: str, value: Any, messages: list[str]) -> None:
+    assert sorted(found({section: value})) == sorted(messages)
+
+
+def test_the_command_line_is_named() -> None:
+    assert found({}, "+train.rlhf.num_generation=8") == [
+        f"error: command line: train.rlhf.num_generation: {UNKNOWN}, did you mean num_generations?"
+    ]
+
+
+def test_other_modes_are_not_told_about_server_mode() -> None:
+    assert found({"rlhf": {"vllm_mode": "colocate", "sleep_level": 1}}) == []
+
+
+def test_the_rollout_server_is_checked_against_its_own_flags() -> None:
+    pinned = snapshot()
+    fewer = {k: v for k, v in pinned.rollout.items() if k != "vllm_enforce_eager"}
+    fewer |= {"template": Flag("int"), "vllm_quantization": Flag("str", choices=("fp8",))}
+    changes = {
+        "template": {"template": "qwen"},
+        "custom": {
+            "extra": {"rollout_server": {"vllm_enforce_eager": True, "vllm_quantization": "awq"}}
+        },
+    }
+    s = "error: custom.extra.rollout_server"
+    assert found(changes, flags=dataclasses.replace(pinned, rollout=fewer)) == [
+        f"{s}.vllm_enforce_eager: unknown key, no flag of swift rollout of ms-swift 4.6.0, remove it",
+        f"{s}.vllm_quantization: 'awq' is not one of fp8, choose one of them",
+        "error: template.template: 'qwen' is not an integer, write an integer",
+    ]
+
+
+def test_the_older_engine_wants_the_older_name() -> None:
+    pinned = snapshot()
+    older = {k: v for k, v in pinned.rlhf.items() if k != "tuner_type"}
+    older["train_type"] = Flag("str")
+    flags = EngineFlags("ms-swift", "3.9.0", pinned.rollout, older)
+    assert found({"tuner": {"train_type": "full"}}, flags=flags) == []
+    assert found({"tuner": {"tuner_type": "full"}}, flags=flags) == [
+        "error: tuner.tuner_type: is not what ms-swift 3.9.0 calls it, rename it to train_type"
+    ]
+
+
+def test_every_key_of_the_rollout_server_is_a_flag() -> None:
+    fields = {field.name for field in dataclasses.fields(schema.RolloutServer)}
+    assert fields - snapshot().rollout.keys() <= {"lora_policy"}
+
+
+def test_every_ignored_key_is_a_flag_of_the_learner() -> None:
+    assert snapshot().rlhf.keys() >= set(_COLOCATE_ONLY)
+
+
+def test_many_unknown_keys_stay_cheap() -> None:
+    keys = {f"num_generation_{n}": n for n in range(3000)}
+    config = composed({})
+    changed = dataclasses.replace(config, train={**config.train, "training": keys})
+    problems = engine_problems(changed, snapshot())
+    assert len(problems) == 3000
+    assert len([p for p in problems if p.fix == "did you mean num_generations?"]) == 20
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+trees = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from([*schema.SECTIONS, "enabled", "config", "max_steps", "num_train_epochs",
+                         "vllm_mode", "torch_dtype", "num_generations", "x"]) | leaves,
+        inner, max_size=4,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from([*schema.SECTIONS]), trees, max_size=7))
+def test_nothing_but_problems_comes_out(tree: dict[Any, Any]) -> None:
+    config = dataclasses.replace(_BASE.get(), train=tree)
+    for rule in ENGINE_RULES:
+        for problem in rule(config, snapshot()):
+            assert problem.what
+            assert problem.fix
+
+
+class _BASE:
+    made: LaunchConfig | None = None
+
+    @classmethod
+    def get(cls) -> LaunchConfig:
+        cls.made = cls.made or composed({})
+        return cls.made
+
+
+def test_what_a_rule_calls_wrong_is_what_the_flag_does_not_take() -> None:
+    judged = {name: flag for name, flag in snapshot().rlhf.items() if name not in _RULED}
+    for name, flag in judged.items():
+        for value in ("x", 1, True, [1, 2]):
+            messages = found_in_training(name, value)
+            narrowed = name == "truncation_strategy"
+            assert bool(messages) is (accepts(flag, value) is not None or narrowed), name
+
+
+def found_in_training(name: str, value: Any) -> list[Any]:
+    config = dataclasses.replace(_BASE.get(), train={"training": {name: value}})
+    problems = engine_problems(config, snapshot())
+    return [p for p in problems if p.severity is Severity.ERROR]

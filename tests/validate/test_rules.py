@@ -1,0 +1,516 @@
+"""Each rule on good and bad configurations, and all rules on data that nobody expects."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import datetime
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grpo_launch import schema
+from grpo_launch.compose import compose, lookup
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.errors import InvalidConfigError
+from grpo_launch.validate import Problem, Severity, require_valid, validate
+from grpo_launch.validate.rules import RULES
+
+GOOD: dict[str, Any] = {
+    "global_max_length": 64,
+    "model": {"model": "some/model"},
+    "data": {"dataset": ["d.jsonl"]},
+    "training": {"learning_rate": 1e-6},
+    "rlhf": {
+        "use_vllm": True,
+        "vllm_mode": "server",
+        "vllm_server_host": ["127.0.0.1"],
+        "vllm_server_port": [8080],
+    },
+    "custom": {
+        "note": "anything",
+        "extra": {
+            "rollout_server": {
+                "vllm_tensor_parallel_size": 1,
+                "vllm_data_parallel_size": 2,
+                "vllm_max_model_len": 64,
+            },
+            "launch": {"gpus": {"server": ["0", "1"], "learner": ["2"]}},
+        },
+    },
+}
+
+S = "custom.extra.rollout_server."
+L = "custom.extra.launch."
+REMOVED = object()
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory for the experiment ``x.yaml``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(lookup.SETTING, raising=False)
+
+
+def problems(changes: dict[str, Any], *overrides: str) -> list[str]:
+    """What the rules say of GOOD with changes, ``severity`` aside."""
+    return [str(problem).removeprefix("x.yaml: ") for problem in found(changes, *overrides)]
+
+
+def found(changes: dict[str, Any], *overrides: str) -> list[Problem]:
+    Path("x.yaml").write_text(yaml.safe_dump(changed(changes), sort_keys=False))
+    config = compose("x", overrides)
+    return [problem for rule in RULES for problem in rule(config)]
+
+
+def changed(changes: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] = copy.deepcopy(GOOD)
+    for key, value in changes.items():
+        *above, last = key.split(".")
+        node = functools.reduce(lambda n, k: n.setdefault(k, {}), above, data)
+        if value is REMOVED:
+            del node[last]
+        else:
+            node[last] = value
+    return data
+
+
+def test_a_good_configuration_has_no_problem() -> None:
+    assert problems({}) == []
+
+
+FINE: dict[str, dict[str, Any]] = {
+    "host and port as scalars": {"rlhf.vllm_server_host": "localhost", "rlhf.vllm_server_port": 1},
+    "a port as text": {"rlhf.vllm_server_port": ["8080"]},
+    "the last port": {"rlhf.vllm_server_port": 65535},
+    "no global_max_length": {"global_max_length": None},
+    "a longer server": {S + "vllm_max_model_len": 65},
+    "a length as text": {"global_max_length": "64"},
+    "the whole memory": {S + "vllm_gpu_memory_utilization": 1.0},
+    "LoRA said off": {S + "vllm_enable_lora": False, S + "vllm_max_lora_rank": None},
+    "no devices listed": {L + "gpus": {}},
+    "the learner's devices alone": {L + "gpus": {"learner": ["7"]}},
+    "null sections": {"tuner": None, "deepspeed": None},
+    "deepspeed by name": {"deepspeed": "zero2"},
+    "two sections that agree": {"training.seed": 1, "rlhf.seed": 1},
+    "an immediate SIGKILL": {L + "shutdown": {"term_s": 0}},
+    "a dry run as JSON": {L + "dry_run": "json"},
+    "a virtual environment": {L + "runtime": {"kind": "venv", "path": "e"}},
+    "an option's own values": {L + "runtime": "venv"},
+    "a file of a token": {"model.tokenizer": "x", "rlhf.max_tokens": "5", "training.tokens": "y"},
+    "an empty token": {"training.hub_token": ""},
+    "an unset token": {"training.hub_token": None},
+}
+
+
+@pytest.mark.parametrize("changes", FINE.values(), ids=FINE.keys())
+def test_what_is_fine_has_no_problem(changes: dict[str, Any]) -> None:
+    assert problems(changes) == []
+
+
+MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "vllm is off": (
+        {"rlhf.use_vllm": False},
+        ["rlhf.use_vllm: is False, not true, set use_vllm: true"],
+    ),
+    "vllm is on as text": (
+        {"rlhf.use_vllm": "true"},
+        ["rlhf.use_vllm: is 'true', not true, set use_vllm: true"],
+    ),
+    "colocate mode": (
+        {"rlhf.vllm_mode": "colocate"},
+        ["rlhf.vllm_mode: is 'colocate', this launcher runs server mode, set it to server"],
+    ),
+    "no host": (
+        {"rlhf.vllm_server_host": REMOVED},
+        ["rlhf.vllm_server_host: names 0 hosts, not one, set it to [127.0.0.1]"],
+    ),
+    "two hosts": (
+        {"rlhf.vllm_server_host": ["127.0.0.1", "localhost"]},
+        ["rlhf.vllm_server_host: names 2 hosts, not one, set it to [127.0.0.1]"],
+    ),
+    "another machine": (
+        {"rlhf.vllm_server_host": "10.0.0.1"},
+        ["rlhf.vllm_server_host: '10.0.0.1' is not this machine, set it to [127.0.0.1]"],
+    ),
+    "no port": (
+        {"rlhf.vllm_server_port": []},
+        ["rlhf.vllm_server_port: names 0 ports, not one, set it to [8080]"],
+    ),
+    "port 0": (
+        {"rlhf.vllm_server_port": 0},
+        ["rlhf.vllm_server_port: 0 is no port, use a number from 1 to 65535"],
+    ),
+    "a port above 65535": (
+        {"rlhf.vllm_server_port": [65536]},
+        ["rlhf.vllm_server_port: 65536 is no port, use a number from 1 to 65535"],
+    ),
+    "a port that is a word": (
+        {"rlhf.vllm_server_port": "http"},
+        ["rlhf.vllm_server_port: 'http' is no port, use a number from 1 to 65535"],
+    ),
+    "true is no port": (
+        {"rlhf.vllm_server_port": True},
+        ["rlhf.vllm_server_port: True is no port, use a number from 1 to 65535"],
+    ),
+    "a null port": (
+        {"rlhf.vllm_server_port": [None]},
+        ["rlhf.vllm_server_port: None is no port, use a number from 1 to 65535"],
+    ),
+    "no model": (
+        {"model": REMOVED},
+        ["model.model: is not set, set it to a model's name or directory"],
+    ),
+    "a blank model": (
+        {"model.model": " "},
+        ["model.model: is ' ', set it to a model's name or directory"],
+    ),
+    "a block that is a list": (
+        {"custom.extra.rollout_server": [1], "custom.extra.launch": REMOVED},
+        [
+            "custom.extra.rollout_server: is [1], not a mapping, write 'key: value' lines below",
+            S + "vllm_tensor_parallel_size: is required, "
+            "set rollout_server.vllm_tensor_parallel_size",
+            S + "vllm_data_parallel_size: is required, set rollout_server.vllm_data_parallel_size",
+            S + "vllm_max_model_len: is required, set rollout_server.vllm_max_model_len",
+        ],
+    ),
+    "a launch block that is text": (
+        {"custom.extra.launch": "gpus"},
+        ["custom.extra.launch: is 'gpus', not a mapping, write 'key: value' lines below"],
+    ),
+    "no DP": (
+        {S + "vllm_data_parallel_size": REMOVED},
+        [S + "vllm_data_parallel_size: is required, set rollout_server.vllm_data_parallel_size"],
+    ),
+    "TP 0": (
+        {S + "vllm_tensor_parallel_size": 0, L + "gpus": REMOVED},
+        [S + "vllm_tensor_parallel_size: 0 is below 1, use a positive integer"],
+    ),
+    "no memory": (
+        {S + "vllm_gpu_memory_utilization": 0},
+        [S + "vllm_gpu_memory_utilization: 0.0 is no share of the memory, use a number in (0, 1]"],
+    ),
+    "more than all memory": (
+        {S + "vllm_gpu_memory_utilization": 60},
+        [S + "vllm_gpu_memory_utilization: 60.0 is no share of the memory, use a number in (0, 1]"],
+    ),
+    "memory that is no number": (
+        {S + "vllm_gpu_memory_utilization": float("nan")},
+        [S + "vllm_gpu_memory_utilization: nan is no share of the memory, use a number in (0, 1]"],
+    ),
+    "an empty flag": (
+        {S + "vllm_quantization": ""},
+        [S + "vllm_quantization: is empty, remove it or give a value"],
+    ),
+    "LoRA": (
+        {S + "vllm_enable_lora": True, S + "vllm_max_lora_rank": 8},
+        [
+            S + "vllm_enable_lora: LoRA serving is not supported, set it to false",
+            S + "vllm_max_lora_rank: LoRA serving is not supported, remove it",
+        ],
+    ),
+    "too few devices": (
+        {L + "gpus": {"server": ["0"]}},
+        [
+            L + "gpus.server: lists 1 devices (0), but TP x DP is 1 x 2, "
+            "list 2 devices or change rollout_server.vllm_data_parallel_size"
+        ],
+    ),
+    "a device twice": (
+        {L + "gpus": {"server": ["0", "0"], "learner": ["3", "2", "3", "2"]}},
+        [
+            L + "gpus.server: lists 0 more than once, list each once",
+            L + "gpus.learner: lists 2, 3 more than once, list each once",
+        ],
+    ),
+    "a shared device": (
+        {L + "gpus.learner": ["1", "2"]},
+        [L + "gpus.learner: shares device 1 with gpus.server, give each half its own devices"],
+    ),
+    "no device to learn": (
+        {L + "gpus.learner": []},
+        [L + "gpus.learner: is empty, list at least one device"],
+    ),
+    "a server that is too short": (
+        {"global_max_length": 128},
+        [
+            S + "vllm_max_model_len: 64 is below global_max_length 128 "
+            "(x.yaml: global_max_length), set it to 128"
+        ],
+    ),
+    "a length that is a word": (
+        {"global_max_length": "long"},
+        ["global_max_length: 'long' is no length, use a positive integer"],
+    ),
+    "a length below 1": (
+        {"global_max_length": 0},
+        ["global_max_length: 0 is no length, use a positive integer"],
+    ),
+    "a section that is a list": (
+        {"training": ["x"]},
+        ["training: is ['x'], not a mapping, write keys below"],
+    ),
+    "an unknown section": (
+        {"trainning": {"seed": 1}},
+        [
+            (
+                "trainning: is no section of the learner and is not passed on, move it below one "
+                "of model, template, data, tuner, training, rlhf, deepspeed, or below custom"
+            )
+        ],
+    ),
+    "sections that disagree": (
+        {"training.seed": 1, "rlhf.seed": 2},
+        ["rlhf.seed: is 2, but training.seed is 1, keep one of them"],
+    ),
+    "deadlines": (
+        {L + "health": {"timeout_s": 0}, L + "shutdown": {"term_s": -1, "kill_s": float("inf")}},
+        [
+            L + "health.timeout_s: 0.0 s is no deadline, use a positive number",
+            L + "shutdown.term_s: -1.0 s is no deadline, use a positive number",
+            L + "shutdown.kill_s: inf s is no deadline, use a positive number",
+        ],
+    ),
+    "a relative health path": (
+        {L + "health": {"path": "health"}},
+        [L + "health.path: 'health' is no path, begin it with /"],
+    ),
+    "an unknown dry run": (
+        {L + "dry_run": "yaml"},
+        [L + "dry_run: 'yaml' is unknown, use true, false or json"],
+    ),
+    "a virtual environment without a path": (
+        {L + "runtime": {"kind": "venv"}},
+        [
+            "runtime.path: is required, set runtime.path=DIR",
+        ],
+    ),
+    "a conda environment without a name": (
+        {L + "runtime": {"kind": "conda", "name": ""}},
+        [L + "runtime.name: is required, set runtime.name=ENV"],
+    ),
+    "names that no shell accepts": (
+        {L + "env": {"set": {"A-B": "x", "OK_1": "x"}, "defaults": {"1A": "x", "C": "\0"}}},
+        [
+            L + "env.defaults.1A: '1A' is no name of a variable, use letters, digits and _",
+            L + "env.defaults.C: holds a zero byte, remove it",
+            L + "env.set.A-B: 'A-B' is no name of a variable, use letters, digits and _",
+        ],
+    ),
+    "secrets": (
+        {
+            "training.hub_token": "hf_x",
+            L + "env": {"set": {"WANDB_API_KEY": "k"}, "defaults": {"MY_PASSWORD": "p"}},
+        },
+        [
+            f"{where}: a secret in the configuration would be recorded, "
+            "export it in the environment of the launcher instead"
+            for where in (
+                L + "env.defaults.MY_PASSWORD",
+                L + "env.set.WANDB_API_KEY",
+                "training.hub_token",
+            )
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "wanted"), MESSAGES.values(), ids=MESSAGES.keys())
+def test_what_is_wrong_is_said_with_its_place_and_what_to_do(
+    changes: dict[str, Any], wanted: list[str]
+) -> None:
+    assert problems(changes) == wanted
+
+
+def test_a_value_from_the_command_line_is_blamed_on_the_command_line() -> None:
+    assert problems({}, "train.rlhf.vllm_server_port=0", "gpus.server=[5]") == [
+        "command line: train.rlhf.vllm_server_port: 0 is no port, use a number from 1 to 65535",
+        (
+            "command line: gpus.server: lists 1 devices (5), but TP x DP is 1 x 2, "
+            "list 2 devices or change rollout_server.vllm_data_parallel_size"
+        ),
+    ]
+
+
+def test_an_unknown_section_is_a_warning_and_everything_else_an_error() -> None:
+    severities = [problem.severity for problem in found({"other": 1, "rlhf.use_vllm": None})]
+    assert severities == [Severity.ERROR, Severity.WARNING]
+
+
+def test_all_problems_are_reported_together_in_the_order_of_the_rules() -> None:
+    everything = {
+        "rlhf": {"vllm_server_port": 0},
+        "model": REMOVED,
+        "data": 3,
+        L + "gpus": {"server": ["0", "1"], "learner": ["1"]},
+        L + "health": {"path": "x"},
+        "training.api_key": "s",
+    }
+    keys = [line.partition(": ")[0] for line in problems(everything)]
+    assert keys == [
+        "rlhf.use_vllm",
+        "rlhf.vllm_mode",
+        "rlhf.vllm_server_host",
+        "rlhf.vllm_server_port",
+        "model.model",
+        L + "gpus.learner",
+        "data",
+        L + "health.path",
+        "training.api_key",
+    ]
+
+
+def test_errors_stop_the_launch_all_at_once() -> None:
+    Path("x.yaml").write_text(yaml.safe_dump(changed({"rlhf.use_vllm": False, "model": REMOVED})))
+    with pytest.raises(InvalidConfigError) as caught:
+        require_valid(compose("x"))
+    assert caught.value.status == 2
+    assert caught.value.lines() == [
+        "x.yaml: rlhf.use_vllm: is False, not true, set use_vllm: true",
+        "x.yaml: model.model: is not set, set it to a model's name or directory",
+    ]
+
+
+def test_warnings_do_not_stop_the_launch() -> None:
+    Path("x.yaml").write_text(yaml.safe_dump(changed({"other": 1})))
+    warnings = require_valid(compose("x"))
+    assert [problem.severity for problem in warnings] == [Severity.WARNING]
+
+
+def test_shipped_experiments_are_valid() -> None:
+    for name in ("summary_1024", "summary_1024_attr_key_recall", "tiny_cpu"):
+        assert validate(compose(name)) == []
+        assert validate(compose(name, ["accelerator=cpu"])) == []
+
+
+# Data that nobody expects
+
+_scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=4),
+    st.binary(max_size=2),
+    st.dates(),
+    st.just({"a"}),
+    st.sampled_from(["server", "127.0.0.1", "8080", "1e5", "1e999", "nan", "${x}", "9" * 400]),
+)
+_keys = st.one_of(
+    st.sampled_from(["model", "hub_token", "seed", "enabled", "config", "rollout_server"]),
+    st.none(),
+    st.integers(0, 2),
+    st.just(datetime.date(2020, 1, 1)),
+)
+_anything = st.recursive(
+    _scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=3),
+    max_leaves=5,
+)
+READ = (
+    "global_max_length",
+    "model",
+    "model.model",
+    "rlhf",
+    "rlhf.use_vllm",
+    "rlhf.vllm_mode",
+    "rlhf.vllm_server_host",
+    "rlhf.vllm_server_port",
+    "training",
+    "training.hub_token",
+    "training.seed",
+    "rlhf.seed",
+    "deepspeed",
+    "custom",
+    "custom.extra",
+    "custom.extra.rollout_server",
+    "custom.extra.launch",
+)
+
+
+@functools.cache
+def _composed(directory: Path) -> LaunchConfig:
+    path = directory / "good.yaml"
+    path.write_text(yaml.safe_dump(GOOD, sort_keys=False))
+    return compose(str(path))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(READ), _anything, max_size=4), _keys, _anything)
+def test_no_rule_raises_whatever_the_experiment_holds(
+    tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any], key: Any, value: Any
+) -> None:
+    data: dict[Any, Any] = copy.deepcopy(GOOD)
+    data[key] = value
+    for dotted, item in sorted(changes.items()):
+        *above, last = dotted.split(".")
+        node = data
+        for part in above:
+            if not isinstance(node.get(part), dict):
+                node[part] = {}
+            node = node[part]
+        node[last] = item
+    config = dataclasses.replace(_composed(tmp_path_factory.getbasetemp()), train=data)
+    for problem in validate(config):
+        assert "\n" not in str(problem).strip("\n") or "\n" in repr(data)
+
+
+_numbers = st.none() | st.integers(-1, 3)
+_devices = st.none() | st.lists(st.sampled_from(["0", "1", "2", ""]), max_size=4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "vllm_tensor_parallel_size": st.integers(-2, 3),
+            "vllm_data_parallel_size": st.integers(-2, 3),
+            "vllm_max_model_len": st.integers(-2, 100),
+            "vllm_gpu_memory_utilization": st.floats(),
+            "vllm_quantization": st.text(max_size=2),
+            "vllm_enable_lora": st.booleans(),
+            "vllm_max_lora_rank": st.integers(-1, 3),
+        },
+    ),
+    st.builds(schema.Gpus, server=_devices, learner=_devices),
+    st.builds(schema.Health, path=st.text(max_size=2), timeout_s=st.floats()),
+    st.builds(schema.Shutdown, term_s=st.floats(), kill_s=st.floats()),
+    st.sampled_from([True, False, "json", None, [], {}, 3, "x"]),
+)
+def test_no_rule_raises_whatever_the_typed_nodes_hold(
+    tmp_path_factory: pytest.TempPathFactory,
+    flags: dict[str, Any],
+    gpus: schema.Gpus,
+    health: schema.Health,
+    shutdown: schema.Shutdown,
+    dry_run: Any,
+) -> None:
+    config = dataclasses.replace(
+        _composed(tmp_path_factory.getbasetemp()),
+        rollout_server=flags,
+        gpus=gpus,
+        health=health,
+        shutdown=shutdown,
+        dry_run=dry_run,
+    )
+    validate(config)
+
+
+def test_every_rule_is_in_the_list() -> None:
+    from grpo_launch.validate import rules
+
+    defined = {
+        name
+        for name, value in vars(rules).items()
+        if callable(value)
+        and getattr(value, "__module__", "") == rules.__name__
+        and not name.startswith("_")
+    }
+    assert defined <= {rule.__name__ for rule in RULES}
