@@ -7,11 +7,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-marker=()
+engine=true
 setup=(--dev)
 if [ "${1:-}" = --fast ]; then
   shift
-  marker=(-m "not engine")
+  engine=false
   setup+=(--no-engine)
 fi
 
@@ -21,4 +21,8 @@ set -x
 ruff check .
 ruff format --check .
 basedpyright
-python -m pytest "${marker[@]}" "$@"
+python -m pytest -m "not engine" -n 2 "$@"
+if [ "$engine" = true ]; then
+  # One after the other: two engines would not fit beside each other on a small machine.
+  python -m pytest -m engine "$@"
+fi

@@ -29,17 +29,19 @@ def test_a_busy_port_names_place_and_owner(host: str, listens_on: str) -> None:
             preflight.port_is_free(Endpoint(host, port), "x.yaml: rlhf.vllm_server_port")
     said = str(caught.value)
     assert said.startswith("x.yaml: rlhf.vllm_server_port: port ")
-    assert f"is in use by pid {os.getpid()} (" in said
+    assert f"port {port} is in use by pid {os.getpid()} (" in said
     assert Path(sys.executable).name in said
 
 
-def test_a_port_in_time_wait_is_free() -> None:
+def test_a_port_that_an_earlier_server_still_closes_is_named_so() -> None:
+    """ms-swift binds without SO_REUSEADDR and would move to the next port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
             connection, _ = server.accept()
             connection.close()
-    preflight.port_is_free(Endpoint("127.0.0.1", port), "x.yaml: port")
+    with pytest.raises(PreflightError, match="TIME_WAIT"):
+        preflight.port_is_free(Endpoint("127.0.0.1", port), "x.yaml: port")
 
 
 def test_nobody_owns_a_free_port() -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from grpo_launch import compose, resources
+from grpo_launch import compose, resources, usage
 from grpo_launch.console import silence
 from grpo_launch.errors import LaunchError
 from grpo_launch.host import Host
@@ -61,6 +61,9 @@ def script() -> None:
 
 
 def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(usage.text())
+        return 0 if arguments else 2
     if any(_is_for_hydra(argument) for argument in arguments):
         return _hydra_main(arguments, environ)
     return _run_role(compose.compose_arguments(arguments), environ)
@@ -98,12 +101,12 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
         statuses.append(_run_role(config, environ))
 
     compose.register()
-    overrides = [item for item in arguments if not item.startswith("-")]
+    overrides = [item for item in arguments if _is_override(item)]
     hints.check_overrides(overrides)
     # Otherwise Hydra prints its own error and exits before it can be said better.
     os.environ[_FULL_ERROR] = "1"
     try:
-        with _sweep_directory(overrides):
+        with _hydra_arguments(arguments, overrides):
             task()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise compose.explain(error, overrides) from error
@@ -114,26 +117,31 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
     return max(statuses, default=0)
 
 
-@contextlib.contextmanager
-def _sweep_directory(overrides: Sequence[str]) -> Generator[None]:
-    """Let Hydra's sweeper keep its notes in a directory that goes away.
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
-    Every run has a record of its own, and a dry run must leave nothing behind.
+
+@contextlib.contextmanager
+def _hydra_arguments(arguments: Sequence[str], overrides: Sequence[str]) -> Generator[None]:
+    """Give Hydra's parser the arguments in an order that it takes: overrides, then flags.
+
+    A sweep keeps its notes in a directory that goes away: every run has a record
+    of its own, and a dry run must leave nothing behind.
     """
     import tempfile
 
-    sweeps = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv))
-    if not sweeps or any(item.startswith("hydra.sweep.dir=") for item in overrides):
-        yield
-        return
-    # Beside the other overrides: Hydra's parser wants them in one block.
-    place = sys.argv.index(overrides[0]) if overrides else len(sys.argv)
-    with tempfile.TemporaryDirectory(prefix="grpo_launch-") as directory:
-        sys.argv.insert(place, f"hydra.sweep.dir={directory}")
+    flags = [item for item in arguments if not _is_override(item)]
+    before = sys.argv
+    with contextlib.ExitStack() as stack:
+        notes: list[str] = []
+        if not any(item.startswith("hydra.sweep.dir=") for item in overrides):
+            directory = tempfile.TemporaryDirectory(prefix="grpo_launch-")
+            notes = [f"hydra.sweep.dir={stack.enter_context(directory)}"]
+        sys.argv = [before[0], *overrides, *notes, *flags]
         try:
             yield
         finally:
-            del sys.argv[place]
+            sys.argv = before
 
 
 def _run_role(config: LaunchConfig, environ: dict[str, str]) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +16,9 @@ from grpo_launch.schema import ConsoleMode
 _LINES_OF_A_TAIL = 20
 _BYTES_OF_A_TAIL = 64 * 1024
 
+QUIET_S = 60.0
+"""Without a terminal a finished step is reported at least this often, where there is one."""
+
 
 class Console:
     """Messages, a progress bar on a terminal, plain lines elsewhere.
@@ -22,15 +26,23 @@ class Console:
     Args:
         mode: what to show of the learner.
         stream: where to write.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, mode: ConsoleMode = ConsoleMode.auto, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        mode: ConsoleMode = ConsoleMode.auto,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._mode = mode
         self._terminal = self._stream.isatty()
         self._bar: Any = None
         self._task: Any = None
+        self._clock = clock
         self._printed_step = 0
+        self._printed_at = clock()
 
     @property
     def shows_log(self) -> bool:
@@ -107,9 +119,10 @@ class Console:
 
     def _print(self, step: Step) -> None:
         # Not a line a step: a long run would fill its caller's log.
-        due = max(1, step.max_steps // 20)
-        if step.step - self._printed_step >= due or step.step == step.max_steps:
-            self._printed_step = step.step
+        now = self._clock()
+        due = step.step - self._printed_step >= max(1, step.max_steps // 20)
+        if due or now - self._printed_at >= QUIET_S or step.step in (1, step.max_steps):
+            self._printed_step, self._printed_at = step.step, now
             self.say(f"step {step.step}/{step.max_steps}  {_facts(step)}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from grpo_launch import schema
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.errors import ConfigError
+from grpo_launch.errors import PreflightError
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
         visible: the ids of the CUDA devices that this process may use.
 
     Raises:
-        ConfigError: there are too few devices for a half that did not list its own.
+        PreflightError: there are too few devices for a half that did not list its own.
     """
     needed = world_size(config) or 0
     cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
@@ -53,7 +53,13 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
         free = [device for device in pool if device not in (config.gpus.learner or ())]
         server = free[:needed]
         if len(server) < needed:
-            raise ConfigError(
+            if not pool:
+                raise PreflightError(
+                    config.where("gpus.server"),
+                    "is not set, and no CUDA device is visible",
+                    "set gpus.server=[...], or accelerator=cpu for a machine without a GPU",
+                )
+            raise PreflightError(
                 config.where("gpus.server"),
                 f"is not set, and {len(free)} of the {needed} devices that TP x DP needs are free",
                 "set gpus.server=[...] or a smaller rollout_server.vllm_data_parallel_size",

@@ -18,7 +18,7 @@ import yaml
 from grpo_launch import resources, schema
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.devices import Devices
-from grpo_launch.endpoint import HOST_KEY, PORT_KEY, endpoint
+from grpo_launch.endpoint import PORT_KEY, endpoint
 from grpo_launch.engines import swift
 from grpo_launch.errors import ConfigError
 from grpo_launch.learners import arguments
@@ -44,6 +44,7 @@ class ProcessSpec:
         env_defaults: variables that yield to the caller's environment.
         path: directories to put before the caller's PATH.
         devices: the device ids that it gets.
+        alarms: text in its log that means harm, and what it means.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ProcessSpec:
     env_defaults: Mapping[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    alarms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Probe:
         generate_path: asked for one token when ``generate`` is true.
         generate_request: the body of that request.
         timeout_s: seconds until the gate gives up.
-        host_where, port_where: where the address was said, for messages.
+        port_where: where the port was said, for messages.
+        advice: what to do when it never becomes healthy.
     """
 
     url: str
@@ -79,8 +82,8 @@ class Probe:
     generate_path: str
     generate_request: Mapping[str, Any]
     timeout_s: float
-    host_where: str
     port_where: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,8 @@ class LaunchPlan:
         Raises:
             ValueError: it is not such a text, or of another version.
         """
-        body = cast("dict[str, Any]", json.loads(text))
-        if body.pop("format", None) != FORMAT:
+        body: Any = json.loads(text)
+        if not isinstance(body, dict) or cast("dict[str, Any]", body).get("format") != FORMAT:
             raise ValueError(f"not a plan of format {FORMAT}")
         try:
             return LaunchPlan(
@@ -160,7 +163,7 @@ class LaunchPlan:
                 files=tuple(PlannedFile(**f) for f in body["files"]),
                 deadlines=Deadlines(**body["deadlines"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a plan: {error}") from None
 
 
@@ -204,7 +207,7 @@ def build(
         run_dir=run_dir,
         output_dir=output_dir,
         processes=tuple(processes),
-        gate=_gate(config),
+        gate=_gate(config, next((spec for spec in processes if spec.name == SERVER), None)),
         files=tuple(files),
         deadlines=Deadlines(config.shutdown.term_s, config.shutdown.kill_s),
     )
@@ -221,6 +224,7 @@ def _server(config: LaunchConfig, devices: Devices, run_dir: str, cwd: Path) -> 
         env_defaults=dict(config.env.defaults),
         path=entered.path,
         devices=devices.server,
+        alarms=swift.ALARMS,
     )
 
 
@@ -256,7 +260,7 @@ def _arguments_file(
     return PlannedFile(f"{run_dir}/learner_arguments.yaml", text)
 
 
-def _gate(config: LaunchConfig) -> Probe:
+def _gate(config: LaunchConfig, server: ProcessSpec | None) -> Probe:
     flags = config.rollout_server
     return Probe(
         url=endpoint(config).url,
@@ -267,8 +271,8 @@ def _gate(config: LaunchConfig) -> Probe:
         generate_path=swift.GENERATE_PATH,
         generate_request=swift.generate_request(),
         timeout_s=config.health.timeout_s,
-        host_where=config.where(HOST_KEY),
         port_where=config.where(PORT_KEY),
+        advice="look at its log" if server is not None else "start it with role=server",
     )
 
 

@@ -7,10 +7,13 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from grpo_launch import schema
+from grpo_launch import resources, schema
+from grpo_launch.compose import document
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.endpoint import PORT_KEY, Endpoint, endpoint
 from grpo_launch.errors import PreflightError
@@ -18,11 +21,29 @@ from grpo_launch.plan import SERVER, LaunchPlan
 from grpo_launch.supervise import proc
 from grpo_launch.supervise.process import environment
 
-_SETUP = "bash scripts/setup.sh"
+_CHOOSE_PORT = "train.rlhf.vllm_server_port=[PORT]"
+_HAS_MODULE = "import importlib.util as u, sys; sys.exit(u.find_spec(sys.argv[1]) is None)"
 
 
-def check(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str], cwd: Path) -> None:
+PATIENCE_S = 65.0
+"""How long a launch waits for a port in TIME_WAIT: Linux holds it for 60 s."""
+
+
+def check(
+    config: LaunchConfig,
+    plan: LaunchPlan,
+    environ: Mapping[str, str],
+    cwd: Path,
+    say: Callable[[str], None] | None = None,
+) -> None:
     """Check that this machine can run the plan now.
+
+    Args:
+        config: the configuration of the plan, for messages.
+        plan: what would be started.
+        environ: the caller's environment.
+        cwd: what relative paths are relative to.
+        say: told when a wait begins; None: do not wait for a port in TIME_WAIT.
 
     Raises:
         PreflightError: an environment or executable is missing, or the port is busy.
@@ -30,7 +51,13 @@ def check(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str], cw
     runtime_exists(config.runtime, config.where, environ, cwd)
     _executables_exist(config, plan, environ)
     if plan.process(SERVER) is not None:
-        port_is_free(endpoint(config), config.where(PORT_KEY))
+        address = endpoint(config)
+        if say is not None and _is_closing(address.port):
+            say(f"waiting up to {PATIENCE_S:.0f} s for port {address.port}, still in TIME_WAIT")
+            deadline = time.monotonic() + PATIENCE_S
+            while _is_closing(address.port) and time.monotonic() < deadline:
+                time.sleep(0.25)
+        port_is_free(address, config.where(PORT_KEY))
 
 
 def runtime_exists(
@@ -56,7 +83,7 @@ def runtime_exists(
             raise PreflightError(
                 where("runtime.path"),
                 f"{runtime.path} is no virtual environment",
-                f"make it with '{_SETUP}' or set runtime.path=DIR",
+                f"make it with '{_setup()}' or set runtime.path=DIR",
             )
     if runtime.kind is schema.RuntimeKind.conda:
         conda = shutil.which("conda", path=environ.get("PATH"))
@@ -79,30 +106,41 @@ def runtime_exists(
 def port_is_free(address: Endpoint, where: str) -> None:
     """Check that a server could listen at ``address``.
 
-    ``swift rollout`` takes another port without a word when its own is busy.
+    The port is tried as ``swift rollout`` tries it (``find_free_port`` of ms-swift
+    4.6: all interfaces, no ``SO_REUSEADDR``): where that fails, it serves on the
+    next port without a word.
 
     Raises:
         PreflightError: the port is taken; names the owner if ``/proc`` tells.
     """
-    family, kind, protocol, _, target = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM
-    )[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port = address.port
+    failure = _bind_failure(port)
+    if failure is None:
+        return
+    if failure == errno.EACCES:
+        raise PreflightError(where, f"port {port} needs privileges", "use a port above 1023")
+    if _is_closing(port):
+        what = f"port {port} still closes connections of an earlier server (TIME_WAIT)"
+        raise PreflightError(where, what, f"wait a minute or choose another with '{_CHOOSE_PORT}'")
+    owner = owner_of(port)
+    by = f" by {owner}" if owner else ""
+    fix = f"stop it or choose another port with '{_CHOOSE_PORT}'"
+    raise PreflightError(where, f"port {port} is in use{by}", fix)
+
+
+def _bind_failure(port: int) -> int | None:
+    """The errno of listening on ``port`` as ms-swift does, or None where it would work."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
-            probe.bind(target)
+            probe.bind(("", port))
         except OSError as error:
-            if error.errno == errno.EACCES:
-                raise PreflightError(
-                    where, f"port {address.port} needs privileges", "use a port above 1023"
-                ) from None
-            owner = owner_of(address.port)
-            by = f" by {owner}" if owner else ""
-            raise PreflightError(
-                where,
-                f"port {address.port} is in use{by}",
-                "stop it or choose another port with 'train.rlhf.vllm_server_port=[PORT]'",
-            ) from None
+            return error.errno
+    return None
+
+
+def _is_closing(port: int) -> bool:
+    """Whether only connections of a server that is gone hold the port."""
+    return _bind_failure(port) == errno.EADDRINUSE and not any(_listening_inodes(port))
 
 
 def owner_of(port: int) -> str | None:
@@ -169,8 +207,20 @@ def _executables_exist(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[
             words.append(entry[0])  # conda's own PATH is known only inside it
         for word in words:
             if shutil.which(word, path=path) is None:
-                raise PreflightError(
-                    f"{spec.name}: {word}",
-                    f"no such command in runtime={config.runtime.kind.value}",
-                    f"install it there ('{_SETUP}' makes the CPU engine), or choose runtime=...",
-                )
+                raise _not_installed(spec.name, f"{word}", "command", config.runtime.kind.value)
+        if config.runtime.kind is not schema.RuntimeKind.conda and entry[1:2] == ["-m"]:
+            asked = [shutil.which(entry[0], path=path) or entry[0], "-c", _HAS_MODULE, entry[2]]
+            answer = subprocess.run(asked, env=environment(spec, environ), check=False)
+            if answer.returncode != 0:
+                raise _not_installed(spec.name, entry[2], "module", config.runtime.kind.value)
+
+
+def _not_installed(process: str, name: str, kind: str, runtime: str) -> PreflightError:
+    fix = f"install it there ('{_setup()}' makes the CPU engine), or choose runtime=..."
+    return PreflightError(f"{process}: {name}", f"no such {kind} in runtime={runtime}", fix)
+
+
+def _setup() -> str:
+    """The command that makes the CPU engine, in a clone and beside an installed wheel."""
+    script = document.shown(resources.path("scripts/setup_engine.sh"))
+    return f"bash {script}"

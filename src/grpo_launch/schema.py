@@ -231,7 +231,7 @@ class Launch:
     run: Run = field(default_factory=Run)
     console: Console = field(default_factory=Console)
     preflight: bool = True
-    """Check ports, executables and devices before anything starts."""
+    """Check the port and the engine's environment before anything starts."""
     dry_run: Any = False
     """`true`: print the plan as shell commands; `json`: print it as JSON. Nothing starts."""
     train: Any = field(default_factory=dict)
@@ -253,5 +253,7 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
+    if f"{SCHEMA_NAME}.yaml" in store.repo:
+        return
     store.store(name=SCHEMA_NAME, node=Launch)
     store.store(group="rollout_server", name="schema", node=RolloutServer)

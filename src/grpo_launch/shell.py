@@ -29,6 +29,8 @@ def command(spec: ProcessSpec) -> str:
         if key not in spec.env:
             words.append(f'{key}="${{{key}-{_in_double_quotes(value)}}}"')
     words += [f"{key}={shlex.quote(value)}" for key, value in spec.env.items()]
+    if "=" in spec.argv[0]:  # env would take it for a variable
+        words.append('sh -c \'exec "$0" "$@"\'')
     return " ".join([*words, shlex.join(spec.argv)])
 
 
@@ -48,9 +50,13 @@ def _condition(gate: Probe) -> str:
 def _write(file: PlannedFile) -> Iterator[str]:
     path = shlex.quote(file.path)
     yield f'mkdir -p "$(dirname {path})"'
-    yield f"cat > {path} <<'{_END_OF_FILE}'"
-    yield file.text.rstrip("\n")
-    yield _END_OF_FILE
+    end = _END_OF_FILE
+    while end in file.text.split("\n"):
+        end += "_"
+    yield f"cat > {path} <<'{end}'"
+    if file.text:
+        yield file.text.removesuffix("\n")
+    yield end
 
 
 def _in_double_quotes(text: str) -> str:

@@ -176,6 +176,38 @@ def test_hydras_own_flags_work(project: Project) -> None:
     assert project.files() == set()
 
 
+def test_overrides_may_follow_hydras_flags(project: Project) -> None:
+    done = project.launch(
+        "--cfg", "job", "-p", "train.model", "config=exp", "role=both", "train.model.model=x"
+    )
+    assert done.stdout.strip() == "# @package train.model\nmodel: x"
+
+
+@pytest.mark.parametrize(("arguments", "status"), [((), 2), (("--help",), 0), (("-h",), 0)])
+def test_help_lists_roles_and_experiments(
+    project: Project, arguments: tuple[str, ...], status: int
+) -> None:
+    done = project.launch(*arguments)
+    assert (done.status, done.stderr) == (status, "")
+    assert "role=learner" in done.stdout
+    assert "experiments: exp, summary_1024, " in done.stdout
+
+
+def test_a_machine_without_a_gpu_is_told_so(project: Project) -> None:
+    said = one_error(
+        project, 3, "role=both", "config=exp", "gpus.server=null", CUDA_VISIBLE_DEVICES=""
+    )
+    assert "no CUDA device is visible" in said
+    assert "accelerator=cpu" in said
+
+
+def test_the_cpu_engine_is_looked_for_before_anything_starts(project: Project) -> None:
+    said = one_error(
+        project, 3, "role=both", "config=exp", "engine.entry=[python,-m,no_such_engine]"
+    )
+    assert "server: no_such_engine: no such module in runtime=current" in said
+
+
 def test_a_multirun_plans_each_combination(project: Project) -> None:
     (project.directory / "configs" / "child.yaml").write_text("extends: exp.yaml\n")
     done = project.launch(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import Project, free_port
 
 
 def run_json(project: Project) -> dict[str, object]:
@@ -162,6 +162,14 @@ def test_a_signal_ends_the_run_after_a_clean_teardown(
     assert run_json(project)["state"] == "interrupted"
 
 
+def test_a_server_that_fails_quietly_is_heard(project: Project) -> None:
+    done = project.launch("role=both", "config=exp", FAKE_SERVER="stale_weights")
+    assert done.status == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "its rollouts are stale" in warnings[0]
+
+
 def test_a_signal_ends_the_wait_for_a_server(project: Project) -> None:
     process = project.start("role=both", "config=exp", FAKE_SERVER="never_healthy")
     read_until(process, "waiting for")
@@ -200,7 +208,8 @@ def test_a_second_interrupt_does_not_wait_for_the_deadline(project: Project) -> 
 def test_a_run_directory_is_never_used_twice(project: Project) -> None:
     assert project.launch("role=both", "config=exp", "run.dir=here").status == 0
     (project.directory / "learner.runs").unlink()
-    again = project.launch("role=both", "config=exp", "run.dir=here")
+    other = f"train.rlhf.vllm_server_port=[{free_port()}]"  # the first is in TIME_WAIT now
+    again = project.launch("role=both", "config=exp", "run.dir=here", other)
     assert again.status == 3
     assert "already holds a run" in again.errors[0]
     assert run_json_at(project.directory / "here")["state"] == "done"

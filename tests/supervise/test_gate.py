@@ -40,8 +40,8 @@ def probe(*, generate: bool = False, timeout_s: float = 10.0) -> Probe:
         generate_path="/infer/",
         generate_request={"infer_requests": []},
         timeout_s=timeout_s,
-        host_where="x.yaml: rlhf.vllm_server_host",
         port_where="x.yaml: rlhf.vllm_server_port",
+        advice="look at its log",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.supervise.follow import LogFollower
+from grpo_launch.supervise.follow import LogAlarm, LogFollower
 
 
 @given(st.lists(st.binary(max_size=40), max_size=20))
@@ -37,3 +37,17 @@ def test_of_a_flood_only_the_end_is_shown_after_a_note(tmp_path: Path) -> None:
 
 def test_a_log_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
     assert LogFollower(tmp_path / "x.log").read() == ""
+
+
+@given(st.integers(min_value=0, max_value=30))
+def test_an_alarm_is_raised_once_wherever_a_read_cuts_its_text(cut: int) -> None:
+    text = "fine\nMethod execution failed: x\n"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "x.log"
+        alarm = LogAlarm(path, {"Method execution failed": "stale"})
+        found: list[str] = []
+        for piece in (text[:cut], text[cut:], text):
+            with open(path, "a") as log:
+                log.write(piece)
+            found += alarm.poll()
+    assert found == ["'Method execution failed': stale"]

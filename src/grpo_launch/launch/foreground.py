@@ -14,12 +14,15 @@ from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
 from grpo_launch.runs.metrics import MetricsFollower
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import events, tree
-from grpo_launch.supervise.follow import LogFollower
+from grpo_launch.supervise.follow import LogAlarm, LogFollower
 from grpo_launch.supervise.gate import BackgroundGate
 from grpo_launch.supervise.process import Child
 
 TICK_S = 0.2
 """How often the console is brought up to date; nothing else waits for it."""
+
+NOTICE_S = 30.0
+"""How often the console says that the gate still waits; loading a model takes minutes."""
 
 
 def execute(
@@ -70,9 +73,9 @@ class _Run:
         self._cwd = cwd
         self._signals = signals
         self._children: dict[str, Child] = {}
-        self._gate: BackgroundGate | None = None
         self._metrics = MetricsFollower(cwd / plan.output_dir, time.time())
         self._shown_log: LogFollower | None = None
+        self._alarms: dict[str, LogAlarm] = {}
 
     def execute(self) -> int:
         tree.become_subreaper()
@@ -131,6 +134,7 @@ class _Run:
         self._children[name] = child
         with self._noting():
             self._record.started(child)
+        self._alarms[spec.log] = LogAlarm(self._cwd / spec.log, spec.alarms)
         where = f" on GPU {','.join(spec.devices)}" if spec.env.get("CUDA_VISIBLE_DEVICES") else ""
         self._console.say(f"{name}: started{where}, pid {child.pid}, log {spec.log}")
         only = len(self._plan.processes) == 1 and name == SERVER
@@ -145,23 +149,26 @@ class _Run:
         with self._noting():
             self._record.state("waiting")
         self._console.say(f"waiting for {probe.url}{probe.health_path}")
-        self._gate = BackgroundGate(probe)
+        gate = BackgroundGate(probe)
+        started = said = time.monotonic()
         try:
             while True:
-                ready = self._turn([server] if server else [], gate=self._gate)
+                ready = self._turn([server] if server else [], gate)
                 # A server that died cannot be ready: a stranger answered in its place.
                 if server is not None and (status := server.poll()) is not None:
                     raise self._server_never_ready(server, status)
                 if ready:
-                    waited = self._gate.result().seconds
-                    self._console.say(f"server: ready after {duration(waited)}")
+                    self._console.say(f"server: ready after {duration(gate.result().seconds)}")
                     return
+                if time.monotonic() - said >= NOTICE_S:
+                    said = time.monotonic()
+                    self._console.say(f"still waiting after {duration(said - started)}")
         except NotReadyError:
             if server is not None:
                 self._show_tail(server)
             raise
         finally:
-            self._gate.give_up()
+            gate.give_up()
 
     def _turn(self, children: Iterable[Child], gate: BackgroundGate | None = None) -> bool:
         """Wait for an event or a tick; true when the gate has a result.
@@ -183,6 +190,9 @@ class _Run:
         self._console.steps(self._metrics.poll())
         if self._shown_log is not None:
             self._console.log(self._shown_log.read())
+        for log, alarm in self._alarms.items():
+            for text in alarm.poll():
+                self._console.say(f"warning: {log}: {text}")
 
     def _tear_down(self) -> None:
         """End everything of this run, the learner first, and note how it ended."""

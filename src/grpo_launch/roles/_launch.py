@@ -53,11 +53,11 @@ def _execute(config: LaunchConfig, host: Host, planned: plan.LaunchPlan) -> int:
     from grpo_launch.runs.record import PRIVATE, RunRecord
 
     os.umask(PRIVATE)
+    console = Console(config.console.learner)
     if config.preflight:
-        preflight.check(config, planned, host.environ, host.cwd)
+        preflight.check(config, planned, host.environ, host.cwd, console.say)
     record = RunRecord(planned, host.cwd)
     record.create(config, provenance.collect(config, host.cwd))
-    console = Console(config.console.learner)
     try:
         return foreground.execute(planned, record, console, host.environ, host.cwd)
     finally:

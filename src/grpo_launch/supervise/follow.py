@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from pathlib import Path
 
 _AT_MOST = 256 * 1024
@@ -32,3 +33,27 @@ class LogFollower:
         self._offset += skipped + len(data)
         text = self._decoder.decode(data)
         return f"\n[{skipped} bytes not shown]\n{text}" if skipped else text
+
+
+class LogAlarm:
+    """Watches a log for text that means harm.
+
+    Args:
+        path: the log.
+        meanings: what to look for, and what it means.
+    """
+
+    def __init__(self, path: Path, meanings: Mapping[str, str]) -> None:
+        self._meanings = dict(meanings)
+        self._follower = LogFollower(path)
+        self._rest = ""
+
+    def poll(self) -> list[str]:
+        """Messages for what was found since the last call; each text is reported once."""
+        if not self._meanings:
+            return []
+        text = self._rest + self._follower.read()
+        found = [words for words in self._meanings if words in text]
+        longest = max(len(words) for words in self._meanings)
+        self._rest = text[-longest:]
+        return [f"{words!r}: {self._meanings.pop(words)}" for words in found]

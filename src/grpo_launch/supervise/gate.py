@@ -73,7 +73,7 @@ def wait_until_ready(
             raise NotReadyError(
                 f"{probe.url}{probe.health_path}",
                 f"not healthy after {probe.timeout_s:g} s ({seen})",
-                "look at the server's log, or set a longer health.timeout_s",
+                f"{probe.advice}, or set a longer health.timeout_s",
             )
         if pause(min(interval, max(0.0, deadline - clock()))):
             return None

@@ -1,0 +1,42 @@
+"""What ``--help`` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grpo_launch import resources
+from grpo_launch.compose import lookup, source
+
+_TEXT = """\
+usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA FLAGS]
+
+  role=both     the rollout server and the learner, supervised together
+  role=server   the rollout server alone, in the foreground
+  role=learner  wait for the rollout server, then train
+  role=check    validate and preflight, start nothing
+
+  dry_run=true        print the commands and start nothing; dry_run=json: the plan
+  accelerator=cpu     run a GPU experiment on the CPU, with a tiny model, for a few steps
+  rollout_server.vllm_max_model_len=12000   any key of the configuration
+  train.rlhf.max_completion_length=512      any key of the experiment; +train... adds one
+
+  --cfg job --resolve -p train    show the composed configuration
+  --info defaults-tree            show where it comes from
+  --multirun                      one launch for each combination of a,b values
+  --hydra-help                    all flags of Hydra
+
+experiments: {experiments}
+groups: {groups}
+documentation: docs/README.md, every key: docs/training/REFERENCE.md
+"""
+
+
+def text() -> str:
+    """The help text, with the experiments and groups that are there."""
+    names = {name for base in source.bases() for name in lookup.Base(base, Path.cwd()).names()}
+    groups = [
+        f"{path.name}={'|'.join(sorted(option.stem for option in path.glob('*.yaml')))}"
+        for path in sorted(resources.path("conf").iterdir())
+        if path.is_dir() and path.name != "overlay"
+    ]
+    return _TEXT.format(experiments=", ".join(sorted(names)), groups="  ".join(groups)).rstrip()

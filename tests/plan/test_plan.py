@@ -1,0 +1,575 @@
+"""The plan: what a dry run prints, what JSON carries, who gets which devices and arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grpo_launch import devices, plan, resources, schema, shell
+from grpo_launch.compose import compose, lookup
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.engines import swift
+from grpo_launch.errors import ConfigError, PreflightError
+from grpo_launch.learners import arguments
+from grpo_launch.runtime import enter
+from grpo_launch.validate import require_valid
+
+GOLDEN = Path(__file__).parent / "golden"
+CWD = Path("/project")
+VISIBLE = [str(i) for i in range(8)]
+PARTS = {"server": [plan.SERVER], "learner": [plan.LEARNER], "both": [plan.SERVER, plan.LEARNER]}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without experiments of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(lookup.SETTING, raising=False)
+
+
+def make(config: LaunchConfig, parts: list[str], run_dir: str = "runs/x/NEW") -> plan.LaunchPlan:
+    """The plan in /project, on a machine with eight GPUs."""
+    require_valid(config)
+    return plan.build(config, devices.assign(config, VISIBLE), parts, run_dir, CWD)
+
+
+def written(text: str) -> LaunchConfig:
+    """The configuration of an experiment with this text."""
+    Path("x.yaml").write_text(text)
+    return compose("x")
+
+
+# Golden files
+
+
+CASES: list[tuple[str, str, str, list[str]]] = [
+    ("summary_1024-server.sh", "summary_1024", "server", []),
+    ("summary_1024-learner.sh", "summary_1024", "learner", []),
+    ("summary_1024-both.sh", "summary_1024", "both", []),
+    ("summary_1024-both.json", "summary_1024", "both", []),
+    ("summary_1024-both-cpu.sh", "summary_1024", "both", ["accelerator=cpu"]),
+    ("tiny_cpu-both.sh", "tiny_cpu", "both", []),
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "experiment", "role", "overrides"), CASES, ids=[case[0] for case in CASES]
+)
+def test_the_dry_run_is_what_was_reviewed(
+    request: pytest.FixtureRequest, file: str, experiment: str, role: str, overrides: list[str]
+) -> None:
+    config = compose(experiment, [f"role={role}", *overrides])
+    planned = make(config, PARTS[role], f"runs/{experiment}/NEW")
+    text = planned.to_json() if file.endswith(".json") else shell.render(planned)
+    text = text.replace(str(resources.root()), "/shipped")
+    golden = GOLDEN / file
+    if request.config.getoption("--update-golden", default=False):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_every_golden_file_belongs_to_a_case() -> None:
+    assert sorted(path.name for path in GOLDEN.iterdir()) == sorted(case[0] for case in CASES)
+
+
+def test_golden_files_hold_no_path_of_a_machine() -> None:
+    for path in GOLDEN.iterdir():
+        assert str(resources.root()) not in path.read_text()
+        assert str(Path.home()) + "/" not in path.read_text()
+
+
+def test_the_learner_s_file_in_a_dry_run_is_yaml_with_the_composed_values() -> None:
+    planned = make(compose("summary_1024", ["train.rlhf.beta=0.5"]), PARTS["learner"])
+    loaded = yaml.safe_load(planned.files[0].text)
+    assert loaded["beta"] == 0.5
+    assert loaded["rlhf_type"] == "grpo"
+    assert loaded["reward_weights"] == [0.5, 0.5, 1.0, 0.5, 1.0, 1.0]
+
+
+# JSON
+
+
+_text = st.text(st.characters(codec="utf-8"), max_size=6)
+_texts = st.lists(_text, max_size=3).map(tuple)
+_pairs = st.dictionaries(_text, _text, max_size=3)
+_seconds = st.floats(0, 1e6)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | _text,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_text, inner, max_size=2),
+    max_leaves=4,
+)
+_TYPES: dict[Any, st.SearchStrategy[Any]] = {
+    "str": _text,
+    "int": st.integers(),
+    "bool": st.booleans(),
+    "float": _seconds,
+    "tuple[str, ...]": _texts,
+    "Mapping[str, str]": _pairs,
+    "Mapping[str, Any]": st.dictionaries(_text, _json, max_size=2),
+}
+
+
+def _built(kind: type) -> st.SearchStrategy[Any]:
+    """Instances of a dataclass, from the annotations of its fields."""
+    fields = {field.name: _TYPES[field.type] for field in dataclasses.fields(kind)}
+    return st.builds(kind, **fields)
+
+
+def _plans() -> st.SearchStrategy[plan.LaunchPlan]:
+    return st.builds(
+        plan.LaunchPlan,
+        experiment=_text,
+        role=_text,
+        run_dir=_text,
+        output_dir=_text,
+        processes=st.lists(_built(plan.ProcessSpec), max_size=2).map(tuple),
+        gate=_built(plan.Probe),
+        files=st.lists(_built(plan.PlannedFile), max_size=2).map(tuple),
+        deadlines=_built(plan.Deadlines),
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(_plans())
+def test_a_plan_goes_to_json_and_back_unchanged(planned: plan.LaunchPlan) -> None:
+    text = planned.to_json()
+    assert text.endswith("}\n")
+    assert plan.LaunchPlan.from_json(text) == planned
+    assert plan.LaunchPlan.from_json(text).to_json() == text
+
+
+def test_a_real_plan_goes_to_json_and_back_unchanged() -> None:
+    planned = make(compose("summary_1024", ["role=both"]), PARTS["both"])
+    assert plan.LaunchPlan.from_json(planned.to_json()) == planned
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "3", "null", "{}", '{"format": 0}', '{"format": 1}', '{"format": 1, "gate": 3}'],
+)
+def test_what_is_no_plan_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a plan|Expecting value"):
+        plan.LaunchPlan.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gate", {}),
+        ("processes", [3]),
+        ("files", [{"nope": 1}]),
+        ("deadlines", None),
+        ("role", ...),
+    ],
+)
+def test_a_damaged_plan_is_refused(key: str, value: Any) -> None:
+    body = json.loads(make(compose("summary_1024"), PARTS["both"]).to_json())
+    if value is ...:
+        del body[key]
+    else:
+        body[key] = value
+    with pytest.raises(ValueError, match="not a plan"):
+        plan.LaunchPlan.from_json(json.dumps(body))
+
+
+def test_the_same_configuration_gives_the_same_plan() -> None:
+    first, second = (make(compose("summary_1024"), PARTS["both"]) for _ in range(2))
+    assert first.to_json() == second.to_json()
+
+
+# What the processes get
+
+
+def test_the_server_s_flags_are_the_experiment_s() -> None:
+    config = written(
+        "model: {model: org/m, model_type: t, torch_dtype: bfloat16, use_hf: true}\n"
+        "template: {template: tt}\n"
+        "rlhf: {use_vllm: true, vllm_mode: server, vllm_server_host: localhost,"
+        " vllm_server_port: ['8123']}\n"
+        "custom: {extra: {rollout_server: {vllm_tensor_parallel_size: 2,"
+        " vllm_data_parallel_size: 3, vllm_max_model_len: 9, vllm_enable_prefix_caching: false,"
+        " vllm_engine_kwargs: {a: [1, \u00fc]}, vllm_quantization: ~}}}\n"
+    )
+    assert swift.argv(config) == [
+        *["swift", "rollout", "--model", "org/m", "--host", "localhost", "--port", "8123"],
+        *["--vllm_tensor_parallel_size", "2", "--vllm_data_parallel_size", "3"],
+        *["--vllm_max_model_len", "9", "--vllm_enable_prefix_caching", "false"],
+        *["--vllm_engine_kwargs", '{"a": [1, "\u00fc"]}'],
+        *["--model_type", "t", "--torch_dtype", "bfloat16", "--use_hf", "true"],
+        *["--template", "tt"],
+    ]
+
+
+def test_each_half_sees_its_own_devices_alone() -> None:
+    planned = make(compose("summary_1024"), PARTS["both"])
+    server, learner = planned.process("server"), planned.process("learner")
+    assert server is not None
+    assert learner is not None
+    assert server.env["CUDA_VISIBLE_DEVICES"] == "0,1,2,3,4,5"
+    assert learner.env["CUDA_VISIBLE_DEVICES"] == learner.env["gpus"] == "6,7"
+    assert planned.gate.world_size == len(server.devices) == 6
+    assert planned.process("nope") is None
+
+
+def test_env_set_wins_over_what_the_launcher_sets() -> None:
+    overrides = ["+env.set.CUDA_VISIBLE_DEVICES=9", "+env.defaults.A=b"]
+    planned = make(compose("summary_1024", overrides), PARTS["both"])
+    assert {spec.env["CUDA_VISIBLE_DEVICES"] for spec in planned.processes} == {"9"}
+    assert [spec.env_defaults for spec in planned.processes] == [{"A": "b"}] * 2
+
+
+def test_debug_and_a_fixed_port_reach_the_learner_alone() -> None:
+    overrides = ["learner.debug=true", "learner.master_port=29501"]
+    planned = make(compose("summary_1024", overrides), PARTS["both"])
+    server, learner = planned.processes
+    assert (learner.env["debug"], learner.env["MASTER_PORT"]) == ("true", "29501")
+    assert not {"debug", "MASTER_PORT", "config", "gpus"} & set(server.env)
+    plain = make(compose("summary_1024"), PARTS["learner"]).processes[0]
+    assert not {"debug", "MASTER_PORT"} & set(plain.env)
+
+
+def test_output_goes_below_the_run_unless_the_experiment_says_where() -> None:
+    assert make(compose("summary_1024"), PARTS["learner"]).output_dir == "runs/x/NEW/output"
+    said = make(compose("summary_1024", ["+train.training.output_dir=o"]), PARTS["learner"])
+    assert said.output_dir == "o"
+    assert yaml.safe_load(said.files[0].text)["output_dir"] == "o"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "argv", "path", "env"),
+    [
+        (schema.Runtime(), ("swift", "x y"), (), {}),
+        (
+            schema.Runtime(schema.RuntimeKind.venv, "env dir"),
+            ("swift", "x y"),
+            ("/project/env dir/bin",),
+            {"VIRTUAL_ENV": "/project/env dir"},
+        ),
+        (
+            schema.Runtime(schema.RuntimeKind.venv, "/abs"),
+            ("swift", "x y"),
+            ("/abs/bin",),
+            {"VIRTUAL_ENV": "/abs"},
+        ),
+        (
+            schema.Runtime(schema.RuntimeKind.conda, name="my env"),
+            ("conda", "run", "--no-capture-output", "-n", "my env", "swift", "x y"),
+            (),
+            {},
+        ),
+    ],
+    ids=["current", "venv", "absolute venv", "conda"],
+)
+def test_a_command_is_entered_as_the_runtime_says(
+    runtime: schema.Runtime, argv: tuple[str, ...], path: tuple[str, ...], env: dict[str, str]
+) -> None:
+    entered = enter(runtime, ["swift", "x y"], CWD)
+    assert (entered.argv, entered.path, entered.env) == (argv, path, env)
+
+
+# Devices
+
+
+D = ["rollout_server.vllm_tensor_parallel_size=2", "rollout_server.vllm_data_parallel_size=1"]
+CPU = ["accelerator=cpu"]
+UNSET = ["gpus.server=null", "gpus.learner=null"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "visible", "server", "learner"),
+    [
+        ([*D, *UNSET], VISIBLE, "0 1", "2 3 4 5 6 7"),
+        ([*D, *UNSET], ["3", "5", "1"], "3 5", "1"),
+        ([*D, *UNSET], ["GPU-a", "GPU-b", "GPU-c"], "GPU-a GPU-b", "GPU-c"),
+        ([*D, *UNSET], ["0", "1"], "0 1", ""),
+        ([*D, "gpus.server=[6,7]", "gpus.learner=null"], VISIBLE, "6 7", "0 1 2 3 4 5"),
+        ([*D, "gpus.server=null", "gpus.learner=[0,7]"], VISIBLE, "1 2", "0 7"),
+        ([*D, "gpus.server=[a,b]", "gpus.learner=[c]"], [], "a b", "c"),
+        (CPU, VISIBLE, "0", "1"),
+        ([*CPU, *D], [], "0 1", "2"),
+        ([*CPU, "gpus.learner=[a,b]"], [], "0", "a b"),
+    ],
+)
+def test_devices_are_split(
+    overrides: list[str], visible: list[str], server: str, learner: str
+) -> None:
+    config = compose("summary_1024", overrides)
+    split = devices.assign(config, visible)
+    assert (" ".join(split.server), " ".join(split.learner)) == (server, learner)
+    assert split.cuda is ("accelerator=cpu" not in overrides)
+
+
+@pytest.mark.parametrize(
+    ("visible", "message"),
+    [
+        (
+            ["0"],
+            (
+                "command line: gpus.server: is not set, and 1 of the 2 devices that TP x DP needs "
+                "are free, set gpus.server=[...] or a smaller "
+                "rollout_server.vllm_data_parallel_size"
+            ),
+        ),
+        (
+            [],
+            (
+                "command line: gpus.server: is not set, and no CUDA device is visible, "
+                "set gpus.server=[...], or accelerator=cpu for a machine without a GPU"
+            ),
+        ),
+    ],
+    ids=["too few", "none"],
+)
+def test_too_few_devices_for_the_server_are_an_error(visible: list[str], message: str) -> None:
+    with pytest.raises(PreflightError) as caught:
+        devices.assign(compose("summary_1024", [*D, *UNSET]), visible)
+    assert str(caught.value) == message
+
+
+def test_no_device_left_for_the_learner_is_an_error_where_it_starts() -> None:
+    config = compose("summary_1024", [*D, *UNSET])
+    split = devices.assign(config, ["0", "1"])
+    assert plan.build(config, split, [plan.SERVER], "r", CWD).process("server") is not None
+    with pytest.raises(ConfigError, match=r"gpus\.learner: is not set, and no visible device"):
+        plan.build(config, split, [plan.LEARNER], "r", CWD)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "needed"),
+    [([], False), (["gpus.learner=null"], True), (UNSET, True), ([*CPU, *UNSET], False)],
+)
+def test_visible_devices_are_asked_for_only_when_they_matter(
+    overrides: list[str], needed: bool
+) -> None:
+    assert devices.needs_discovery(compose("summary_1024", overrides)) is needed
+
+
+# Learner arguments
+
+
+def flat(text: str, world_size: int = 2, output_dir: str = "out") -> dict[str, Any]:
+    return arguments.flatten(written(text), world_size, output_dir)
+
+
+BASE = {"rlhf_type": "grpo", "output_dir": "out"}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", {}),
+        ("model: {a: 1}\nrlhf: {b: [2]}\ntuner: {c: x}\n", {"a": 1, "b": [2], "c": "x"}),
+        ("model: {a: ~}\ndata: ~\n", {}),
+        ("rlhf: {rlhf_type: gkd}\n", {"rlhf_type": "gkd"}),
+        ("training: {output_dir: mine}\n", {"output_dir": "mine"}),
+        ("training: {output_dir: ~}\n", {}),
+        ("other: {a: 1}\ncustom: {b: 1}\n", {}),
+        ("global_max_length: 64\n", {"max_length": 64}),
+        ("global_max_length: '64'\n", {"max_length": 64}),
+        ("global_max_length: 64\ntemplate: {max_length: 32}\n", {"max_length": 32}),
+        ("deepspeed: zero2\n", {"deepspeed": "zero2"}),
+        ("deepspeed: {enabled: true, config: zero3}\n", {"deepspeed": "zero3"}),
+        ("deepspeed: {enabled: false, config: zero3}\n", {}),
+        ("deepspeed: {config: zero3}\n", {"deepspeed": "zero3"}),
+        ("deepspeed: {enabled: true}\n", {}),
+        ("deepspeed: {deepspeed: zero2, x: 1}\n", {"deepspeed": "zero2", "x": 1}),
+        ("deepspeed: {deepspeed: {stage: 2}}\n", {"deepspeed": {"stage": 2}}),
+        ("deepspeed: ~\n", {}),
+        ("rlhf: {1: a, true: b}\n", {"1": "b"}),
+    ],
+)
+def test_sections_become_one_mapping_of_arguments(text: str, wanted: dict[str, Any]) -> None:
+    assert flat(text) == {**BASE, **wanted}
+
+
+@pytest.mark.parametrize(
+    ("effective", "per_device", "world", "steps"),
+    [
+        (48, 8, 2, 3),
+        (48, 8, 1, 6),
+        (48, None, 2, 24),
+        (50, 8, 2, 4),
+        (8, 8, 2, 1),
+        (1, 8, 8, 1),
+        ("'48'", "'8'", 2, 3),
+        (48.0, 8, 2, 3),
+        (7, 2, 3, 2),
+    ],
+)
+def test_an_effective_batch_size_becomes_accumulation_steps(
+    effective: Any, per_device: Any, world: int, steps: int
+) -> None:
+    per_device_text = f", per_device_train_batch_size: {per_device}" if per_device else ""
+    text = f"training: {{effective_batch_size: {effective}{per_device_text}}}\n"
+    found = flat(text, world)
+    assert found["gradient_accumulation_steps"] == steps
+    assert "effective_batch_size" not in found
+
+
+def test_accumulation_steps_alone_are_passed_on() -> None:
+    assert flat("training: {gradient_accumulation_steps: 5}\n")["gradient_accumulation_steps"] == 5
+    both = "training: {effective_batch_size: 6, gradient_accumulation_steps: 3}\n"
+    assert flat(both)["gradient_accumulation_steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (
+            "effective_batch_size: 6, gradient_accumulation_steps: 2",
+            (
+                "x.yaml: training.gradient_accumulation_steps: is 2, but effective_batch_size 6 "
+                "over 1 x 2 gives 3, remove one of the two"
+            ),
+        ),
+        (
+            "effective_batch_size: 0",
+            "x.yaml: training.effective_batch_size: 0 is no size, use a positive integer",
+        ),
+        (
+            "effective_batch_size: x",
+            "x.yaml: training.effective_batch_size: 'x' is no size, use a positive integer",
+        ),
+        (
+            "effective_batch_size: 1.5",
+            "x.yaml: training.effective_batch_size: 1.5 is no size, use a positive integer",
+        ),
+        (
+            "effective_batch_size: true",
+            "x.yaml: training.effective_batch_size: True is no size, use a positive integer",
+        ),
+        (
+            "effective_batch_size: [8]",
+            "x.yaml: training.effective_batch_size: [8] is no size, use a positive integer",
+        ),
+        (
+            "effective_batch_size: 8, per_device_train_batch_size: 0",
+            "x.yaml: training.per_device_train_batch_size: 0 is no size, use a positive integer",
+        ),
+    ],
+)
+def test_batch_sizes_that_cannot_be_are_an_error(training: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        flat(f"training: {{{training}}}\n")
+    assert str(caught.value) == message
+
+
+SHIPPED = "examples/summary/dataset.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("dataset", SHIPPED, f"/shipped/{SHIPPED}"),
+        ("dataset", [SHIPPED, "org/name"], [f"/shipped/{SHIPPED}", "org/name"]),
+        ("dataset", f"{SHIPPED}#100", f"/shipped/{SHIPPED}#100"),
+        ("val_dataset", SHIPPED, f"/shipped/{SHIPPED}"),
+        (
+            "external_plugins",
+            ["examples/summary/plugin.py"],
+            ["/shipped/examples/summary/plugin.py"],
+        ),
+        ("dataset", "here.jsonl", "here.jsonl"),
+        ("dataset", "/absolute.jsonl", "/absolute.jsonl"),
+        ("dataset", "", ""),
+        ("dataset", None, None),
+        ("dataset", 3, 3),
+        ("dataset", "#5", "#5"),
+        ("model", SHIPPED, SHIPPED),
+    ],
+)
+def test_shipped_files_are_found_from_any_directory(key: str, value: Any, wanted: Any) -> None:
+    text = json.dumps(arguments.located(key, value, Path.cwd()))
+    assert json.loads(text.replace(str(resources.root()), "/shipped")) == wanted
+
+
+def test_a_file_of_the_working_directory_wins_over_the_shipped_one() -> None:
+    Path(SHIPPED).parent.mkdir(parents=True)
+    Path(SHIPPED).touch()
+    assert arguments.located("dataset", SHIPPED, Path.cwd()) == SHIPPED
+
+
+# The shell
+
+
+DUMP = "import json,os,sys;json.dump([sys.argv[1:], dict(os.environ)], sys.stdout)"
+_WORDS = [*"ab \t'\"\\$`}{!*?~#&|;<>()[]=%-,\n\u00fc\U0001f642", "${x}", "$(x)"]
+_nasty = st.lists(st.sampled_from(_WORDS), max_size=6).map("".join)
+_names = st.sampled_from(["A", "B_1", "LANG_X", "_x"])
+
+
+def run(spec: plan.ProcessSpec, environ: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """What a program gets when a shell runs the printed line."""
+    line = shell.command(spec)
+    done = subprocess.run(
+        ["sh", "-c", line], env=environ, capture_output=True, check=True, timeout=30
+    )
+    argv, seen = json.loads(done.stdout)
+    return argv, seen
+
+
+def spec_of(words: list[str], **kwargs: Any) -> plan.ProcessSpec:
+    argv = (sys.executable, "-S", "-E", "-c", DUMP, *words)
+    return plan.ProcessSpec("server", argv, "/", "log", **kwargs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(_nasty, max_size=4),
+    st.dictionaries(_names, _nasty, max_size=3),
+    st.dictionaries(_names, _nasty, max_size=3),
+    st.dictionaries(_names, _nasty, max_size=2),
+    st.lists(_nasty, max_size=2),
+)
+def test_the_printed_line_does_what_the_plan_says(
+    words: list[str],
+    env: dict[str, str],
+    defaults: dict[str, str],
+    caller: dict[str, str],
+    path: list[str],
+) -> None:
+    spec = spec_of(words, env=env, env_defaults=defaults, path=tuple(path))
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONUTF8": "1", **caller}
+    argv, seen = run(spec, environ)
+    assert argv == words
+    expected = {**defaults, **caller, **env}
+    assert {name: seen[name] for name in expected} == expected
+    assert seen["PATH"] == ":".join([*path, "/usr/bin:/bin"])
+
+
+def test_a_default_yields_to_the_caller_even_when_the_caller_s_is_empty() -> None:
+    spec = spec_of([], env_defaults={"A": "default", "B": "b c"})
+    assert run(spec, {"A": "", "PATH": "/usr/bin:/bin"})[1]["A"] == ""
+    assert run(spec, {"PATH": "/usr/bin:/bin"})[1]["A"] == "default"
+
+
+def test_a_command_that_looks_like_a_variable_is_still_a_command(tmp_path: Path) -> None:
+    program = tmp_path / "a=b"
+    program.write_text("#!/bin/sh\necho ran\n")
+    program.chmod(0o755)
+    spec = plan.ProcessSpec("server", (str(program), "x"), "/", "log")
+    done = subprocess.run(["sh", "-c", shell.command(spec)], capture_output=True, text=True)
+    assert done.stdout == "ran\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: 1\n", "", "END_OF_FILE\n", "a\nEND_OF_FILE\nb\n", "$x `y` \\ 'z' \"\n", "no newline"],
+)
+def test_the_printed_files_hold_what_the_plan_says(tmp_path: Path, text: str) -> None:
+    target = tmp_path / "new dir" / "it's.yaml"
+    planned = make(compose("summary_1024"), PARTS["server"])
+    planned = dataclasses.replace(
+        planned, processes=(), files=(plan.PlannedFile(str(target), text),)
+    )
+    subprocess.run(["sh", "-c", shell.render(planned)], check=True, timeout=30)
+    assert target.read_text() == (text if text.endswith("\n") or not text else text + "\n")
