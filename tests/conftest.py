@@ -28,6 +28,9 @@ rlhf:
   vllm_mode: server
   vllm_server_host: [127.0.0.1]
   vllm_server_port: [{port}]
+  vllm_server_group_port: [{group_port}]
+  reward_funcs: [some.reward]
+  max_completion_length: 64
 custom:
   extra:
     rollout_server:
@@ -124,6 +127,8 @@ def free_port() -> int:
 def project(tmp_path: Path) -> Iterator[Project]:
     made = Project(tmp_path, free_port())
     (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "exp.yaml").write_text(EXPERIMENT.format(port=made.port))
+    (tmp_path / "configs" / "exp.yaml").write_text(
+        EXPERIMENT.format(port=made.port, group_port=free_port())
+    )
     yield made
     made.end_everything()

@@ -15,13 +15,15 @@ from pathlib import Path
 from grpo_launch import resources, schema
 from grpo_launch.compose import document
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.endpoint import PORT_KEY, Endpoint, endpoint
+from grpo_launch.endpoint import PORT_KEY, endpoint
 from grpo_launch.errors import PreflightError
-from grpo_launch.plan import SERVER, LaunchPlan
+from grpo_launch.host import nvidia_smi
+from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
+from grpo_launch.runtime import conda_environments
 from grpo_launch.supervise import proc
 from grpo_launch.supervise.process import environment
+from grpo_launch.validate.ports import GROUP_PORT_KEY, MASTER_PORT_KEY, group_port
 
-_CHOOSE_PORT = "train.rlhf.vllm_server_port=[PORT]"
 _HAS_MODULE = "import importlib.util as u, sys; sys.exit(u.find_spec(sys.argv[1]) is None)"
 
 
@@ -50,14 +52,44 @@ def check(
     """
     runtime_exists(config.runtime, config.where, environ, cwd)
     _executables_exist(config, plan, environ)
-    if plan.process(SERVER) is not None:
-        address = endpoint(config)
-        if say is not None and _is_closing(address.port):
-            say(f"waiting up to {PATIENCE_S:.0f} s for port {address.port}, still in TIME_WAIT")
+    devices_exist(config, plan)
+    for port, key, choose in _ports(config, plan):
+        if say is not None and _is_closing(port):
+            say(f"waiting up to {PATIENCE_S:.0f} s for port {port}, still in TIME_WAIT")
             deadline = time.monotonic() + PATIENCE_S
-            while _is_closing(address.port) and time.monotonic() < deadline:
+            while _is_closing(port) and time.monotonic() < deadline:
                 time.sleep(0.25)
-        port_is_free(address, config.where(PORT_KEY))
+        port_is_free(port, config.where(key), choose)
+
+
+def _ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[tuple[int, str, str]]:
+    """Ports that the plan's processes will listen on: number, key, how to choose another."""
+    if plan.process(SERVER) is not None:
+        port = endpoint(config).port
+        yield port, PORT_KEY, f"'{PORT_KEY}=[PORT]'"
+        # The server's first worker listens on it when the learner comes.
+        yield int(float(group_port(config))), GROUP_PORT_KEY, f"'{GROUP_PORT_KEY}=[PORT]'"
+    if plan.process(LEARNER) is not None and config.learner.master_port is not None:
+        yield config.learner.master_port, MASTER_PORT_KEY, f"{MASTER_PORT_KEY}=PORT"
+
+
+def devices_exist(config: LaunchConfig, plan: LaunchPlan) -> None:
+    """Check that this machine has the GPUs that the plan names, where nvidia-smi tells.
+
+    Raises:
+        PreflightError: an index is not among the machine's devices.
+    """
+    if config.accelerator.kind is not schema.AcceleratorKind.cuda:
+        return
+    there = nvidia_smi("index")
+    for spec in plan.processes:
+        missing = [device for device in spec.devices if device.isdigit() and device not in there]
+        if there and missing:
+            raise PreflightError(
+                config.where(f"gpus.{spec.name}"),
+                f"names GPU {', '.join(missing)}, this machine has {', '.join(there)}",
+                f"set gpus.{spec.name}=[...]",
+            )
 
 
 def runtime_exists(
@@ -94,7 +126,7 @@ def runtime_exists(
                 "install or activate it, or use runtime=venv or runtime=current",
             )
         if not any(
-            root.is_dir() for root in _conda_environments(conda, runtime.name or "", environ)
+            root.is_dir() for root in conda_environments(conda, runtime.name or "", environ)
         ):
             raise PreflightError(
                 where("runtime.name"),
@@ -103,17 +135,21 @@ def runtime_exists(
             )
 
 
-def port_is_free(address: Endpoint, where: str) -> None:
-    """Check that a server could listen at ``address``.
+def port_is_free(port: int, where: str, choose: str) -> None:
+    """Check that a process of the run could listen on ``port``.
 
     The port is tried as ``swift rollout`` tries it (``find_free_port`` of ms-swift
     4.6: all interfaces, no ``SO_REUSEADDR``): where that fails, it serves on the
     next port without a word.
 
+    Args:
+        port: the TCP port.
+        where: the place that said it.
+        choose: the override that chooses another one.
+
     Raises:
         PreflightError: the port is taken; names the owner if ``/proc`` tells.
     """
-    port = address.port
     failure = _bind_failure(port)
     if failure is None:
         return
@@ -121,10 +157,10 @@ def port_is_free(address: Endpoint, where: str) -> None:
         raise PreflightError(where, f"port {port} needs privileges", "use a port above 1023")
     if _is_closing(port):
         what = f"port {port} still closes connections of an earlier server (TIME_WAIT)"
-        raise PreflightError(where, what, f"wait a minute or choose another with '{_CHOOSE_PORT}'")
+        raise PreflightError(where, what, f"wait a minute or choose another with {choose}")
     owner = owner_of(port)
     by = f" by {owner}" if owner else ""
-    fix = f"stop it or choose another port with '{_CHOOSE_PORT}'"
+    fix = f"stop it or choose another port with {choose}"
     raise PreflightError(where, f"port {port} is in use{by}", fix)
 
 
@@ -144,13 +180,28 @@ def _is_closing(port: int) -> bool:
 
 
 def owner_of(port: int) -> str | None:
-    """``pid N (command)`` of whoever listens on a TCP port, if ``/proc`` tells."""
+    """``pid N (command)`` of whoever listens on a TCP port, if ``/proc`` tells.
+
+    A process of one of our runs is named with that run: its output goes to the
+    run's log.
+    """
     inodes = set(_listening_inodes(port))
     if not inodes:
         return None
     for entry in proc.everything():
         if not inodes.isdisjoint(_open_files(entry.pid)):
-            return f"pid {entry.pid} ({proc.command(entry.pid)[:120]})"
+            run = _run_of(entry.pid)
+            of = f" of the run {run}" if run else ""
+            return f"pid {entry.pid} ({proc.command(entry.pid)[:120]}){of}"
+    return None
+
+
+def _run_of(pid: int) -> str | None:
+    """The run directory whose log a process writes to."""
+    with contextlib.suppress(OSError):
+        log = Path(os.readlink(f"/proc/{pid}/fd/1"))
+        if log.parent.name == "logs" and (log.parents[1] / "run.json").is_file():
+            return document.shown(log.parents[1])
     return None
 
 
@@ -177,24 +228,6 @@ def _listening_inodes(port: int) -> Iterator[str]:
             fields = row.split()
             if fields[3] == listen and int(fields[1].rpartition(":")[2], 16) == port:
                 yield f"socket:[{fields[9]}]"
-
-
-def _conda_environments(conda: str, name: str, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where an environment called ``name`` may be; asking conda itself takes a second."""
-    root = Path(conda).resolve().parents[1]
-    if name == "base":
-        yield root
-    yield root / "envs" / name
-    home = Path(environ.get("HOME", "/"))
-    yield home / ".conda" / "envs" / name
-    for variable in ("CONDA_ENVS_PATH", "CONDA_ENVS_DIRS"):
-        for entry in filter(None, environ.get(variable, "").split(os.pathsep)):
-            yield Path(entry) / name
-    try:
-        known = (home / ".conda" / "environments.txt").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    yield from (Path(line) for line in known if Path(line).name == name)
 
 
 def _executables_exist(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str]) -> None:

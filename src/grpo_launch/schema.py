@@ -49,6 +49,20 @@ class ConsoleMode(Enum):
     log = "log"
 
 
+class LoraPolicy(Enum):
+    """Whether the rollout server may serve LoRA adapters."""
+
+    forbid = "forbid"
+    allow = "allow"
+
+
+class OutputFormat(Enum):
+    """For whom ``role=check`` and ``role=explain`` print."""
+
+    text = "text"
+    json = "json"
+
+
 @dataclass
 class Role:
     """What this invocation does (group ``role``)."""
@@ -101,6 +115,8 @@ class Accelerator:
 
     kind: AcceleratorKind = AcceleratorKind.cuda
     """`cuda`: `gpus.*` become CUDA_VISIBLE_DEVICES; `cpu`: ids only count processes."""
+    memory_gib: float | None = None
+    """Memory of one device in GiB, for the memory estimate; unset: nvidia-smi's."""
 
 
 @dataclass
@@ -184,9 +200,11 @@ class RolloutServer:
     vllm_enforce_eager: bool | None = None
     """No CUDA graphs: slower, less memory, faster start."""
     vllm_enable_lora: bool | None = None
-    """Serve LoRA adapters; refused for now, the learner syncs full weights."""
+    """Serve LoRA adapters; refused unless `lora_policy` allows it."""
     vllm_max_lora_rank: int | None = None
-    """The largest LoRA rank to serve; refused for now, like LoRA itself."""
+    """The largest LoRA rank to serve; refused unless `lora_policy` allows it."""
+    lora_policy: LoraPolicy = LoraPolicy.forbid
+    """`forbid`: LoRA flags are errors; `allow`: they reach the server. No flag itself."""
     vllm_quantization: str | None = None
     """vLLM's quantisation method."""
     vllm_disable_custom_all_reduce: bool | None = None
@@ -234,12 +252,19 @@ class Launch:
     """Check the port and the engine's environment before anything starts."""
     dry_run: Any = False
     """`true`: print the plan as shell commands; `json`: print it as JSON. Nothing starts."""
+    key: str | None = None
+    """`role=explain`: the key to explain, for example `rlhf.num_generations`."""
+    output: OutputFormat = OutputFormat.text
+    """`role=check`, `role=explain`: for people, or as JSON."""
     train: Any = field(default_factory=dict)
     """The experiment: the merged legacy tree, or the `train` node of a native file."""
 
 
 SECTIONS = ("model", "template", "data", "tuner", "training", "rlhf", "deepspeed")
 """The sections of an experiment whose keys are the learner's arguments."""
+
+LAUNCHER_FLAGS = ("effective_batch_size",)
+"""Keys of a section that the launcher turns into flags (``learners/arguments.py``)."""
 
 LIFTED = ("gpus", "health", "shutdown", "env", "run", "console", "preflight", "dry_run")
 """Typed nodes that a legacy experiment sets under `custom.extra.launch`."""

@@ -149,6 +149,34 @@ def test_a_busy_port_names_its_owner(project: Project) -> None:
     assert f"port {project.port} is in use by pid {os.getpid()} (" in said
 
 
+def test_a_port_of_another_run_of_ours_names_that_run(project: Project) -> None:
+    server = project.start("role=server", "config=exp")
+    assert server.stderr is not None
+    next(line for line in server.stderr if "server: ready" in line)
+    second = project.launch("role=server", "config=exp")
+    assert second.status == 3
+    run = os.readlink(project.directory / "runs" / "latest")
+    assert f" of the run runs/{run}, stop it" in second.errors[0]
+
+
+def test_the_weight_sync_port_is_looked_at_too(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        override = f"train.rlhf.vllm_server_group_port=[{port}]"
+        said = one_error(project, 3, "role=both", "config=exp", override)
+    assert f"command line: train.rlhf.vllm_server_group_port: port {port} is in use" in said
+
+
+def test_gpus_that_the_machine_does_not_have_are_named(project: Project) -> None:
+    tools = project.directory / "configs" / "bin"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text('#!/bin/sh\n[ "$1" = --query-gpu=index ] && printf "0\\n"\n')
+    (tools / "nvidia-smi").chmod(0o755)
+    path = f"{tools}:{project.environment()['PATH']}"
+    said = one_error(project, 3, "role=both", "config=exp", PATH=path)
+    assert "gpus.learner: names GPU 1, this machine has 0" in said
+
+
 def test_a_busy_port_does_not_hinder_a_learner(project: Project) -> None:
     with socket.create_server(("127.0.0.1", project.port)):
         done = project.launch("role=learner", "config=exp", "health.timeout_s=0.2")

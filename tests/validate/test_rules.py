@@ -95,6 +95,7 @@ FINE: dict[str, dict[str, Any]] = {
     "LoRA said off": {S + "vllm_enable_lora": False, S + "vllm_max_lora_rank": None},
     "no devices listed": {L + "gpus": {}},
     "the learner's devices alone": {L + "gpus": {"learner": ["7"]}},
+    "LoRA that is meant": {S + "vllm_enable_lora": True, S + "lora_policy": "allow"},
     "null sections": {"tuner": None, "deepspeed": None},
     "deepspeed by name": {"deepspeed": "zero2"},
     "two sections that agree": {"training.seed": 1, "rlhf.seed": 1},
@@ -211,8 +212,10 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "LoRA": (
         {S + "vllm_enable_lora": True, S + "vllm_max_lora_rank": 8},
         [
-            S + "vllm_enable_lora: LoRA serving is not supported, set it to false",
-            S + "vllm_max_lora_rank: LoRA serving is not supported, remove it",
+            S + "vllm_enable_lora: LoRA on the rollout server is forbidden, "
+            "set it to false, or set rollout_server.lora_policy=allow",
+            S + "vllm_max_lora_rank: LoRA on the rollout server is forbidden, "
+            "remove it, or set rollout_server.lora_policy=allow",
         ],
     ),
     "too few devices": (
@@ -366,8 +369,13 @@ def test_all_problems_are_reported_together_in_the_order_of_the_rules() -> None:
     ]
 
 
+TRAINS = {"rlhf.reward_funcs": ["x"], "rlhf.max_completion_length": 16}
+"""What GOOD lacks to pass the rules of the other modules."""
+
+
 def test_errors_stop_the_launch_all_at_once() -> None:
-    Path("x.yaml").write_text(yaml.safe_dump(changed({"rlhf.use_vllm": False, "model": REMOVED})))
+    wrong = {"rlhf.use_vllm": False, "model": REMOVED}
+    Path("x.yaml").write_text(yaml.safe_dump(changed({**TRAINS, **wrong})))
     with pytest.raises(InvalidConfigError) as caught:
         require_valid(compose("x"))
     assert caught.value.status == 2
@@ -378,9 +386,10 @@ def test_errors_stop_the_launch_all_at_once() -> None:
 
 
 def test_warnings_do_not_stop_the_launch() -> None:
-    Path("x.yaml").write_text(yaml.safe_dump(changed({"other": 1})))
+    Path("x.yaml").write_text(yaml.safe_dump(changed({**TRAINS, "other": 1})))
     warnings = require_valid(compose("x"))
-    assert [problem.severity for problem in warnings] == [Severity.WARNING]
+    assert {problem.severity for problem in warnings} == {Severity.WARNING}
+    assert any("other" in problem.where for problem in warnings)
 
 
 def test_shipped_experiments_are_valid() -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from grpo_launch import schema
-from grpo_launch.compose import document, leaves, legacy, lift
+from grpo_launch.compose import document, experiment, leaves, lift
 from grpo_launch.errors import ConfigError
 
 
@@ -26,6 +26,8 @@ class LaunchConfig:
         role: the role's name.
         callback: the dotted name of the function that runs the role.
         rollout_server: the server's flags that are set, by name.
+        lora_policy: whether the server may serve LoRA adapters.
+        key, output: what the roles ``explain`` and ``check`` were asked for.
         train: the experiment as plain data, exactly what the legacy rules give
             plus what the accelerator and the command line changed.
         overrides: the command line's overrides, as typed.
@@ -40,6 +42,7 @@ class LaunchConfig:
     runtime: schema.Runtime
     accelerator: schema.Accelerator
     rollout_server: Mapping[str, Any]
+    lora_policy: schema.LoraPolicy
     gpus: schema.Gpus
     health: schema.Health
     shutdown: schema.Shutdown
@@ -48,6 +51,8 @@ class LaunchConfig:
     console: schema.Console
     preflight: bool
     dry_run: Any
+    key: str | None
+    output: schema.OutputFormat
     train: dict[Any, Any]
     overrides: tuple[str, ...]
 
@@ -76,33 +81,33 @@ class LaunchConfig:
             name = override.partition("=")[0].lstrip("+~")
             if name == key or key.startswith(name + "."):
                 return f"command line: {key}"
-        keys = _legacy_keys(key)
-        tree = self._legacy_tree
-        if tree is None:
+        keys = legacy_keys(key)
+        said = self.legacy
+        if said is None:
             return f"{document.shown(self.path)}: {key}"
-        said = functools.reduce(_step, keys, tree.data)
-        if key.startswith("train.") and said != functools.reduce(_step, keys, self.train):
+        value = functools.reduce(_step, keys, said.train)
+        if key.startswith("train.") and value != functools.reduce(_step, keys, self.train):
             return f"accelerator={self.accelerator.kind.value}: {key}"
-        origin = next((o for n in range(len(keys), 0, -1) if (o := tree.origin(*keys[:n]))), None)
-        if said is None and key.partition(".")[0] in schema.GROUPS:
+        if value is None and key.partition(".")[0] in schema.GROUPS:
             return key
-        file = origin.file if origin else self.path
-        return f"{document.shown(file)}: {'.'.join(keys)}"
+        return said.where(*keys)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data, for the record of a run."""
         plain: dict[str, Any] = {"experiment": self.experiment, "path": str(self.path)}
         for name in ("role", "rollout_server", "preflight", "dry_run", "train"):
             plain[name] = getattr(self, name)
+        plain["lora_policy"] = self.lora_policy.value
         for name in (*schema.GROUPS, "gpus", "health", "shutdown", "env", "run", "console"):
             plain[name] = asdict(getattr(self, name), dict_factory=_plain_enums)
         return plain
 
     @functools.cached_property
-    def _legacy_tree(self) -> legacy.LegacyTree | None:
+    def legacy(self) -> experiment.Experiment | None:
+        """The experiment's own file and bases, or None for a native Hydra file."""
         from grpo_launch.compose import source
 
-        return None if source.is_native(self.path) else legacy.load(self.path)
+        return None if source.is_native(self.path) else experiment.load(self.path)
 
 
 def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
@@ -124,6 +129,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         raise ConfigError(where, f"{train!r} is not a mapping", "write keys below it")
     said = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
     flags = leaves.decode(said)
+    flags.pop("lora_policy")  # the launcher's, no flag of the engine
     lift.write_back(cast("dict[Any, Any]", train), flags)
     typed = {
         name: OmegaConf.to_object(cfg[name])
@@ -135,8 +141,11 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         role=cfg.role.name,
         callback=cfg.role._target_,
         rollout_server={key: value for key, value in flags.items() if value is not None},
+        lora_policy=cfg.rollout_server.lora_policy,
         preflight=cfg.preflight,
         dry_run=cfg.dry_run,
+        key=cfg.key,
+        output=cfg.output,
         train=cast("dict[Any, Any]", train),
         overrides=overrides,
         **cast("dict[str, Any]", typed),
@@ -147,7 +156,8 @@ def _is_node(value: Any) -> bool:
     return isinstance(value, DictConfig)  # a tree with null or date keys at its top is opaque
 
 
-def _legacy_keys(key: str) -> tuple[str, ...]:
+def legacy_keys(key: str) -> tuple[str, ...]:
+    """The keys of a legacy file that say a dotted key of the configuration."""
     first, *rest = key.split(".")
     if first == "train":
         return tuple(rest)

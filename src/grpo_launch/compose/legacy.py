@@ -54,6 +54,27 @@ class LegacyTree:
             node = cast("dict[Any, Any]", node)[key]
         return node.get(SELF) if isinstance(node, dict) else node
 
+    def sayings(self, *keys: Any) -> list[tuple[Origin, Any]]:
+        """Every file that says something at ``keys``, with the value that it says there.
+
+        In the order of precedence, the weakest first; a base that is reached twice
+        counts where it is merged last.
+        """
+        found: dict[Path, tuple[Origin, Any]] = {}
+        for base in self.bases:
+            for origin, value in base.sayings(*keys):
+                found.pop(origin.file, None)
+                found[origin.file] = (origin, value)
+        own, value = read_origins(self.path), _read(self.path)
+        for key in keys:
+            if not (isinstance(own, dict) and key in own and isinstance(value, dict)):
+                return list(found.values())
+            own, value = own[key], cast("dict[Any, Any]", value)[key]
+        origin = own[SELF] if isinstance(own, dict) else own
+        found.pop(origin.file, None)
+        found[origin.file] = (origin, value)
+        return list(found.values())
+
     @functools.cached_property
     def _origin_tree(self) -> dict[Any, Any]:
         merged: dict[Any, Any] = {}
@@ -161,9 +182,7 @@ def _bases_of(path: Path, document: Mapping[Any, Any]) -> list[str]:
 
 
 def _read(path: Path) -> dict[Any, Any]:
-    text = read_bytes(path)
-    status = path.stat()
-    data = parse(path, status.st_mtime_ns, status.st_size, text)
+    data = parse(path, read_bytes(path))
     if not isinstance(data, dict):
         raise ConfigError(
             shown(path),

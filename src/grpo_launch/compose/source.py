@@ -22,7 +22,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from grpo_launch import resources
-from grpo_launch.compose import document, leaves, legacy, lift, lookup
+from grpo_launch.compose import document, experiment, leaves, legacy, lift, lookup
 
 GROUP = "config"
 """The Hydra group whose options are experiments."""
@@ -92,19 +92,13 @@ class ExperimentSource(ConfigSource):
         return ConfigResult(self.provider, self.full_path(), config, header)
 
     def _legacy(self, path: Path) -> ConfigResult:
-        tree = legacy.load(path)
-
-        def where(*keys: Any) -> str:
-            origin = tree.origin(*keys)
-            file = origin.file if origin else path
-            return f"{document.shown(file)}: {'.'.join(map(str, keys))}"
-
-        nodes, choices = lift.lift(tree.data, where)
+        loaded = experiment.load(path)
+        nodes, choices = lift.lift(loaded.train, loaded.where)
         names = _DisplayNames(self._display)
-        defaults: list[Any] = [f"/{name}" for name in names.of(tree.bases)]
+        defaults: list[Any] = [f"/{name}" for name in names.of(loaded.tree.bases)]
         defaults += ["_self_", *({f"override /{k}": v} for k, v in choices.items())]
         node = {"defaults": defaults, "experiment": _identity(path), **nodes}
-        return self._result({**node, "train": leaves.encode(tree.data)})
+        return self._result({**node, "train": leaves.encode(loaded.train)})
 
     def _result(self, node: dict[str, Any]) -> ConfigResult:
         config = OmegaConf.create(node, flags={"allow_objects": True})

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from grpo_launch import devices, plan, shell
+from grpo_launch import devices, facts, plan, shell
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.host import Host
-from grpo_launch.validate import require_valid
+from grpo_launch.validate import Facts, require_valid
 
 DRY_RUN_ID = "NEW"
 """Stands for the run's id in a dry run, so that two dry runs are equal."""
@@ -23,10 +23,22 @@ def make_plan(
     Raises:
         InvalidConfigError: the configuration has errors.
     """
-    for warning in require_valid(config):
+    known = facts.gather(config, host)
+    for warning in require_valid(config, known):
         print(f"warning: {warning}", file=sys.stderr)
-    visible = host.visible_devices() if devices.needs_discovery(config) else []
-    split = devices.assign(config, visible)
+    return plan_of(config, host, known, parts, run_id)
+
+
+def plan_of(
+    config: LaunchConfig, host: Host, known: Facts, parts: Sequence[str], run_id: str
+) -> plan.LaunchPlan:
+    """The plan of a valid configuration.
+
+    Raises:
+        PreflightError: the machine has too few devices.
+        ConfigError: see ``plan.build``.
+    """
+    split = known.devices or devices.assign(config, host.visible_devices())
     run_dir = config.run.dir or f"runs/{config.experiment}/{run_id}"
     return plan.build(config, split, parts, run_dir, host.cwd)
 

@@ -1,26 +1,67 @@
-"""``role=check``: validate and preflight, start nothing, leave no file behind."""
+"""``role=check``: validate and preflight, summarise the plan; start nothing, leave nothing."""
 
 from __future__ import annotations
 
-from grpo_launch import plan, preflight
+import json
+import sys
+from typing import Any
+
+from grpo_launch import facts, plan, preflight, report
 from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.errors import InvalidConfigError, LaunchError
 from grpo_launch.host import Host
-from grpo_launch.roles._launch import DRY_RUN_ID, make_plan
+from grpo_launch.roles._launch import DRY_RUN_ID, plan_of
+from grpo_launch.schema import OutputFormat
+from grpo_launch.validate import Facts, Severity, examine
 
 
 def run(config: LaunchConfig, host: Host) -> int:
     """Check; returns 0 when a launch could start now.
 
+    With ``output=json`` everything is on standard output, and the status is that of
+    the failure.
+
     Raises:
         InvalidConfigError: the configuration has errors.
         PreflightError: this machine cannot run it now.
     """
-    planned = make_plan(config, host, (plan.SERVER, plan.LEARNER), DRY_RUN_ID)
-    if config.preflight:
-        preflight.check(config, planned, host.environ, host.cwd)
-    for spec in planned.processes:
-        devices = ",".join(spec.devices) if spec.env.get("CUDA_VISIBLE_DEVICES") else "cpu"
-        print(f"{spec.name}: devices {devices}")
-    print(f"gate: {planned.gate.url}{planned.gate.health_path}, TP x DP {planned.gate.world_size}")
-    print(f"{config.experiment}: ready to launch")
+    known = facts.gather(config, host)
+    outcomes = examine(config, known)
+    problems = [problem for outcome in outcomes for problem in outcome.problems]
+    wrong = any(problem.severity is Severity.ERROR for problem in problems)
+    failure: LaunchError | None
+    if wrong:
+        failure = InvalidConfigError(str(p) for p in problems if p.severity is Severity.ERROR)
+    else:
+        failure = _preflight(config, host, known)
+    body: dict[str, Any] = {
+        "experiment": config.experiment,
+        "status": failure.status if failure else 0,
+        "passed": [outcome.rule for outcome in outcomes if not outcome.problems],
+        "problems": [report.of_problem(problem) for problem in problems],
+        "shadowed": report.shadowed(config),
+        "preflight": None if wrong or failure is None else str(failure),
+        "summary": report.summary(config, known) if not wrong else None,
+    }
+    if config.output is OutputFormat.json:
+        sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False, default=str) + "\n")
+        return body["status"]
+    for problem in problems:
+        if problem.severity is Severity.WARNING:
+            print(f"warning: {problem}", file=sys.stderr)
+    sys.stdout.write(report.text(body, checked=config.preflight and not wrong))
+    if failure:
+        raise failure
     return 0
+
+
+def _preflight(config: LaunchConfig, host: Host, known: Facts) -> LaunchError | None:
+    """What would keep a launch of both halves from starting now."""
+    try:
+        parts = (plan.SERVER, plan.LEARNER)
+        planned = plan_of(config, host, known, parts, DRY_RUN_ID)
+        if config.preflight:
+            preflight.check(config, planned, host.environ, host.cwd)
+    except LaunchError as error:
+        return error
+    return None

@@ -22,9 +22,6 @@ from grpo_launch.validate.problem import Problem, Severity
 
 EngineRule = Callable[[LaunchConfig, EngineFlags], list[Problem]]
 
-_LAUNCHER_KEYS = ("effective_batch_size",)
-"""Keys of a section that the launcher turns into flags (``learners/arguments.py``)."""
-
 _RULED = ("use_vllm", "vllm_mode", "vllm_server_host", "vllm_server_port")
 """Flags whose values ``rules.py`` judges more narrowly."""
 
@@ -77,11 +74,11 @@ _SUGGESTIONS = 20
 def learner_flags(config: LaunchConfig, flags: EngineFlags) -> list[Problem]:
     """Every key of the learner's sections is a flag of ``swift rlhf`` and takes its value."""
     problems: list[Problem] = []
-    known = [*flags.rlhf, *_LAUNCHER_KEYS]
+    known = [*flags.rlhf, *schema.LAUNCHER_FLAGS]
     guesses = _SUGGESTIONS
     for key, name, value in _said(config):
         flag = flags.rlhf.get(name)
-        if name in _RULED or (name in _LAUNCHER_KEYS and flag is None):
+        if name in _RULED or (name in schema.LAUNCHER_FLAGS and flag is None):
             continue
         if flag is None:
             problems.append(_unknown(config, flags, key, name, known if guesses > 0 else ()))

@@ -162,20 +162,29 @@ def server_holds_a_full_sequence(config: LaunchConfig) -> list[Problem]:
     ]
 
 
-def no_lora_on_the_server(config: LaunchConfig) -> list[Problem]:
-    """``vllm_enable_lora`` and ``vllm_max_lora_rank`` are refused.
+_LORA_FLAGS = (("vllm_enable_lora", "set it to false"), ("vllm_max_lora_rank", "remove it"))
 
-    In server mode the learner syncs full weights; a LoRA server would keep
-    generating from the old ones.
+
+def lora_policy_holds(config: LaunchConfig) -> list[Problem]:
+    """LoRA flags of the server are refused unless ``rollout_server.lora_policy`` allows them.
+
+    A learner that syncs full weights to a LoRA server leaves it generating from the
+    old ones, so serving adapters has to be meant.
     """
-    problems: list[Problem] = []
-    if config.rollout_server.get("vllm_enable_lora"):
-        where = config.where("rollout_server.vllm_enable_lora")
-        problems.append(Problem(where, "LoRA serving is not supported", "set it to false"))
-    if config.rollout_server.get("vllm_max_lora_rank") is not None:
-        where = config.where("rollout_server.vllm_max_lora_rank")
-        problems.append(Problem(where, "LoRA serving is not supported", "remove it"))
-    return problems
+    if config.lora_policy is schema.LoraPolicy.allow:
+        return []
+    return [
+        Problem(
+            config.where(f"rollout_server.{key}"),
+            "LoRA on the rollout server is forbidden",
+            f"{fix}, or set rollout_server.lora_policy=allow",
+        )
+        for key, fix in (
+            ("vllm_enable_lora", "set it to false"),
+            ("vllm_max_lora_rank", "remove it"),
+        )
+        if config.rollout_server.get(key) not in (None, False)
+    ]
 
 
 def flags_are_not_empty(config: LaunchConfig) -> list[Problem]:
@@ -308,7 +317,7 @@ RULES: Sequence[Rule] = (
     required_sizes,
     memory_share,
     flags_are_not_empty,
-    no_lora_on_the_server,
+    lora_policy_holds,
     sizes_match_devices,
     devices_are_disjoint,
     server_holds_a_full_sequence,

@@ -8,6 +8,7 @@ torch_dtype: float32
 model_type: qwen2
 check_model: false
 truncation_strategy: delete
+max_length: 10976
 template: qwen2_5
 dataset:
 - /shipped/examples/summary/dataset.jsonl
@@ -59,7 +60,6 @@ reward_weights:
 - 0.5
 - 1.0
 - 1.0
-max_length: 12000
 gradient_accumulation_steps: 1
 output_dir: runs/summary_1024/NEW/output
 END_OF_FILE

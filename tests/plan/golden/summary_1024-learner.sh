@@ -6,6 +6,7 @@ rlhf_type: grpo
 model: Qwen/Qwen2.5-7B-Instruct
 torch_dtype: bfloat16
 truncation_strategy: delete
+max_length: 10976
 dataset:
 - /shipped/examples/summary/dataset.jsonl
 split_dataset_ratio: 0
@@ -56,7 +57,6 @@ reward_weights:
 - 1.0
 - 1.0
 deepspeed: zero2
-max_length: 12000
 gradient_accumulation_steps: 3
 output_dir: runs/summary_1024/NEW/output
 END_OF_FILE

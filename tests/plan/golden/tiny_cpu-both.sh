@@ -8,7 +8,7 @@ model_type: qwen2
 torch_dtype: float32
 check_model: false
 template: qwen2_5
-max_length: 496
+max_length: 448
 dataset:
 - /shipped/examples/digits/dataset.jsonl
 split_dataset_ratio: 0

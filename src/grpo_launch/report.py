@@ -1,0 +1,125 @@
+"""What ``role=check`` says of a configuration: problems, and what a launch would be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from grpo_launch.compose import document, lookup, source
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.endpoint import endpoint
+from grpo_launch.validate import Facts, Problem
+from grpo_launch.validate.batches import BatchArithmetic
+from grpo_launch.validate.memory import completion_limit, estimate_of, prompt_limit
+from grpo_launch.validate.ports import group_port
+
+_WIDTH = 22
+
+
+def of_problem(problem: Problem) -> dict[str, str]:
+    """A problem as plain data."""
+    return {
+        "severity": problem.severity.value,
+        "where": problem.where,
+        "what": problem.what,
+        "fix": problem.fix,
+    }
+
+
+def shadowed(config: LaunchConfig) -> list[str]:
+    """Files of the same name that a root searched later offers and that are not used."""
+    found = (lookup.Base(base, Path.cwd()).find(config.experiment) for base in source.bases())
+    others = {path.resolve(): path for path in found if path is not None}
+    others.pop(config.path.resolve(), None)
+    return [document.shown(path) for path in others.values()]
+
+
+def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    """Who gets what: devices, ports, batches, tokens and memory of a valid configuration.
+
+    Numbers that cannot be known (a model that is not local, say) are absent.
+    """
+    address = endpoint(config)
+    return {
+        "devices": _devices(facts),
+        "ports": {
+            "http": f"{address.host}:{address.port}",
+            "weight sync": group_port(config),
+            "torchrun": config.learner.master_port or "probed when the learner starts",
+        },
+        "batches": _batches(config, facts),
+        "tokens": _tokens(config, facts),
+        "memory": _memory(config, facts),
+        "engine": {"ms-swift": facts.flags.version},
+    }
+
+
+def text(body: Mapping[str, Any], *, checked: bool) -> str:
+    """The report for people, without the problems: those go to standard error.
+
+    Args:
+        body: what the check found.
+        checked: whether preflight ran.
+    """
+    return "\n".join(_lines(body, checked)) + "\n"
+
+
+def _lines(body: Mapping[str, Any], checked: bool) -> Iterator[str]:
+    for path in body["shadowed"]:
+        yield f"{'note':8} {path}: the same name, not used: an earlier root has it"
+    for rule in body["passed"]:
+        yield f"{'passed':8} {rule}"
+    if checked and not body["preflight"]:
+        yield f"{'passed':8} preflight"
+    for title, facts in (body["summary"] or {}).items():
+        for name, value in (facts or {}).items():
+            yield f"{title:8} {name:{_WIDTH}} {value}"
+    verdict = "ready to launch" if body["status"] == 0 else "would not start"
+    yield f"{body['experiment']}: {verdict}"
+
+
+def _devices(facts: Facts) -> dict[str, str]:
+    if facts.devices is None:
+        return {}
+    kind = "GPU" if facts.devices.cuda else "CPU process"
+    split = (("server", facts.devices.server), ("learner", facts.devices.learner))
+    return {half: f"{kind} {', '.join(ids) or 'none'}" for half, ids in split}
+
+
+def _batches(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    batch = BatchArithmetic.of(config, facts.world_size)
+    if batch is None:
+        return {}
+    return {
+        "world size": batch.world_size,
+        "per device": batch.per_device,
+        "accumulation steps": batch.gradient_accumulation_steps,
+        "steps per generation": batch.steps_per_generation,
+        "generation batch": batch.generation_batch_size,
+        "completions a prompt": batch.num_generations,
+        "completions a step": batch.completions_per_step,
+        "prompts a step": f"{batch.prompts_per_step:g}",
+    }
+
+
+def _tokens(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    prompt, completion = prompt_limit(config, facts.shape)[1], completion_limit(config)[1]
+    return {
+        "prompt, at most": "not limited" if prompt is None else prompt,
+        "completion, at most": completion,
+        "server, both": config.rollout_server.get("vllm_max_model_len"),
+    }
+
+
+def _memory(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    estimate = estimate_of(config, facts.shape, facts.gpu_memory_gib)
+    if estimate is None:
+        return {}
+    known = {
+        "weights, GiB a device": estimate.weights_gib,
+        "KV cache, bytes a token": estimate.kv_bytes_per_token,
+        "tokens that fit": estimate.tokens,
+        "full sequences that fit": estimate.sequences,
+    }
+    return {name: round(value, 3) for name, value in known.items() if value is not None}

@@ -1,0 +1,33 @@
+"""``role=explain``: where a value comes from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+from grpo_launch import facts
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.errors import ConfigError
+from grpo_launch.explain import explain
+from grpo_launch.host import Host
+from grpo_launch.schema import OutputFormat
+
+
+def run(config: LaunchConfig, host: Host) -> int:
+    """Print the chain of places that set ``key``, the weakest first, and the value.
+
+    Raises:
+        ConfigError: ``key=`` is missing, or nothing sets that key.
+    """
+    if not config.key:
+        raise ConfigError("command line", "key= is missing", "say key=rlhf.num_generations")
+    found = explain(config, config.key, facts.gather(config, host))
+    if config.output is OutputFormat.json:
+        sys.stdout.write(json.dumps(asdict(found), indent=2, default=str) + "\n")
+        return 0
+    width = max(len(saying.place) for saying in found.chain)
+    for saying in found.chain:
+        print(f"{saying.place:{width}}  {saying.value}")
+    print(f"{found.key} = {found.value}")
+    return 0

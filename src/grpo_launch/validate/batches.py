@@ -1,0 +1,241 @@
+"""The batch sizes of a configuration, as the learner will read them.
+
+Source: ms-swift 4.6.0, ``_init_generation_batch_params``
+(``swift/rlhf_trainers/args_mixin.py``), with the defaults of ``GRPOArguments`` and
+``RLHFArguments._set_default`` (``swift/arguments/rlhf_args.py``). The *global batch* is
+``per_device_train_batch_size`` x world size.
+
+- ``gradient_accumulation_steps`` is 1 unless set; the launcher derives it from
+  ``effective_batch_size`` (``learners/arguments.py``).
+- ``steps_per_generation`` is ``generation_batch_size`` / global batch where that is given,
+  and ``gradient_accumulation_steps`` otherwise.
+- ``generation_batch_size`` is global batch x ``steps_per_generation``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from grpo_launch.compose import batch_plan, lift
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.errors import ConfigError
+from grpo_launch.schema import SECTIONS
+
+SIZES = {
+    "per_device_train_batch_size": "training",
+    "per_device_eval_batch_size": "training",
+    "effective_batch_size": "training",
+    "gradient_accumulation_steps": "training",
+    "steps_per_generation": "rlhf",
+    "generation_batch_size": "rlhf",
+    "num_generations": "rlhf",
+    "num_generations_eval": "rlhf",
+    "num_iterations": "rlhf",
+}
+"""The sizes of a batch, each with the section that it belongs to."""
+
+UNIFIED = (*batch_plan.PLAN, "unified_batch_size")
+
+_LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class BatchArithmetic:
+    """What one optimizer step and one generation hold.
+
+    Attributes:
+        world_size: learner devices, one process each.
+        per_device: completions that a device takes at a time.
+        gradient_accumulation_steps: such batches in one optimizer step.
+        steps_per_generation: such batches in one generation.
+        generation_batch_size: completions that are asked of the rollout server at a time.
+        num_generations: completions of one prompt.
+        num_iterations: times that a generation is learned from.
+        completions_per_step: completions in one optimizer step, over all devices.
+        prompts_per_step: the same in prompts; a step may end within a group.
+    """
+
+    world_size: int
+    per_device: int
+    gradient_accumulation_steps: int
+    steps_per_generation: int
+    generation_batch_size: int
+    num_generations: int
+    num_iterations: int
+    completions_per_step: int
+    prompts_per_step: float
+
+    @staticmethod
+    def of(config: LaunchConfig, world_size: int) -> BatchArithmetic | None:
+        """The arithmetic of ``config``; None where the sizes are wrong or do not divide."""
+        sizes = Sizes.read(config, world_size)
+        if sizes is None or sizes.conflict or sizes.generation % sizes.group:
+            return None
+        step = sizes.batch * sizes.accumulation
+        return BatchArithmetic(
+            world_size=world_size,
+            per_device=sizes.per_device,
+            gradient_accumulation_steps=sizes.accumulation,
+            steps_per_generation=sizes.generation // sizes.batch,
+            generation_batch_size=sizes.generation,
+            num_generations=sizes.group,
+            num_iterations=sizes.iterations,
+            completions_per_step=step,
+            prompts_per_step=step / sizes.group,
+        )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes, defaults filled in.
+
+    Attributes:
+        effective, steps: ``effective_batch_size`` and ``steps_per_generation`` where given.
+        accumulation: ``gradient_accumulation_steps``.
+        generation: ``generation_batch_size``, given (``generation_said``) or derived.
+        group, group_eval: completions of a prompt, in training and in evaluation.
+        planned: whether a batch plan gave ``effective`` and ``generation``.
+    """
+
+    world_size: int
+    per_device: int
+    per_device_eval: int
+    effective: int | None
+    accumulation: int
+    steps: int | None
+    generation: int
+    generation_said: bool
+    group: int
+    group_eval: int
+    iterations: int
+    planned: bool
+
+    @staticmethod
+    def read(config: LaunchConfig, world_size: int) -> Sizes | None:
+        """The sizes of ``config``; None where one of them is not a positive integer."""
+        if world_size < 1 or not_positive(config):
+            return None
+        said = {name: size(find(config, name)[1]) for name in SIZES}
+        per_device = said["per_device_train_batch_size"] or 1
+        effective, steps = said["effective_batch_size"], said["steps_per_generation"]
+        derived = 1 if effective is None else -(-effective // (per_device * world_size))
+        accumulation = said["gradient_accumulation_steps"] or derived
+        generation = said["generation_batch_size"]
+        group = said["num_generations"] or 8
+        return Sizes(
+            world_size=world_size,
+            per_device=per_device,
+            per_device_eval=said["per_device_eval_batch_size"] or 1,
+            effective=effective,
+            accumulation=accumulation,
+            steps=steps,
+            generation=generation or per_device * world_size * (steps or accumulation),
+            generation_said=generation is not None,
+            group=group,
+            group_eval=said["num_generations_eval"] or group,
+            iterations=said["num_iterations"] or 1,
+            planned=effective is not None and effective == generation == _unified(config),
+        )
+
+    @property
+    def batch(self) -> int:
+        """The global batch."""
+        return self.per_device * self.world_size
+
+    @property
+    def conflict(self) -> bool:
+        """Whether the generation is no whole number of steps, or not the number given."""
+        return self.generation != self.batch * (self.steps or self.generation // self.batch)
+
+
+def find(config: LaunchConfig, name: str, home: str = "data") -> tuple[str, Any]:
+    """The key that says an argument of the learner, and the value.
+
+    Args:
+        config: the configuration.
+        name: the argument.
+        home: the section to name where no section says it; the sizes know their own.
+
+    Returns:
+        ``SECTION.NAME`` and the value; the last section wins (``learners/arguments.py``).
+    """
+    for section in reversed(SECTIONS):
+        block = config.train.get(section)
+        if isinstance(block, dict) and section != "deepspeed":
+            value = cast("dict[Any, Any]", block).get(name)
+            if value is not None:
+                return f"{section}.{name}", value
+    return f"{SIZES.get(name, home)}.{name}", None
+
+
+def size(value: Any) -> int | None:
+    """``value`` where it is a positive integer of a sane size, else None."""
+    number = batch_plan.integer(value)
+    return number if number is not None and 1 <= number <= _LARGEST else None
+
+
+def not_positive(config: LaunchConfig) -> list[tuple[str, Any]]:
+    """The sizes, by key, that are given and are not positive integers."""
+    found = [find(config, name) for name in SIZES]
+    return [
+        (key, value)
+        for key, value in found
+        if value is not None and size(value) is None and not _is_unset(key, value)
+    ]
+
+
+def where_in(config: LaunchConfig) -> lift.Where:
+    """``LaunchConfig.where`` for the keys of the legacy tree."""
+    return lambda *keys: config.where(f"train.{'.'.join(map(str, keys))}")
+
+
+def evaluates(config: LaunchConfig) -> bool:
+    """Whether the learner will evaluate (``SftArguments``, ``swift/arguments/sft_args.py``)."""
+    strategy = find(config, "eval_strategy")[1] or find(config, "save_strategy")[1]
+    if strategy == "no":
+        return False
+    if any(listed(find(config, name)[1]) for name in ("val_dataset", "eval_dataset")):
+        return True
+    try:
+        share = float(find(config, "split_dataset_ratio")[1] or 0)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return share > 0 and not _is_true(find(config, "streaming")[1])
+
+
+def rewards(config: LaunchConfig) -> list[str]:
+    """The names of the rewards, in the order of their weights."""
+    names = [*listed(find(config, "reward_funcs")[1]), *listed(find(config, "reward_model")[1])]
+    gym = find(config, "use_gym_env")[1]
+    if _is_true(gym) or (gym is None and find(config, "gym_env")[1] is not None):
+        names.append("gym_reward")
+    return [name if isinstance(name, str) else batch_plan.shown(name) for name in names]
+
+
+def has_teacher(config: LaunchConfig) -> bool:
+    """Whether a teacher gives advantages of its own."""
+    return any(find(config, name)[1] for name in ("teacher_model", "teacher_model_server"))
+
+
+def _is_true(value: Any) -> bool:
+    return value in (True, 1) or (isinstance(value, str) and value.lower() in ("true", "yes", "1"))
+
+
+def listed(value: Any) -> list[Any]:
+    """``value`` as a list argument reads it: a scalar is a list of one."""
+    if value is None:
+        return []
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+def _is_unset(key: str, value: Any) -> bool:
+    # swift/rlhf_trainers/args_mixin.py: `num_generations_eval or num_generations`
+    return key.endswith("num_generations_eval") and batch_plan.integer(value) == 0
+
+
+def _unified(config: LaunchConfig) -> int | None:
+    try:
+        return batch_plan.read(config.train, where_in(config)).get(UNIFIED)
+    except ConfigError:
+        return None

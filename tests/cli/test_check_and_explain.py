@@ -1,0 +1,119 @@
+"""``role=check`` and ``role=explain`` as a user reads them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tests.conftest import Project
+
+BASE = "model:\n  model: some/model\nrlhf:\n  num_generations: 4\n"
+
+
+def test_a_check_says_what_passed_and_what_a_launch_would_be(project: Project) -> None:
+    done = project.launch("role=check", "config=exp")
+    assert (done.status, done.stderr) == (0, "")
+    lines = {" ".join(line.split()) for line in done.stdout.splitlines()}
+    assert {
+        "passed sizes match devices",
+        "passed preflight",
+        "devices server GPU 0",
+        "devices learner GPU 1",
+        f"ports http 127.0.0.1:{project.port}",
+        "batches world size 1",
+        "batches completions a step 8",
+        "batches prompts a step 1",
+        "tokens completion, at most 64",
+        "tokens server, both 512",
+        "exp: ready to launch",
+    } <= lines
+
+
+def test_a_failed_check_lists_every_error_and_starts_nothing(project: Project) -> None:
+    done = project.launch(
+        "role=check", "config=exp", "gpus.learner=[0]", "train.rlhf.num_generations=3"
+    )
+    assert done.status == 2
+    assert len(done.errors) == 2
+    assert "shares device 0 with gpus.server" in done.errors[0]
+    assert "set it to 2 or 4" in done.errors[1]
+    assert done.stdout.splitlines()[-1] == "exp: would not start"
+    assert project.files() == set()
+
+
+def test_a_check_for_machines_is_json_alone(project: Project) -> None:
+    done = project.launch("role=check", "config=exp", "output=json", "gpus.learner=[0]")
+    assert (done.status, done.stderr) == (2, "")
+    body = json.loads(done.stdout)
+    assert body["status"] == 2
+    assert [problem["severity"] for problem in body["problems"]] == ["error"]
+    assert set(body["problems"][0]) == {"severity", "where", "what", "fix"}
+    assert "sizes match devices" in body["passed"]
+
+
+def test_a_check_reports_what_preflight_finds(project: Project) -> None:
+    done = project.launch("role=check", "config=exp", "engine.entry=[no-such]", "output=json")
+    assert done.status == 3
+    assert json.loads(done.stdout)["preflight"].startswith("server: no-such: no such command")
+
+
+def test_a_check_says_what_an_earlier_root_hides(project: Project) -> None:
+    (project.directory / "more").mkdir()
+    shutil.copy(project.directory / "configs" / "exp.yaml", project.directory / "more")
+    done = project.launch("role=check", "config=exp", GRPO_LAUNCH_CONFIGS="more")
+    assert "more/exp.yaml: the same name, not used" in done.stdout
+
+
+@pytest.fixture
+def chain(project: Project) -> Project:
+    configs = project.directory / "configs"
+    (configs / "base.yaml").write_text(BASE)
+    text = (configs / "exp.yaml").read_text().replace("model:\n  model: some/model\n", "", 1)
+    (configs / "exp.yaml").write_text(f"extends: base.yaml\n{text}")
+    (configs / "child.yaml").write_text("extends: exp.yaml\nrlhf: {num_generations: 8}\n")
+    return project
+
+
+def test_explain_prints_each_file_with_its_line_then_the_command_line(chain: Project) -> None:
+    done = chain.launch(
+        "role=explain", "config=child", "key=rlhf.num_generations", "train.rlhf.num_generations=2"
+    )
+    assert done.status == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["configs/base.yaml:4", "4"],
+        ["configs/child.yaml:2", "8"],
+        ["command", "line", "train.rlhf.num_generations=2"],
+        ["rlhf.num_generations", "=", "2"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "last"),
+    [
+        ("model.model", "model.model = some/model"),
+        ("train.model.model", "train.model.model = some/model"),
+        ("rollout_server.vllm_max_model_len", "rollout_server.vllm_max_model_len = 512"),
+        ("gpus.server", "gpus.server = ['0']"),
+        ("health.path", "health.path = /health/"),
+    ],
+)
+def test_explain_knows_every_kind_of_key(chain: Project, key: str, last: str) -> None:
+    done = chain.launch("role=explain", "config=child", f"key={key}")
+    assert done.status == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == last
+
+
+def test_explain_gives_the_rule_of_a_derived_value(project: Project) -> None:
+    done = project.launch(
+        "role=explain", "config=summary_1024", "key=training.gradient_accumulation_steps"
+    )
+    assert done.stdout.splitlines()[-1] == "training.gradient_accumulation_steps = 3"
+    assert "effective_batch_size" in done.stdout
+
+
+def test_explain_names_near_keys(project: Project) -> None:
+    done = project.launch("role=explain", "config=exp", "key=rlhf.vllm_mod")
+    assert done.status == 2
+    assert "did you mean rlhf.vllm_mode" in done.errors[0]
