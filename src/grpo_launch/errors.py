@@ -96,5 +96,12 @@ class InterruptedRunError(LaunchError):
         super().__init__(name, "interrupted", "every process of this run has been stopped")
 
 
+_LONGEST = 2000
+
+
 def _one_line(text: str) -> str:
-    return " ".join(str(text).split())
+    """``text`` for a terminal: a file may hold megabytes of text, or control sequences."""
+    line = " ".join(str(text).split())
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -18,7 +18,7 @@ import yaml
 from grpo_launch import resources, schema
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.devices import Devices
-from grpo_launch.endpoint import PORT_KEY, endpoint
+from grpo_launch.endpoint import endpoint
 from grpo_launch.engines import swift
 from grpo_launch.errors import ConfigError
 from grpo_launch.learners import arguments
@@ -70,7 +70,6 @@ class Probe:
         generate_path: asked for one token when ``generate`` is true.
         generate_request: the body of that request.
         timeout_s: seconds until the gate gives up.
-        port_where: where the port was said, for messages.
         advice: what to do when it never becomes healthy.
     """
 
@@ -82,7 +81,6 @@ class Probe:
     generate_path: str
     generate_request: Mapping[str, Any]
     timeout_s: float
-    port_where: str
     advice: str
 
 
@@ -271,7 +269,6 @@ def _gate(config: LaunchConfig, server: ProcessSpec | None) -> Probe:
         generate_path=swift.GENERATE_PATH,
         generate_request=swift.generate_request(),
         timeout_s=config.health.timeout_s,
-        port_where=config.where(PORT_KEY),
         advice="look at its log" if server is not None else "start it with role=server",
     )
 

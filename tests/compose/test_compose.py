@@ -374,24 +374,24 @@ def test_a_native_file_is_hydra_s_with_interpolation_and_groups(project: Path) -
         (
             "health: {probe: tcp}",
             (
-                "config='x': health.probe: Invalid value 'tcp', expected one of "
+                "configs/x.yaml: health.probe: Invalid value 'tcp', expected one of "
                 "[http, generate], correct the value"
             ),
         ),
         (
             "healt: {probe: http}",
-            "config='x': healt: Key 'healt' not in 'Launch', correct the value",
+            "configs/x.yaml: healt: Key 'healt' not in 'Launch', correct the value",
         ),
         (
             "train: {a: '${nope}'}",
             (
-                "train.a: Interpolation key 'nope' not found, correct it, "
+                "configs/x.yaml: train.a: Interpolation key 'nope' not found, correct it, "
                 "or write \\${ for the text itself"
             ),
         ),
         (
             "defaults: [override /runtime: nope]",
-            "config='x': runtime=nope: no such option, choose one of conda, current, venv",
+            "configs/x.yaml: runtime=nope: no such option, choose one of conda, current, venv",
         ),
     ],
     ids=["syntax", "train", "list", "type", "key", "interpolation", "option"],

@@ -13,6 +13,7 @@ from grpo_launch.errors import ConfigError
 
 C = "command line: "
 FLAGS = (
+    "lora_policy, "
     "vllm_data_parallel_size, vllm_disable_cascade_attn, vllm_disable_custom_all_reduce, "
     "vllm_enable_lora, vllm_enable_prefix_caching, vllm_enforce_eager, vllm_engine_kwargs, "
     "vllm_gpu_memory_utilization, vllm_limit_mm_per_prompt, vllm_max_lora_rank, "
@@ -109,9 +110,9 @@ WRONG: list[tuple[str, str]] = [
         "train.rlfh.x: unknown key, did you mean train.rlhf.x? (or +train.rlfh.x=... to add it)",
     ),
     (
-        "train.data.dataset=[a]",
+        "train.data.datasett=[a]",
         (
-            "train.data.dataset: the experiment does not set it, write +train.data.dataset=... to "
+            "train.data.datasett: the experiment does not set it, write +train.data.datasett=... to "
             "add it"
         ),
     ),
@@ -215,7 +216,7 @@ WRONG_LINES: list[tuple[list[str], str]] = [
     (["role=check"], f"command line: config= is missing, say config=NAME, one of {CHOICES}"),
     (
         ["config=exp"],
-        "command line: role= is missing, say role=NAME, one of both, check, learner, server",
+        "command line: role= is missing, say role=NAME, one of both, check, explain, learner, server",
     ),
     (["config=exq", "role=check"], C + "config=exq: no such experiment, did you mean exp?"),
     (
@@ -231,7 +232,8 @@ WRONG_LINES: list[tuple[list[str], str]] = [
     (["config=exp", "role=serve"], C + "role=serve: no such option, did you mean server?"),
     (
         ["config=exp", "role=null"],
-        C + "role: 'null' is not the name of an option, choose one of both, check, learner, server",
+        C
+        + "role: 'null' is not the name of an option, choose one of both, check, explain, learner, server",
     ),
     (
         ["config=[a,b]", "role=check"],
@@ -311,7 +313,7 @@ def test_an_option_that_an_experiment_chose_wrongly_names_the_experiment() -> No
     with pytest.raises(ConfigError) as caught:
         compose_arguments(["config=exp", "role=check"])
     assert str(caught.value) == (
-        "config=exp: runtime=nope: no such option, choose one of conda, current, venv"
+        "configs/exp.yaml: runtime=nope: no such option, choose one of conda, current, venv"
     )
 
 
@@ -320,6 +322,7 @@ def test_an_option_that_an_experiment_chose_wrongly_names_the_experiment() -> No
 def test_a_quoted_name_is_read_back_as_it_was(name: str) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    assert hints.unquoted(hints.quoted(name)) == name
     override = OverridesParser.create().parse_override(f"config={hints.quoted(name)}")
     assert override.value() == name
 

@@ -40,7 +40,6 @@ def probe(*, generate: bool = False, timeout_s: float = 10.0) -> Probe:
         generate_path="/infer/",
         generate_request={"infer_requests": []},
         timeout_s=timeout_s,
-        port_where="x.yaml: rlhf.vllm_server_port",
         advice="look at its log",
     )
 
@@ -115,7 +114,7 @@ def test_a_stranger_that_is_healthy_is_found_out(answer: httpx.Response, said: s
     server = answers(health=httpx.Response(200), get_world_size=answer)
     with pytest.raises(NotReadyError, match=said) as caught:
         wait(server, probe(), Clock())
-    assert "x.yaml: rlhf.vllm_server_port" in str(caught.value)
+    assert "rlhf.vllm_server_port" in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [500, 404])

@@ -71,19 +71,29 @@ def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConf
     register()
     hints.check_overrides(arguments)
     try:
-        return from_hydra(_composed(arguments), overrides)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        return from_hydra(_seen(hints.with_known_flags(arguments)), overrides)
+    except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
         raise explain(error, arguments) from error
     except RecursionError:
-        raise ConfigError("configuration", "is nested too deeply", "flatten it") from None
+        raise ConfigError("command line", "is nested too deeply", "flatten it") from None
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     """The one-line form of an error that Hydra raised for these overrides."""
     from grpo_launch.compose import translate
 
-    line = translate.CommandLine(overrides, lambda: _known_keys(overrides), _options)
+    line = translate.CommandLine(overrides, lambda: _known_keys(overrides), _options, _file)
     return translate.translate(error, line)
+
+
+def _file(experiment: str) -> str | None:
+    """The file of an experiment as it is shown, or None where it is not found."""
+    from pathlib import Path
+
+    from grpo_launch.compose import document, lookup, source
+
+    found = (lookup.Base(base, Path.cwd()).find(experiment) for base in source.bases())
+    return next((document.shown(path) for path in found if path), None)
 
 
 def _options(group: str) -> list[str]:
@@ -97,6 +107,24 @@ def _options(group: str) -> list[str]:
     if group == "rollout_server":
         return ["schema"]  # registered, not a file
     return sorted(path.stem for path in resources.path(f"conf/{group}").glob("*.yaml"))
+
+
+def _seen(arguments: Sequence[str]) -> DictConfig:
+    """Compose with as much of the experiment open to Hydra as the arguments can touch."""
+    from grpo_launch.compose import hints, source
+
+    keys = [hints.key_of(item).split(".") for item in arguments]
+    if any("${" in item for item in arguments) or ["train"] in keys:
+        return _composed(arguments)
+    touched = {key[1] for key in keys if key[0] == "train" and len(key) > 1}
+    how = source.View(False, frozenset((*schema.SECTIONS, "global_max_length", *touched)))
+    token = source.view.set(how)
+    try:
+        cfg = _composed(arguments)
+    finally:
+        source.view.reset(token)
+    # A group of the user's own may touch more: merged over an opaque leaf, it replaced it.
+    return cfg if source.is_intact(cfg.train, how) else _composed(arguments)
 
 
 def _composed(arguments: Sequence[str]) -> DictConfig:
@@ -124,7 +152,7 @@ def _known_keys(overrides: Sequence[str]) -> Iterator[str]:
     choices = [item for item in overrides if item.partition("=")[0] in groups]
     try:
         cfg = _composed(choices)
-    except (HydraException, OmegaConfBaseException, ValueError):
+    except (HydraException, OmegaConfBaseException, ValueError, OverflowError):
         return  # the choices themselves are wrong; there is nothing to suggest
     yield from _dotted(cfg, "")
 

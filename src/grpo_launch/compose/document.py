@@ -14,11 +14,17 @@ import yaml
 
 from grpo_launch.errors import ConfigError
 
-MAX_FILE_BYTES = 8 * 1024 * 1024
+MAX_FILE_BYTES = 2 * 1024 * 1024
 """Above this a file is refused: no experiment is that long, but a log or a data set is."""
 
-MAX_VALUES = 200_000
-"""Above this many values, aliases expanded, a file is refused (an alias bomb)."""
+MAX_VALUES = 100_000
+"""Above this many values, aliases and merge keys expanded, a file is refused (a bomb)."""
+
+MAX_DEPTH = 50
+"""Above this many levels a file is refused; Hydra gives up at about 70."""
+
+MAX_DIGITS = 1000
+"""Above this length an integer is refused; Python does not print one of 4,300 digits."""
 
 SELF = object()
 """In a tree of origins the key of the mapping's own origin; no YAML key is equal to it."""
@@ -52,25 +58,34 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         ConfigError: it is missing, a directory, unreadable or too large.
     """
+    if fault := unreadable(path):
+        raise ConfigError(shown(path), fault, "name a readable YAML file")
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)  # it may have grown, or its size may lie
+    except OSError as error:
+        raise ConfigError(shown(path), _reason(error), "name a readable YAML file") from None
+
+
+def unreadable(path: Path) -> str | None:
+    """Why ``path`` is no file of an experiment ("is a directory"), or None."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            kind = "a directory" if path.is_dir() else "no regular file"
-            raise ConfigError(shown(path), f"is {kind}", "name a YAML file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ConfigError(
-                shown(path),
-                f"has {status.st_size} bytes, more than {MAX_FILE_BYTES} is no experiment file",
-                "name the YAML file of an experiment",
-            )
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(shown(path), "does not exist", "check the name") from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigError(
-            shown(path), f"cannot be read ({reason})", "check the path and its permissions"
-        ) from None
+        return _reason(error)
+    if stat.S_ISDIR(status.st_mode):
+        return "is a directory"
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+        return "is no regular file"
+    if status.st_size > MAX_FILE_BYTES:
+        return f"has {status.st_size} bytes, more than {MAX_FILE_BYTES} is no experiment file"
+    return None if os.access(path, os.R_OK) else "cannot be read (Permission denied)"
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "does not exist"
+    return f"cannot be read ({error.strerror or type(error).__name__})"
 
 
 def read_origins(path: Path) -> dict[Any, Any]:
@@ -85,9 +100,8 @@ def read_origins(path: Path) -> dict[Any, Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def parse(path: Path, mtime_ns: int, size: int, text: bytes) -> Any:
+def parse(path: Path, text: bytes) -> Any:
     """Parse one file; memoised, since Hydra composes everything twice."""
-    del mtime_ns, size
     with _Document(path, text) as document:
         data = {} if document.is_empty else document.data()
     _check_size(path, data)
@@ -99,20 +113,22 @@ class _Document:
 
     def __init__(self, path: Path, text: bytes) -> None:
         self._path = path
-        loader = yaml.SafeLoader if _READ_DIFFERENTLY.search(text) else _FAST_LOADER
         self._text = text
-        self._loader_type = loader
         self._memo: dict[int, Any] = {}
 
     def __enter__(self) -> _Document:
+        exact = _READ_DIFFERENTLY.search(self._text) is not None
         try:
-            self._loader = self._loader_type(self._text)
+            if not exact and _may_be_deep(self._text):
+                _check_depth(self._path, self._text)
+            self._loader = (_ExactLoader if exact else _FastLoader)(self._text)
             self.node: yaml.Node | None = self._loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             raise self._malformed(error) from None
         except RecursionError:
             raise _too_deep(self._path) from None
-        except (yaml.YAMLError, UnicodeError) as error:
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
+            # Text that is not Unicode, and escapes that name no character.
             raise ConfigError(
                 shown(self._path), f"is not YAML ({error})", "mend or re-save the file as UTF-8"
             ) from None
@@ -124,7 +140,8 @@ class _Document:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing in it, or null alone."""
-        return self.node is None or self.node.tag == _NULL
+        node = self.node
+        return node is None or (node.tag == _NULL and isinstance(node, yaml.ScalarNode))
 
     def data(self) -> Any:
         """The document as ``yaml.safe_load`` gives it."""
@@ -134,6 +151,8 @@ class _Document:
             raise self._malformed(error) from None
         except RecursionError:
             raise _too_deep(self._path) from None
+        except _TooManyValuesError:
+            raise _too_many_values(self._path) from None
         except Exception as error:
             # PyYAML's constructors raise whatever int(), date() and re give them.
             raise ConfigError(
@@ -165,23 +184,77 @@ class _Document:
 
 _MAPPING = "tag:yaml.org,2002:map"
 _NULL = "tag:yaml.org,2002:null"
-_FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# libyaml and PyYAML disagree about tabs, a lone "!", "|#", "a? b" in flow mappings, byte
-# order marks, Unicode line breaks and UTF-16; PyYAML's reading is the rule.
-_READ_DIFFERENTLY = re.compile(
-    rb"[\t!\0]|[|>][-+0-9]*#|\?\s|\xef\xbb\xbf|\xc2\x85|\xe2\x80[\xa8\xa9]"
-)
+
+class _TooManyValuesError(Exception):
+    """Merge keys expand without bound."""
+
+
+def _bounded(loader: Any) -> Any:
+    """A PyYAML loader that refuses what would take for ever or could not be shown."""
+
+    class Bounded(loader):
+        pairs = 0
+
+        def flatten_mapping(self, node: Any) -> None:
+            # Called for a mapping and for each mention of it in a merge key, inside out.
+            super().flatten_mapping(node)
+            self.pairs += len(node.value)
+            if self.pairs > MAX_VALUES:
+                raise _TooManyValuesError
+
+        def construct_scalar(self, node: Any) -> Any:
+            value = super().construct_scalar(node)
+            if not value.isascii():
+                value.encode()  # "\ud800" is no text: it can be neither printed nor written
+            return value
+
+        def construct_yaml_int(self, node: Any) -> int:
+            if len(node.value) > MAX_DIGITS:
+                # Base 60 takes quadratic time, and what was read could not be printed.
+                raise ValueError(f"an integer of {len(node.value)} characters")
+            return super().construct_yaml_int(node)
+
+    Bounded.add_constructor("tag:yaml.org,2002:int", Bounded.construct_yaml_int)
+    return Bounded
+
+
+_ExactLoader = _bounded(yaml.SafeLoader)
+_FastLoader = _bounded(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+# libyaml and PyYAML disagree about tabs, a lone "!", "|#", "?" in flow collections,
+# byte order marks, Unicode line breaks and UTF-16; PyYAML's reading is the rule.
+_READ_DIFFERENTLY = re.compile(rb"[\t!?\0]|[|>][-+0-9]*#|\xef\xbb\xbf|\xc2\x85|\xe2\x80[\xa8\xa9]")
+
+
+def _may_be_deep(text: bytes) -> bool:
+    """Whether the text might nest so deeply that libyaml's loader overflows the stack.
+
+    Each level of nesting takes a bracket, or a column of a line (at most two levels
+    begin in one). The overflow is at tens of thousands of levels.
+    """
+    brackets = text.count(b"[") + text.count(b"{")
+    return brackets + 2 * max(map(len, text.split(b"\n"))) > 2000
+
+
+def _check_depth(path: Path, text: bytes) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_FastLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise _too_deep(path)
 
 
 def _check_size(path: Path, data: Any) -> None:
-    """Refuse aliases that contain themselves or that expand without bound."""
-    sizes: dict[int, int] = {}
+    """Refuse nesting without end, and aliases that expand without bound."""
+    sizes: dict[int, tuple[int, int]] = {}
     open_: set[int] = set()
 
-    def size(value: Any) -> int:
+    def size(value: Any) -> tuple[int, int]:
+        """The number of values in ``value``, itself included, and their depth."""
         if not isinstance(value, dict | list | tuple):
-            return 1
+            return 1, 0
         container = cast("dict[Any, Any] | list[Any] | tuple[Any, ...]", value)
         identity = id(container)
         if identity in sizes:
@@ -189,22 +262,31 @@ def _check_size(path: Path, data: Any) -> None:
         if identity in open_:
             raise ConfigError(shown(path), "an alias contains itself", "remove the alias")
         open_.add(identity)
-        children = container.values() if isinstance(container, dict) else container
-        total = 1 + sum(size(child) for child in children)
+        total, depth = 1, 0
+        for child in container.values() if isinstance(container, dict) else container:
+            values, below = size(child)
+            total += values
+            depth = max(depth, below)
         open_.discard(identity)
-        sizes[identity] = total
-        return total
+        sizes[identity] = total, depth + 1
+        return sizes[identity]
 
     try:
-        total = size(data)
+        total, depth = size(data)
     except RecursionError:
         raise _too_deep(path) from None
+    if depth > MAX_DEPTH:
+        raise _too_deep(path)
     if total > MAX_VALUES:
-        raise ConfigError(
-            shown(path),
-            f"expands to more than {MAX_VALUES} values",
-            "remove aliases or split the file",
-        )
+        raise _too_many_values(path)
+
+
+def _too_many_values(path: Path) -> ConfigError:
+    return ConfigError(
+        shown(path),
+        f"expands to more than {MAX_VALUES} values",
+        "remove aliases or split the file",
+    )
 
 
 def _too_deep(path: Path) -> ConfigError:

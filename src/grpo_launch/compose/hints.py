@@ -11,6 +11,7 @@ from typing import Any
 from grpo_launch import schema
 from grpo_launch.compose import lift
 from grpo_launch.errors import ConfigError
+from grpo_launch.flags import snapshot
 
 NOT_A_STRING = re.compile(
     r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?|true|false|null|nan|[+-]?inf", re.IGNORECASE
@@ -26,9 +27,10 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse what Hydra would misread, accept silently or answer unhelpfully.
 
     Raises:
-        ConfigError: a list or an unquoted number as ``config=``; a key that is
-            lifted out of ``train``, in its legacy spelling; an unknown key of a
-            typed node; a number that an integer or a boolean would change.
+        ConfigError: a list or an unquoted number as ``config=``; a list as the option
+            of another group; a key that is lifted out of ``train``, in its legacy
+            spelling; an unknown key of a typed node; a number that an integer or a
+            boolean would change.
     """
     for override in overrides:
         said, equals, value = override.partition("=")
@@ -37,12 +39,31 @@ def check_overrides(overrides: Sequence[str]) -> None:
             raise ConfigError(where(override), "names no key", "write KEY=VALUE")
         if equals and key == "config":
             _check_name(value)
+        if key in ("role", *schema.GROUPS) and value.startswith("["):
+            raise ConfigError(where(key), f"{value!r} is a list", "name one option")
         _check_spelling(override)
         _check_known(key)
         if equals and not said.startswith("~"):
             _check_number(key, value)
         if equals and key == "train" and not value.startswith("{"):
             raise ConfigError(where(key), f"{value!r} is not a mapping", "override keys below it")
+
+
+def with_known_flags(overrides: Sequence[str]) -> list[str]:
+    """``overrides`` with ``++`` before those that give the learner a flag of the engine.
+
+    Hydra wants ``+`` for a key that no file sets. A flag that ms-swift knows is no
+    typo, so ``train.training.max_steps=10`` works whether or not the experiment
+    sets it; an unknown key still needs the ``+``.
+    """
+    return [f"++{item}" if _is_flag_of_the_learner(item) else item for item in overrides]
+
+
+def _is_flag_of_the_learner(override: str) -> bool:
+    path = override.partition("=")[0].split(".")
+    if len(path) != 3 or path[0] != "train" or path[1] not in schema.SECTIONS:
+        return False
+    return path[2] in snapshot().rlhf or path[2] in schema.LAUNCHER_FLAGS
 
 
 def where(key: str) -> str:
@@ -60,6 +81,13 @@ def quoted(name: str) -> str:
     escaped = re.sub(r"(\\*)'", lambda m: m.group(1) * 2 + "\\'", name)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{escaped[len(escaped) - trailing :]}'"
+
+
+def unquoted(name: str) -> str:
+    """The inverse of :func:`quoted`; a name without quotes is itself."""
+    if len(name) < 2 or name[0] not in "'\"" or name[0] != name[-1]:
+        return name
+    return re.sub(rf"(\\+)({name[0]}|$)", lambda m: m[1][: len(m[1]) // 2] + m[2], name[1:-1])
 
 
 def type_of(key: str) -> Any:

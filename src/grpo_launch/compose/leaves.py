@@ -33,6 +33,12 @@ class Opaque(yaml.YAMLObject):
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
+    def __copy__(self) -> Opaque:
+        return self  # nobody looks into it, so nobody can tell
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Opaque:
+        return self
+
     def __repr__(self) -> str:
         return repr(self.value)
 
@@ -43,7 +49,10 @@ class Opaque(yaml.YAMLObject):
 
 
 def encode(value: Any) -> Any:
-    """``value`` with all that OmegaConf would change wrapped in :class:`Opaque`."""
+    """``value`` with all that OmegaConf would change wrapped in :class:`Opaque`.
+
+    What is wrapped already stays as it is.
+    """
     if isinstance(value, dict):
         mapping = cast("dict[Any, Any]", value)
         if all(isinstance(key, _KEY_TYPES) for key in mapping):
@@ -55,13 +64,13 @@ def encode(value: Any) -> Any:
         return Opaque(value) if "${" in value or value == "???" else value
     if value is None or isinstance(value, bool | int | float | bytes):
         return value
-    return Opaque(value)
+    return value if isinstance(value, Opaque) else Opaque(value)
 
 
 def decode(value: Any) -> Any:
     """The inverse of :func:`encode`, on plain containers."""
     if isinstance(value, Opaque):
-        return value.value
+        return decode(value.value)
     if isinstance(value, dict):
         return {key: decode(item) for key, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list):

@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo_launch.compose.document import SELF, Origin, parse, read_bytes, read_origins, shown
+from grpo_launch.compose.document import (
+    SELF,
+    Origin,
+    parse,
+    read_bytes,
+    read_origins,
+    shown,
+    unreadable,
+)
 from grpo_launch.errors import ConfigError
 
 KeyPath = tuple[Any, ...]
@@ -136,10 +144,10 @@ def _load(path: Path, chain: tuple[Path, ...], loaded: dict[Path, LegacyTree]) -
     merged: dict[Any, Any] = {}
     for name in _bases_of(path, document):
         base_path = path.parent / name
-        if not _exists(base_path):
+        if fault := unreadable(base_path):
             raise ConfigError(
                 shown(path),
-                f"extends {name!r}, but {shown(_identity(base_path))} does not exist",
+                f"extends {name!r}, but {shown(base_path)} {fault}",
                 "correct the path (it is relative to this file)",
             )
         base = _load(base_path, (*chain, identity), loaded)
@@ -155,13 +163,6 @@ def _identity(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):
         raise ConfigError(shown(path), "is a loop of symbolic links", "remove the link") from None
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return True  # reading it says what is wrong
 
 
 def _bases_of(path: Path, document: Mapping[Any, Any]) -> list[str]:

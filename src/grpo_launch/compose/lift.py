@@ -10,6 +10,7 @@ that both spellings read the same.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -146,8 +147,8 @@ def fits(hint: Any, value: Any) -> bool:
             return not isinstance(value, bool) and float(value) == int(float(value))
         if _is_one_of(hint, bool) and _is_number(value):
             return float(value) in (0, 1)
-        if _is_one_of(hint, float) and isinstance(value, bool):
-            return False
+        if _is_one_of(hint, float) and isinstance(value, int):
+            return not isinstance(value, bool) and math.isfinite(float(value))
     except (TypeError, ValueError, OverflowError):
         return False
     return True

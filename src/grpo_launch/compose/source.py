@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from grpo_launch import resources
 from grpo_launch.compose import document, experiment, leaves, legacy, lift, lookup
@@ -29,6 +31,40 @@ GROUP = "config"
 
 BASES = "extends"
 """The prefix of display nodes in Hydra's defaults tree."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How much of an experiment Hydra gets to see.
+
+    Hydra builds and copies a node for every leaf, several times. What neither the
+    command line nor a group can touch travels as one opaque leaf instead
+    (docs/adr/0010).
+
+    Attributes:
+        display: whether the bases appear in the defaults tree.
+        opened: top-level keys of an experiment that are nodes; None: all.
+    """
+
+    display: bool = True
+    opened: frozenset[Any] | None = None
+
+    def of(self, train: dict[Any, Any]) -> Any:
+        """``train`` as Hydra gets it."""
+        if self.opened is None:
+            return leaves.encode(train)
+        return leaves.encode({k: v if k in self.opened else _closed(v) for k, v in train.items()})
+
+
+WHOLE = View()
+"""Everything: what ``--cfg``, ``--info`` and other flags of Hydra show."""
+
+view: ContextVar[View] = ContextVar("view", default=WHOLE)
+"""The view of the composition that is going on; Hydra makes the sources itself."""
+
+
+def _closed(value: Any) -> Any:
+    return leaves.Opaque(value) if isinstance(value, dict | list) else value
 
 
 class ExperimentSource(ConfigSource):
@@ -94,11 +130,12 @@ class ExperimentSource(ConfigSource):
     def _legacy(self, path: Path) -> ConfigResult:
         loaded = experiment.load(path)
         nodes, choices = lift.lift(loaded.train, loaded.where)
-        names = _DisplayNames(self._display)
-        defaults: list[Any] = [f"/{name}" for name in names.of(loaded.tree.bases)]
+        how = view.get()
+        bases = loaded.tree.bases if how.display else ()
+        defaults: list[Any] = [f"/{name}" for name in _DisplayNames(self._display).of(bases)]
         defaults += ["_self_", *({f"override /{k}": v} for k, v in choices.items())]
         node = {"defaults": defaults, "experiment": _identity(path), **nodes}
-        return self._result({**node, "train": leaves.encode(loaded.train)})
+        return self._result({**node, "train": how.of(loaded.train)})
 
     def _result(self, node: dict[str, Any]) -> ConfigResult:
         config = OmegaConf.create(node, flags={"allow_objects": True})
@@ -129,6 +166,14 @@ def register() -> None:
 def is_native(path: Path) -> bool:
     """Whether an experiment is a native Hydra file: it has a ``# @package`` header."""
     return _header(path) is not None
+
+
+def is_intact(train: Any, how: View) -> bool:
+    """Whether nothing was merged over what a view had closed."""
+    if how.opened is None or not isinstance(train, DictConfig):
+        return True
+    closed = (train._get_node(key) for key in train if key not in how.opened)
+    return not any(isinstance(node, DictConfig | ListConfig) for node in closed)
 
 
 class _DisplayNames:

@@ -21,16 +21,24 @@ class CommandLine:
         overrides: as typed.
         known: gives the dotted keys of the configuration without overridden values.
         options: from a group to the names that it offers.
+        file: finds the file that a value of ``config=`` names, as it is shown.
     """
 
     overrides: Sequence[str]
     known: Callable[[], Iterable[str]]
     options: Callable[[str], Sequence[str]]
+    file: Callable[[str], str | None]
 
     @functools.cached_property
     def keys(self) -> list[str]:
         """What ``known`` gives; it costs a composition, so only where it is needed."""
         return list(self.known())
+
+    @functools.cached_property
+    def experiment(self) -> str | None:
+        """The experiment's file, or where it was said, or None where it was not."""
+        override = self.find("config")
+        return override and (self.file(hints.unquoted(override.partition("=")[2])) or override)
 
     def find(self, key: str) -> str | None:
         """The last override that says ``key`` or a mapping that contains it."""
@@ -39,8 +47,12 @@ class CommandLine:
         return said[-1] if said else None
 
     def where(self, key: str) -> str:
-        """``command line: KEY`` for a key that the command line says, else ``KEY``."""
-        return hints.where(key) if self.find(key) else key
+        """``command line: KEY`` for a key that the command line says, else ``FILE: KEY``."""
+        return hints.where(key) if self.find(key) else self.in_experiment(key)
+
+    def in_experiment(self, key: str) -> str:
+        """``FILE: KEY`` for a key that the experiment must have said."""
+        return ": ".join(filter(None, (self.experiment, key))) or "command line"
 
 
 def translate(error: Exception, line: CommandLine) -> ConfigError:
@@ -74,12 +86,12 @@ def _missing(error: Any, line: CommandLine) -> ConfigError:
     if group == "hydra":
         inner, _, name = name.rpartition("/")
         group = f"hydra/{inner}"
+    if group == "config" and line.experiment != line.find("config"):  # it was found, not its parts
+        where = line.in_experiment("defaults")
+        return ConfigError(where, f"there is no config {name}", "correct the defaults list")
     what = "no such experiment" if group == "config" else "no such option"
-    where = line.where(group)
-    if where == group and (experiment := line.find("config")):
-        where = f"{experiment}: {group}"
     names = list(error.options or ()) or list(line.options(group))
-    return ConfigError(f"{where}={name}", what, _choice(name, names, 0.5))
+    return ConfigError(f"{line.where(group)}={name}", what, _choice(name, names, 0.5))
 
 
 def _choice(name: str, names: Sequence[str], cutoff: float) -> str:
@@ -187,7 +199,7 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
 def _in_a_file(found: re.Match[str], error: Exception, line: CommandLine) -> ConfigError:
     what = str(error).split("\n")[1]
     key = re.search(r"full_key: (\S+)", str(error))
-    file = line.find("config") if found[1].startswith("config/") else None
+    file = line.experiment if found[1].startswith("config/") else None
     where = ": ".join(filter(None, (file or found[1], key and key[1])))
     return ConfigError(where, what, _CORRECT)
 
@@ -201,7 +213,7 @@ def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
         fix = "correct it, or write \\${ for the text itself"
         return ConfigError(line.where(key), what, fix)
     if override is None:
-        return ConfigError(key or "configuration", what, _CORRECT)
+        return ConfigError(line.in_experiment(key), what, _CORRECT)
     value = override.partition("=")[2]
     if hint is None or hints.key_of(override) != key:
         return ConfigError(hints.where(hints.key_of(override)), what, _CORRECT)

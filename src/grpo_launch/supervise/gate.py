@@ -151,13 +151,13 @@ def _check_world_size(probe: Probe, client: httpx.Client) -> None:
         raise NotReadyError(
             url,
             f"no world size ({type(error).__name__}), this is no rollout server of ms-swift",
-            f"stop what listens there or change {probe.port_where}",
+            "stop what listens there or change rlhf.vllm_server_port",
         ) from None
     if world_size != probe.world_size:
         raise NotReadyError(
             url,
             f"says {world_size}, but TP x DP is {probe.world_size}: this is another server",
-            f"stop it, or change {probe.port_where}",
+            "stop it, or change rlhf.vllm_server_port",
         )
 
 

@@ -96,13 +96,13 @@ def deepspeed_block(config: LaunchConfig, flags: EngineFlags) -> list[Problem]:
         return []
     problems: list[Problem] = []
     for name, value in block.items():
-        where = config.where(f"train.deepspeed.{name}")
+        key = f"train.deepspeed.{name}"
         if name not in _DEEPSPEED_KEYS:
             what = "is not passed on beside enabled and config"
-            problems.append(Problem(where, what, "move it to the section training"))
+            problems.append(Problem(config.where(key), what, "move it to the section training"))
         elif name == "enabled" and not isinstance(value, bool):
             what = f"{value!r} is not true or false"
-            problems.append(Problem(where, what, "write true or false"))
+            problems.append(Problem(config.where(key), what, "write true or false"))
     return problems
 
 

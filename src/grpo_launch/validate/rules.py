@@ -46,21 +46,21 @@ def server_mode_is_on(config: LaunchConfig) -> list[Problem]:
 def one_local_host(config: LaunchConfig) -> list[Problem]:
     """``rlhf.vllm_server_host`` names exactly one address of this machine."""
     hosts = endpoint.hosts(config)
-    where = config.where(endpoint.HOST_KEY)
-    if len(hosts) != 1:
-        return [Problem(where, f"names {len(hosts)} hosts, not one", "set it to [127.0.0.1]")]
-    if hosts[0] not in endpoint.LOCAL_HOSTS:
-        return [Problem(where, f"{hosts[0]!r} is not this machine", "set it to [127.0.0.1]")]
-    return []
+    if len(hosts) == 1 and hosts[0] in endpoint.LOCAL_HOSTS:
+        return []
+    one = len(hosts) == 1
+    what = f"{hosts[0]!r} is not this machine" if one else f"names {len(hosts)} hosts, not one"
+    return [Problem(config.where(endpoint.HOST_KEY), what, "set it to [127.0.0.1]")]
 
 
 def one_port(config: LaunchConfig) -> list[Problem]:
     """``rlhf.vllm_server_port`` is exactly one port, 1 to 65535."""
     ports = endpoint.ports(config)
-    where = config.where(endpoint.PORT_KEY)
     if len(ports) != 1:
+        where = config.where(endpoint.PORT_KEY)
         return [Problem(where, f"names {len(ports)} ports, not one", "set it to [8080]")]
     if ports[0] is None or not lift.fits(int, ports[0]) or not 1 <= int(float(ports[0])) <= 65535:
+        where = config.where(endpoint.PORT_KEY)
         return [Problem(where, f"{ports[0]!r} is no port", "use a number from 1 to 65535")]
     return []
 
@@ -83,10 +83,11 @@ def required_sizes(config: LaunchConfig) -> list[Problem]:
         "vllm_max_model_len",
     ):
         value = config.rollout_server.get(key)
-        where = config.where(f"rollout_server.{key}")
         if value is None:
+            where = config.where(f"rollout_server.{key}")
             problems.append(Problem(where, "is required", f"set rollout_server.{key}"))
         elif value < 1:
+            where = config.where(f"rollout_server.{key}")
             problems.append(Problem(where, f"{value} is below 1", "use a positive integer"))
     return problems
 
@@ -147,16 +148,17 @@ def server_holds_a_full_sequence(config: LaunchConfig) -> list[Problem]:
     wanted = config.get("global_max_length")
     if wanted is None or longest is None:
         return []
-    where = config.where("train.global_max_length")
+    key = "train.global_max_length"
     if not lift.fits(int, wanted) or int(float(wanted)) < 1:
-        return [Problem(where, f"{wanted!r} is no length", "use a positive integer")]
+        what = f"{wanted!r} is no length"
+        return [Problem(config.where(key), what, "use a positive integer")]
     wanted = int(float(wanted))
     if longest >= wanted:
         return []
     return [
         Problem(
             config.where("rollout_server.vllm_max_model_len"),
-            f"{longest} is below global_max_length {wanted} ({where})",
+            f"{longest} is below global_max_length {wanted} ({config.where(key)})",
             f"set it to {wanted}",
         )
     ]
@@ -211,14 +213,15 @@ def sections_are_mappings(config: LaunchConfig) -> list[Problem]:
     """Every learner section is a mapping, and no top-level key is dropped unsaid."""
     problems: list[Problem] = []
     for name, value in config.train.items():
-        where = config.where(f"train.{name}")
         if name not in (*SECTIONS, *_NOT_SECTIONS):
+            where = config.where(f"train.{name}")
             what = "is no section of the learner and is not passed on"
             fix = f"move it below one of {', '.join(SECTIONS)}, or below custom"
             problems.append(Problem(where, what, fix, Severity.WARNING))
         elif name in SECTIONS and value is not None and not isinstance(value, dict):
             if name == "deepspeed" and isinstance(value, str):
                 continue
+            where = config.where(f"train.{name}")
             problems.append(Problem(where, f"is {_said(value)}, not a mapping", "write keys below"))
     return problems
 

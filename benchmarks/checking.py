@@ -1,0 +1,124 @@
+"""Checking: ``role=check`` cold, large experiments, and many experiments in one process.
+
+    python benchmarks/checking.py [--rounds 9] [--experiments 500]
+
+Cold commands are fresh interpreters that take turns within a round. For the large
+experiments the figure is (ours - a Hydra hello-world) / (plain PyYAML merging in a
+fresh interpreter - an empty interpreter): what the launcher adds over what reading
+the files costs anyone. The aims: check at most 2 times the hello-world, large
+experiments at most 1.5, at least 15 experiments checked a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from startup import HELLO_CONFIG, HELLO_WORLD, PLAIN, ROOT, seconds
+
+SUMMARY = ROOT / "configs" / "train" / "grpo" / "summary_1024.yaml"
+DEPTH = 50
+WIDTH = 50
+KEYS = 10_000
+
+
+def make_deep(directory: Path) -> Path:
+    """A chain of 50 files: 48 above summary_1024 and its base."""
+    below = SUMMARY
+    for level in range(DEPTH - 2):
+        path = directory / f"deep_{level}.yaml"
+        text = f"extends: {below}\ncustom: {{extra: {{notes: {{k{level}: {level}}}}}}}\n"
+        path.write_text(text, encoding="utf-8")
+        below = path
+    return below
+
+
+def make_wide(directory: Path) -> Path:
+    """A file with 50 bases, summary_1024 among them."""
+    names = [str(SUMMARY)]
+    for number in range(WIDTH - 1):
+        path = directory / f"wide_{number}.yaml"
+        text = f"custom: {{extra: {{notes: {{w{number}: {number}}}}}}}\n"
+        path.write_text(text, encoding="utf-8")
+        names.append(path.name)
+    wide = directory / "wide.yaml"
+    wide.write_text("extends:\n" + "".join(f"- {name}\n" for name in names), encoding="utf-8")
+    return wide
+
+
+def make_large(directory: Path) -> Path:
+    """A file with 10,000 keys."""
+    rows = (
+        f"    row_{row}:\n"
+        + "".join(f"      key_{row}_{column}: value {column}\n" for column in range(100))
+        for row in range(KEYS // 100)
+    )
+    large = directory / "large.yaml"
+    text = f"extends: {SUMMARY}\ncustom:\n  table:\n" + "".join(rows)
+    large.write_text(text, encoding="utf-8")
+    return large
+
+
+def checked_a_second(count: int) -> float:
+    """Experiments composed and validated a second in this process."""
+    from grpo_launch.compose import compose
+    from grpo_launch.validate import validate
+
+    names = ("summary_1024", "summary_1024_attr_key_recall", "tiny_cpu")
+    validate(compose(names[0]))
+    started = time.perf_counter()
+    for number in range(count):
+        validate(compose(names[number % len(names)]))
+    return count / (time.perf_counter() - started)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="cold and bulk checking")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--experiments", type=int, default=500)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        (work / "conf").mkdir()
+        (work / "conf" / "config.yaml").write_text(HELLO_CONFIG, encoding="utf-8")
+        (work / "hello.py").write_text(HELLO_WORLD, encoding="utf-8")
+        (work / "plain.py").write_text(PLAIN, encoding="utf-8")
+        files = {
+            "50 deep": make_deep(work),
+            "50 wide": make_wide(work),
+            "10k keys": make_large(work),
+        }
+        check = [sys.executable, "-m", "grpo_launch", "role=check", "preflight=false"]
+        commands = {
+            "empty": ([sys.executable, "-c", "pass"], work),
+            "hello": ([sys.executable, "hello.py"], work),
+            "check": ([*check, "config=summary_1024"], ROOT),
+        }
+        for label, path in files.items():
+            commands[f"plain {label}"] = ([sys.executable, "plain.py", str(path)], work)
+            commands[f"check {label}"] = ([*check, f"config={path}"], ROOT)
+        times: dict[str, list[float]] = {label: [] for label in commands}
+        for command, cwd in commands.values():
+            seconds(command, cwd)
+        for _ in range(arguments.rounds):
+            for label, (command, cwd) in commands.items():
+                times[label].append(seconds(command, cwd))
+        median = {label: statistics.median(values) for label, values in times.items()}
+    print(f"check, summary_1024: {median['check'] / median['hello']:.2f} x the hello-world")
+    for label in files:
+        ours = median[f"check {label}"] - median["hello"]
+        plain = median[f"plain {label}"] - median["empty"]
+        print(
+            f"{label}: +{ours:.3f} s against +{plain:.3f} s of plain reading: {ours / plain:.2f} x"
+        )
+    print(f"{checked_a_second(arguments.experiments):.1f} experiments checked a second")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
