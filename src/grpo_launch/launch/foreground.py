@@ -119,12 +119,15 @@ class _Run:
             self._record.state("training" if learner else "serving")
         while True:
             self._turn(child for child in (learner, server) if child)
-            if learner is not None and (status := learner.poll()) is not None:
-                return status
+            ended = learner.poll() if learner is not None else None
+            if ended == 0:
+                return 0
             if server is not None and (status := server.poll()) is not None:
                 if learner is None:
                     return status
-                raise self._server_died(status)
+                raise self._server_died(status)  # a learner that fails then fails because of it
+            if ended is not None:
+                return ended
 
     def _start(self, name: str) -> Child | None:
         spec = self._plan.process(name)
