@@ -25,7 +25,7 @@ LAYERS = [
     {"runs", "console"},
     {"launch"},
     {"explain", "report"},
-    {"roles", "usage"},
+    {"roles", "usage", "completion"},
     {"cli", "__main__"},
 ]
 PURE = {*LAYERS[1], *LAYERS[2], *LAYERS[3], *LAYERS[4], *LAYERS[5], "shell"}

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from grpo_launch import compose, resources, usage
+from grpo_launch import completion, compose, resources, usage
 from grpo_launch.console import silence
-from grpo_launch.errors import LaunchError
+from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.host import Host
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(usage.text())
         return 0 if arguments else 2
+    if completion.is_asked(arguments):
+        return _complete(arguments, environ)
     if any(_is_for_hydra(argument) for argument in arguments):
         return _hydra_main(arguments, environ)
     return _run_role(compose.compose_arguments(arguments), environ)
@@ -76,6 +78,21 @@ def _is_for_hydra(argument: str) -> bool:
     more than all of this package (docs/adr/0003).
     """
     return argument.startswith("-") or argument.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+def _complete(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    if text := completion.module_script(arguments, sys.argv[0]):
+        print(text)
+        return 0
+    completion.rewrite_line(os.environ)
+    try:
+        return _hydra_main(arguments, environ)
+    except Exception:
+        # The line is not finished, so anything may be wrong with it; there is nothing
+        # to offer, and a message would land in the middle of it.
+        if completion.is_query(arguments) and environ.get(_FULL_ERROR) != "1":
+            return 0
+        raise
 
 
 def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
@@ -108,8 +125,10 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
     try:
         with _hydra_arguments(arguments, overrides):
             task()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
         raise compose.explain(error, overrides) from error
+    except RecursionError:
+        raise ConfigError("command line", "is nested too deeply", "flatten it") from None
     finally:
         os.environ.pop(_FULL_ERROR, None)
         if _FULL_ERROR in environ:
@@ -130,6 +149,8 @@ def _hydra_arguments(arguments: Sequence[str], overrides: Sequence[str]) -> Gene
     """
     import tempfile
 
+    from grpo_launch.compose import hints
+
     flags = [item for item in arguments if not _is_override(item)]
     before = sys.argv
     with contextlib.ExitStack() as stack:
@@ -137,7 +158,7 @@ def _hydra_arguments(arguments: Sequence[str], overrides: Sequence[str]) -> Gene
         if not any(item.startswith("hydra.sweep.dir=") for item in overrides):
             directory = tempfile.TemporaryDirectory(prefix="grpo_launch-")
             notes = [f"hydra.sweep.dir={stack.enter_context(directory)}"]
-        sys.argv = [before[0], *overrides, *notes, *flags]
+        sys.argv = [before[0], *hints.with_known_flags(overrides), *notes, *flags]
         try:
             yield
         finally:

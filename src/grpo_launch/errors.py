@@ -32,9 +32,9 @@ class LaunchError(Exception):
     status = 1
 
     def __init__(self, where: str, what: str, fix: str) -> None:
-        self.where = _one_line(where)
-        self.what = _one_line(what)
-        self.fix = _one_line(fix)
+        self.where = one_line(where)
+        self.what = one_line(what)
+        self.fix = one_line(fix)
         super().__init__(f"{self.where}: {self.what}, {self.fix}")
 
     def lines(self) -> list[str]:
@@ -56,7 +56,7 @@ class InvalidConfigError(ConfigError):
     """
 
     def __init__(self, findings: Iterable[str]) -> None:
-        self.findings = tuple(_one_line(finding) for finding in findings)
+        self.findings = tuple(one_line(finding) for finding in findings)
         super().__init__("configuration", f"{len(self.findings)} problem(s)", "see above")
 
     def lines(self) -> list[str]:
@@ -99,8 +99,8 @@ class InterruptedRunError(LaunchError):
 _LONGEST = 2000
 
 
-def _one_line(text: str) -> str:
-    """``text`` for a terminal: a file may hold megabytes of text, or control sequences."""
+def one_line(text: str) -> str:
+    """``text`` for a terminal: a file may hold megabytes of it, and control sequences."""
     line = " ".join(str(text).split())
     if len(line) > _LONGEST:
         line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"

@@ -13,7 +13,8 @@ usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA 
   role=both     the rollout server and the learner, supervised together
   role=server   the rollout server alone, in the foreground
   role=learner  wait for the rollout server, then train
-  role=check    validate and preflight, start nothing
+  role=check    validate and preflight, start nothing; output=json for machines
+  role=explain  key=KEY: every place that sets a value, the weakest first
 
   dry_run=true        print the commands and start nothing; dry_run=json: the plan
   accelerator=cpu     run a GPU experiment on the CPU, with a tiny model, for a few steps
@@ -23,6 +24,7 @@ usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA 
   --cfg job --resolve -p train    show the composed configuration
   --info defaults-tree            show where it comes from
   --multirun                      one launch for each combination of a,b values
+  -sc install=bash                shell completion, as text for eval; also zsh and fish
   --hydra-help                    all flags of Hydra
 
 experiments: {experiments}

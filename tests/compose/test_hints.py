@@ -112,8 +112,8 @@ WRONG: list[tuple[str, str]] = [
     (
         "train.data.datasett=[a]",
         (
-            "train.data.datasett: the experiment does not set it, write +train.data.datasett=... to "
-            "add it"
+            "train.data.datasett: the experiment does not set it, "
+            "write +train.data.datasett=... to add it"
         ),
     ),
     ("env.set={A:3}", "env.set.A: is not set yet, write +env.set.A=... to add it"),
@@ -216,7 +216,10 @@ WRONG_LINES: list[tuple[list[str], str]] = [
     (["role=check"], f"command line: config= is missing, say config=NAME, one of {CHOICES}"),
     (
         ["config=exp"],
-        "command line: role= is missing, say role=NAME, one of both, check, explain, learner, server",
+        (
+            "command line: role= is missing, say role=NAME, "
+            "one of both, check, explain, learner, server"
+        ),
     ),
     (["config=exq", "role=check"], C + "config=exq: no such experiment, did you mean exp?"),
     (
@@ -233,11 +236,21 @@ WRONG_LINES: list[tuple[list[str], str]] = [
     (
         ["config=exp", "role=null"],
         C
-        + "role: 'null' is not the name of an option, choose one of both, check, explain, learner, server",
+        + "role: 'null' is not the name of an option, "
+        + "choose one of both, check, explain, learner, server",
     ),
     (
         ["config=[a,b]", "role=check"],
         C + "config=[a,b]: one run has one experiment, not a list, write --multirun config=a,b",
+    ),
+    (
+        ["config=exp", "role=check", "runtime=[venv,conda]"],
+        C + "runtime: '[venv,conda]' is not the name of an option, name one option",
+    ),
+    (
+        ["config=exp", "role=check", f"rollout_server={'n' * 256}"],
+        C + f"rollout_server: '{'n' * 256}' is not the name of an option, "
+        "set rollout_server.KEY=VALUE",
     ),
     (
         ["config=a,b", "role=check"],

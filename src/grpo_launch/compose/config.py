@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ValidationError
 
 from grpo_launch import schema
 from grpo_launch.compose import document, experiment, leaves, lift
@@ -130,9 +132,12 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
     said = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
     flags = leaves.decode(said)
     flags.pop("lora_policy")  # the launcher's, no flag of the engine
-    lift.write_back(cast("dict[Any, Any]", train), flags)
+    file = document.shown(path)
+    lift.write_back(
+        cast("dict[Any, Any]", train), flags, lambda *k: f"{file}: train.{'.'.join(map(str, k))}"
+    )
     typed = {
-        name: OmegaConf.to_object(cfg[name])
+        name: _typed(name, OmegaConf.to_object(cfg[name]))
         for name in (*schema.GROUPS, "gpus", "health", "shutdown", "env", "run", "console")
     }
     return LaunchConfig(
@@ -148,8 +153,24 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         output=cfg.output,
         train=cast("dict[Any, Any]", train),
         overrides=overrides,
-        **cast("dict[str, Any]", typed),
+        **typed,
     )
+
+
+def _typed(name: str, node: Any) -> Any:
+    """``node`` with its lists and mappings of strings checked; OmegaConf lets them nest.
+
+    Raises:
+        omegaconf.errors.ValidationError: a list or a mapping stands where a string should.
+    """
+    for key, hint in typing.get_type_hints(type(node)).items():
+        value = getattr(node, key)
+        items = value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict | list) and any(isinstance(x, dict | list) for x in items):
+            error = ValidationError(f"{value!r} is not {lift.describe(hint)} of plain values")
+            error.full_key = f"{name}.{key}"
+            raise error
+    return node
 
 
 def _is_node(value: Any) -> bool:

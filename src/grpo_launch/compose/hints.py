@@ -20,6 +20,7 @@ NOT_A_STRING = re.compile(
 
 _MOVED = ((".".join(lift.SERVER_BLOCK), "rollout_server."), (".".join(lift.LAUNCH_BLOCK), ""))
 _NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
+_LONGEST_NAME = 255  # of a file, in bytes
 _PLAIN_NAME = re.compile(r"[\w./:%+-]+", re.ASCII)
 
 
@@ -39,8 +40,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
             raise ConfigError(where(override), "names no key", "write KEY=VALUE")
         if equals and key == "config":
             _check_name(value)
-        if key in ("role", *schema.GROUPS) and value.startswith("["):
-            raise ConfigError(where(key), f"{value!r} is a list", "name one option")
+        if key in ("config", "role", "rollout_server", *schema.GROUPS):
+            _check_option(key, value)
         _check_spelling(override)
         _check_known(key)
         if equals and not said.startswith("~"):
@@ -128,6 +129,13 @@ def _check_name(value: str) -> None:
             "Hydra does not read this name as a string",
             f'type "config={quoted(value)}", with both kinds of quotes',
         )
+
+
+def _check_option(group: str, value: str) -> None:
+    """Refuse what Hydra would take for a path or for several options."""
+    if value.startswith("[") or any(len(part) > _LONGEST_NAME for part in value.split("/")):
+        one = "set rollout_server.KEY=VALUE" if group == "rollout_server" else "name one option"
+        raise ConfigError(where(group), f"{value!r} is not the name of an option", one)
 
 
 def _check_spelling(override: str) -> None:

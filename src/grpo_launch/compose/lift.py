@@ -253,15 +253,23 @@ def unknown_key(
     return ConfigError(where, "unknown key", fix)
 
 
-def write_back(train: dict[Any, Any], flags: Mapping[str, Any]) -> None:
+def write_back(
+    train: dict[Any, Any],
+    flags: Mapping[str, Any],
+    where: Where = lambda *keys: ".".join(map(str, keys)),
+) -> None:
     """Write flags that were overridden after the lift into the legacy block.
 
     Args:
         train: the legacy tree, changed in place.
         flags: the final ``rollout_server`` node; None means "not said".
+        where: names the file and key for messages.
+
+    Raises:
+        ConfigError: the block, which nothing checked in a native file, is wrong.
     """
     present = block(train, SERVER_BLOCK) or {}
-    lifted = typed(schema.RolloutServer, present, lambda *k: ".".join(map(str, k)), SERVER_BLOCK)
+    lifted = typed(schema.RolloutServer, present, where, SERVER_BLOCK)
     changed = {key: value for key, value in flags.items() if value != lifted.get(key)}
     if not changed:
         return

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -25,6 +26,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from grpo_launch import resources
 from grpo_launch.compose import document, experiment, leaves, legacy, lift, lookup
+from grpo_launch.errors import ConfigError
 
 GROUP = "config"
 """The Hydra group whose options are experiments."""
@@ -123,7 +125,12 @@ class ExperimentSource(ConfigSource):
 
     def _native(self, path: Path, header: dict[str, str | None]) -> ConfigResult:
         legacy.load(path)  # what is no mapping, or no YAML, is refused with its line
-        config = OmegaConf.load(path)
+        try:
+            config = OmegaConf.load(path)
+        except yaml.MarkedYAMLError as error:  # Hydra is stricter: no duplicate keys
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            where = f"{document.shown(path)}:{line}"
+            raise ConfigError(where, f"{error.problem}", "correct it") from None
         OmegaConf.update(config, "experiment", _identity(path))
         return ConfigResult(self.provider, self.full_path(), config, header)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from grpo_launch.errors import one_line
+
 
 class Severity(Enum):
     """Whether a problem stops the launch."""
@@ -30,4 +32,4 @@ class Problem:
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}, {self.fix}"
+        return one_line(f"{self.where}: {self.what}, {self.fix}")
