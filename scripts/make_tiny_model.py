@@ -111,6 +111,9 @@ def make(out_dir: Path) -> None:
 def _save(directory: Path) -> None:
     import torch
     from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=_byte_level_bpe(RECIPE["vocab_size"]),
