@@ -13,6 +13,8 @@ if [ "${1:-}" = --fast ]; then
   shift
   engine=false
   setup+=(--no-engine)
+else
+  export GRPO_LAUNCH_GRAPHS="${GRPO_LAUNCH_GRAPHS:-500}" # graphs of extends, through composition
 fi
 
 bash scripts/setup.sh "${setup[@]}"

@@ -58,7 +58,8 @@ def test_the_node_that_hydra_gets_holds_what_the_legacy_rules_give(files: Files)
         assert exact(leaves.decode(plain)) == exact(expected(path))
 
 
-# One composition costs a tenth of a second: GRPO_LAUNCH_GRAPHS=500 for the thorough run.
+# One composition costs a tenth of a second; scripts/test.sh without --fast runs 500.
+@pytest.mark.timeout(300)
 @settings(max_examples=int(os.environ.get("GRPO_LAUNCH_GRAPHS", "60")), deadline=None)
 @given(graphs())
 def test_train_is_what_the_legacy_rules_give_for_any_graph(files: Files) -> None:
