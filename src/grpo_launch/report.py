@@ -14,7 +14,7 @@ from grpo_launch.validate.batches import BatchArithmetic
 from grpo_launch.validate.memory import completion_limit, estimate_of, prompt_limit
 from grpo_launch.validate.ports import group_port
 
-_WIDTH = 22
+_WIDTH = 24
 
 
 def of_problem(problem: Problem) -> dict[str, str]:

@@ -19,7 +19,7 @@ usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA 
   dry_run=true        print the commands and start nothing; dry_run=json: the plan
   accelerator=cpu     run a GPU experiment on the CPU, with a tiny model, for a few steps
   rollout_server.vllm_max_model_len=12000   any key of the configuration
-  train.rlhf.max_completion_length=512      any key of the experiment; +train... adds one
+  train.rlhf.max_completion_length=512      any flag of ms-swift; + for other keys
 
   --cfg job --resolve -p train    show the composed configuration
   --info defaults-tree            show where it comes from
