@@ -144,3 +144,5 @@ def test_the_tiny_model_is_the_same_every_time(tmp_path: Path) -> None:
     )  # fmt: skip
     for file in sorted(MODEL.iterdir()):
         assert (tmp_path / "model" / file.name).read_bytes() == file.read_bytes(), file.name
+    kept = ROOT / "tests" / "validate" / "models" / "tiny-qwen2" / "config.json"
+    assert kept.read_text() == (MODEL / "config.json").read_text()

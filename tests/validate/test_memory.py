@@ -23,7 +23,7 @@ from grpo_launch.validate import Problem, Severity
 from grpo_launch.validate.memory import MEMORY_RULES, estimate_of
 from tests.conftest import ROOT
 
-TINY = ROOT / "models" / "tiny-qwen2"
+TINY = ROOT / "tests" / "validate" / "models" / "tiny-qwen2"  # of scripts/make_tiny_model.py
 
 QWEN_7B: dict[str, Any] = {
     "model_type": "qwen2",
