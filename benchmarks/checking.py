@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from startup import HELLO_CONFIG, HELLO_WORLD, PLAIN, ROOT, seconds
+from startup import ROOT, take_turns, write_programs
 
 SUMMARY = ROOT / "configs" / "train" / "grpo" / "summary_1024.yaml"
 DEPTH = 50
@@ -84,10 +84,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        (work / "conf").mkdir()
-        (work / "conf" / "config.yaml").write_text(HELLO_CONFIG, encoding="utf-8")
-        (work / "hello.py").write_text(HELLO_WORLD, encoding="utf-8")
-        (work / "plain.py").write_text(PLAIN, encoding="utf-8")
+        write_programs(work)
         files = {
             "50 deep": make_deep(work),
             "50 wide": make_wide(work),
@@ -102,12 +99,7 @@ def main() -> int:
         for label, path in files.items():
             commands[f"plain {label}"] = ([sys.executable, "plain.py", str(path)], work)
             commands[f"check {label}"] = ([*check, f"config={path}"], ROOT)
-        times: dict[str, list[float]] = {label: [] for label in commands}
-        for command, cwd in commands.values():
-            seconds(command, cwd)
-        for _ in range(arguments.rounds):
-            for label, (command, cwd) in commands.items():
-                times[label].append(seconds(command, cwd))
+        times = take_turns(commands, arguments.rounds)
         median = {label: statistics.median(values) for label, values in times.items()}
     print(f"check, summary_1024: {median['check'] / median['hello']:.2f} x the hello-world")
     for label in files:

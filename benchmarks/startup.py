@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,6 +80,27 @@ def seconds(command: list[str], cwd: Path) -> float:
     return time.perf_counter() - started
 
 
+def write_programs(directory: Path) -> None:
+    """The programs to compare with: ``hello.py``, its ``conf/``, and ``plain.py``."""
+    (directory / "conf").mkdir()
+    (directory / "conf" / "config.yaml").write_text(HELLO_CONFIG, encoding="utf-8")
+    (directory / "hello.py").write_text(HELLO_WORLD, encoding="utf-8")
+    (directory / "plain.py").write_text(PLAIN, encoding="utf-8")
+
+
+def take_turns(
+    commands: Mapping[str, tuple[list[str], Path]], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of each command, ``rounds`` times, the commands taking turns."""
+    times: dict[str, list[float]] = {label: [] for label in commands}
+    for command, cwd in commands.values():
+        seconds(command, cwd)  # fills the page cache and the byte code
+    for _ in range(rounds):
+        for label, (command, cwd) in commands.items():
+            times[label].append(seconds(command, cwd))
+    return times
+
+
 def main() -> int:
     """Measure and print a table; returns 1 where a ratio is over the limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -87,10 +109,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        (work / "conf").mkdir()
-        (work / "conf" / "config.yaml").write_text(HELLO_CONFIG, encoding="utf-8")
-        (work / "hello.py").write_text(HELLO_WORLD, encoding="utf-8")
-        (work / "plain.py").write_text(PLAIN, encoding="utf-8")
+        write_programs(work)
         chain = make_chain(work)
         summary = ROOT / "configs" / "train" / "grpo" / "summary_1024.yaml"
         launch = [sys.executable, "-m", "grpo_launch", "role=both", "dry_run=true"]
@@ -101,12 +120,7 @@ def main() -> int:
             "plain PyYAML, summary_1024": ([sys.executable, "plain.py", str(summary)], work),
             "plain PyYAML, chain": ([sys.executable, "plain.py", str(chain)], work),
         }
-        times: dict[str, list[float]] = {label: [] for label in commands}
-        for command, cwd in commands.values():
-            seconds(command, cwd)  # fills the page cache and the byte code
-        for _ in range(arguments.rounds):
-            for label, (command, cwd) in commands.items():
-                times[label].append(seconds(command, cwd))
+        times = take_turns(commands, arguments.rounds)
     medians = {label: statistics.median(values) for label, values in times.items()}
     floor = medians["Hydra hello-world"]
     print(f"{'':32}{'median':>9}{'best':>9}{'x hello':>9}   ({arguments.rounds} rounds)")
