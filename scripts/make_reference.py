@@ -22,12 +22,13 @@ import yaml
 __all__ = ["Field", "main", "reference", "schema_fields"]
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = ROOT / "src" / "grpo_launch" / "schema.py"
+PACKAGE = ROOT / "src" / "grpo_launch"
+SOURCES = (PACKAGE / "schema.py", PACKAGE / "choices.py")
 CONF = ROOT / "conf"
 OUTPUT = ROOT / "docs" / "training" / "REFERENCE.md"
 
 _ROOT_CLASS = "Launch"
-_GROUPS = ("role", "engine", "learner", "runtime", "accelerator", "overlay")
+_GROUPS = ("role", "engine", "learner", "runtime", "accelerator", "env", "launch", "overlay")
 _TYPES = {"str": "text", "int": "integer", "float": "number", "bool": "true, false", "Any": "any"}
 _HEAD = """\
 # Reference
@@ -99,8 +100,8 @@ def schema_fields() -> list[Field]:
 
 
 def _classes() -> dict[str, ast.ClassDef]:
-    tree = ast.parse(SCHEMA.read_text(encoding="utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES]
+    return {n.name: n for tree in trees for n in tree.body if isinstance(n, ast.ClassDef)}
 
 
 def _root_nodes(classes: dict[str, ast.ClassDef]) -> tuple[list[tuple[str, str]], list[Field]]:

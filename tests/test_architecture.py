@@ -12,12 +12,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 
 LAYERS = [
-    {"errors", "flags", "resources", "schema"},
+    {"atomic", "choices", "errors", "flags", "resources", "schema"},
     {"compose"},
     {"devices", "endpoint", "model_memory", "model_shape", "runtime"},
     {"engines", "learners"},
     {"validate"},
-    {"plan"},
+    {"plan", "planner"},
     {"shell", "host"},
     {"facts"},
     {"supervise"},

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from grpo_launch import completion, compose, resources, usage
-from grpo_launch.console import silence
+from grpo_launch.console import complain, silence
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.host import Host
 
@@ -36,7 +36,7 @@ def main() -> int:
     except LaunchError as error:
         if environ.get(_FULL_ERROR) == "1":
             raise
-        return _complain(error)
+        return complain(error)
     except BrokenPipeError:
         # The reader of the plan has seen enough (``| head``).
         silence(sys.stdout)
@@ -44,15 +44,6 @@ def main() -> int:
     except KeyboardInterrupt:
         # Before anything was started; from then on signals end a run in order.
         return 128 + signal.SIGINT
-
-
-def _complain(error: LaunchError) -> int:
-    try:
-        for line in error.lines():
-            print(f"error: {line}", file=sys.stderr)
-    except OSError:
-        silence(sys.stderr)
-    return error.status
 
 
 def script() -> None:
@@ -115,7 +106,7 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
         from hydra.core.hydra_config import HydraConfig
 
         config = from_hydra(cfg, tuple(HydraConfig.get().overrides.task))
-        statuses.append(_run_role(config, environ))
+        statuses.append(_run_role(config, environ, sweeping=True))
 
     compose.register()
     overrides = [item for item in arguments if _is_override(item)]
@@ -165,7 +156,7 @@ def _hydra_arguments(arguments: Sequence[str], overrides: Sequence[str]) -> Gene
             sys.argv = before
 
 
-def _run_role(config: LaunchConfig, environ: dict[str, str]) -> int:
+def _run_role(config: LaunchConfig, environ: dict[str, str], *, sweeping: bool = False) -> int:
     from hydra.utils import get_method
 
-    return get_method(config.callback)(config, Host.current(environ))
+    return get_method(config.callback)(config, Host.current(environ, sweeping=sweeping))

@@ -10,8 +10,9 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from grpo_launch.choices import ConsoleMode
+from grpo_launch.errors import LaunchError
 from grpo_launch.runs.metrics import Step
-from grpo_launch.schema import ConsoleMode
 
 _LINES_OF_A_TAIL = 20
 _BYTES_OF_A_TAIL = 64 * 1024
@@ -124,6 +125,16 @@ class Console:
         if due or now - self._printed_at >= QUIET_S or step.step in (1, step.max_steps):
             self._printed_step, self._printed_at = step.step, now
             self.say(f"step {step.step}/{step.max_steps}  {_facts(step)}")
+
+
+def complain(error: LaunchError) -> int:
+    """Print the lines of an error; returns its exit status."""
+    try:
+        for line in error.lines():
+            print(f"error: {line}", file=sys.stderr)
+    except OSError:
+        silence(sys.stderr)
+    return error.status
 
 
 def silence(stream: TextIO) -> None:

@@ -6,6 +6,8 @@
     ├── PreflightError     (3)  this machine cannot run the plan, nothing started
     ├── NotReadyError      (4)  the rollout server never became ready
     ├── ServerDiedError    (5)  the rollout server died under the learner
+    ├── GuardLostError   (137)  the process that guards a half was killed
+    ├── StalledError       (6)  no progress, and the watchdog was told to end the run
     └── InterruptedRunError (128 + N)  signal N ended the run, after a clean teardown
 
 The statuses are those of the design: a learner that fails on its own is no
@@ -80,6 +82,18 @@ class ServerDiedError(LaunchError):
     """The rollout server died while the learner was running."""
 
     status = 5
+
+
+class GuardLostError(LaunchError):
+    """The process that guards the server or the learner was killed; its tree was ended."""
+
+    status = 128 + signal.SIGKILL
+
+
+class StalledError(LaunchError):
+    """The run made no progress, and the watchdog was told to end it."""
+
+    status = 6
 
 
 class InterruptedRunError(LaunchError):

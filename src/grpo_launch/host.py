@@ -18,21 +18,24 @@ class Host:
         environ: the caller's environment.
         now: local time, seconds since the epoch.
         token: four random hexadecimal digits.
+        sweeping: whether this process has more to do after a run (``--multirun``).
     """
 
     cwd: Path
     environ: Mapping[str, str]
     now: float
     token: str
+    sweeping: bool = False
 
     @staticmethod
-    def current(environ: Mapping[str, str] | None = None) -> Host:
+    def current(environ: Mapping[str, str] | None = None, *, sweeping: bool = False) -> Host:
         """This process's surroundings, now."""
         return Host(
             Path.cwd(),
             dict(os.environ if environ is None else environ),
             time.time(),
             os.urandom(2).hex(),
+            sweeping,
         )
 
     def run_id(self) -> str:

@@ -1,33 +1,22 @@
 """The plan: what would be started, as data.
 
-A plan is pure: the same configuration, devices and run directory give the same
-plan, and it goes to JSON and back unchanged. Backends execute or render it.
+It goes to JSON and back unchanged. Backends execute or render it, in processes that
+import nothing but the standard library, so nothing else is imported here;
+``planner.py`` builds it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
-
-import yaml
-
-from grpo_launch import resources, schema
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.devices import Devices
-from grpo_launch.endpoint import endpoint
-from grpo_launch.engines import swift
-from grpo_launch.errors import ConfigError
-from grpo_launch.learners import arguments
-from grpo_launch.runtime import enter
 
 SERVER = "server"
 LEARNER = "learner"
 
-FORMAT = 1
+FORMAT = 2
 """The version of the JSON form."""
 
 
@@ -71,6 +60,7 @@ class Probe:
         generate_request: the body of that request.
         timeout_s: seconds until the gate gives up.
         advice: what to do when it never becomes healthy.
+        model: the model that it must serve, where it tells.
     """
 
     url: str
@@ -82,6 +72,7 @@ class Probe:
     generate_request: Mapping[str, Any]
     timeout_s: float
     advice: str
+    model: str
 
 
 @dataclass(frozen=True)
@@ -106,6 +97,43 @@ class Deadlines:
 
 
 @dataclass(frozen=True)
+class Recovery:
+    """What follows a failure (see ``on_failure`` and ``restart`` in the schema).
+
+    Attributes:
+        on_failure: ``stop`` or ``restart``.
+        restarts: how many restarts the run may have, those after a stall included.
+        backoff_s, max_backoff_s: seconds before the first restart, and at most.
+        arguments_file: the learner's arguments; a restart writes the checkpoint into it.
+        versioned: whether each start of the learner writes into a directory of its own.
+    """
+
+    on_failure: str
+    restarts: int
+    backoff_s: float
+    max_backoff_s: float
+    arguments_file: str | None
+    versioned: bool
+
+
+@dataclass(frozen=True)
+class Watchdog:
+    """What watches a training run (see ``watchdog`` in the schema).
+
+    Attributes:
+        health_s, probe_s, stall_s: seconds; 0 turns a check off.
+        on_stall: ``warn``, ``stop`` or ``restart``.
+        served: text that the server logs for each batch of rollouts.
+    """
+
+    health_s: float
+    probe_s: float
+    stall_s: float
+    on_stall: str
+    served: str
+
+
+@dataclass(frozen=True)
 class LaunchPlan:
     """All that one invocation would start.
 
@@ -118,6 +146,10 @@ class LaunchPlan:
         gate: what the learner waits for.
         files: what is written first.
         deadlines: of the teardown.
+        groups: whether each process may get a control group.
+        recovery: what follows a failure.
+        watchdog: what watches the training.
+        console: what the person sees of the learner: ``auto``, ``progress`` or ``log``.
     """
 
     experiment: str
@@ -128,6 +160,10 @@ class LaunchPlan:
     gate: Probe
     files: tuple[PlannedFile, ...]
     deadlines: Deadlines
+    groups: bool
+    recovery: Recovery
+    watchdog: Watchdog
+    console: str
 
     def process(self, name: str) -> ProcessSpec | None:
         """The process called ``name``, or None where the plan does not have it."""
@@ -160,126 +196,13 @@ class LaunchPlan:
                 gate=Probe(**body["gate"]),
                 files=tuple(PlannedFile(**f) for f in body["files"]),
                 deadlines=Deadlines(**body["deadlines"]),
+                groups=body["groups"],
+                recovery=Recovery(**body["recovery"]),
+                watchdog=Watchdog(**body["watchdog"]),
+                console=body["console"],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a plan: {error}") from None
-
-
-def build(
-    config: LaunchConfig,
-    devices: Devices,
-    parts: Sequence[str],
-    run_dir: str,
-    cwd: Path,
-) -> LaunchPlan:
-    """The plan of a valid configuration.
-
-    Args:
-        config: a configuration without errors.
-        devices: who gets which devices.
-        parts: the processes to start, of ``server`` and ``learner``.
-        run_dir: the run directory, absolute or relative to ``cwd``.
-        cwd: the working directory of the processes.
-
-    Raises:
-        ConfigError: the learner has no device, or batch sizes contradict each other.
-    """
-    processes: list[ProcessSpec] = []
-    files: list[PlannedFile] = []
-    output_dir = str(config.get("training.output_dir", f"{run_dir}/output"))
-    if SERVER in parts:
-        processes.append(_server(config, devices, run_dir, cwd))
-    if LEARNER in parts:
-        if not devices.learner:
-            raise ConfigError(
-                config.where("gpus.learner"),
-                "is not set, and no visible device is left for the learner",
-                "set gpus.learner=[...]",
-            )
-        file = _arguments_file(config, devices, run_dir, output_dir, cwd)
-        files.append(file)
-        processes.append(_learner(config, devices, run_dir, file.path, cwd))
-    return LaunchPlan(
-        experiment=config.experiment,
-        role=config.role,
-        run_dir=run_dir,
-        output_dir=output_dir,
-        processes=tuple(processes),
-        gate=_gate(config, next((spec for spec in processes if spec.name == SERVER), None)),
-        files=tuple(files),
-        deadlines=Deadlines(config.shutdown.term_s, config.shutdown.kill_s),
-    )
-
-
-def _server(config: LaunchConfig, devices: Devices, run_dir: str, cwd: Path) -> ProcessSpec:
-    entered = enter(config.runtime, swift.argv(config), cwd)
-    return ProcessSpec(
-        name=SERVER,
-        argv=entered.argv,
-        cwd=str(cwd),
-        log=f"{run_dir}/logs/{SERVER}.log",
-        env={**entered.env, "CUDA_VISIBLE_DEVICES": _visible(devices, SERVER), **config.env.set},
-        env_defaults=dict(config.env.defaults),
-        path=entered.path,
-        devices=devices.server,
-        alarms=swift.ALARMS,
-    )
-
-
-def _learner(
-    config: LaunchConfig, devices: Devices, run_dir: str, file: str, cwd: Path
-) -> ProcessSpec:
-    script = _relative(resources.path("scripts/train.sh"), cwd)
-    entered = enter(config.runtime, ["bash", script, *config.learner.entry], cwd)
-    visible = _visible(devices, LEARNER)
-    env = {**entered.env, "CUDA_VISIBLE_DEVICES": visible, "config": file, "gpus": visible}
-    if config.learner.debug:
-        env["debug"] = "true"
-    if config.learner.master_port is not None:
-        env["MASTER_PORT"] = str(config.learner.master_port)
-    return ProcessSpec(
-        name=LEARNER,
-        argv=entered.argv,
-        cwd=str(cwd),
-        log=f"{run_dir}/logs/{LEARNER}.log",
-        env={**env, **config.env.set},
-        env_defaults=dict(config.env.defaults),
-        path=entered.path,
-        devices=devices.learner,
-    )
-
-
-def _arguments_file(
-    config: LaunchConfig, devices: Devices, run_dir: str, output_dir: str, cwd: Path
-) -> PlannedFile:
-    flat = arguments.flatten(config, len(devices.learner), output_dir)
-    located = {key: arguments.located(key, value, cwd) for key, value in flat.items()}
-    text = yaml.safe_dump(located, sort_keys=False, allow_unicode=True, width=10_000)
-    return PlannedFile(f"{run_dir}/learner_arguments.yaml", text)
-
-
-def _gate(config: LaunchConfig, server: ProcessSpec | None) -> Probe:
-    flags = config.rollout_server
-    return Probe(
-        url=endpoint(config).url,
-        health_path=config.health.path,
-        world_size_path=swift.WORLD_SIZE_PATH,
-        world_size=flags["vllm_tensor_parallel_size"] * flags["vllm_data_parallel_size"],
-        generate=config.health.probe is schema.HealthProbe.generate,
-        generate_path=swift.GENERATE_PATH,
-        generate_request=swift.generate_request(),
-        timeout_s=config.health.timeout_s,
-        advice="look at its log" if server is not None else "start it with role=server",
-    )
-
-
-def _visible(devices: Devices, half: str) -> str:
-    ids = devices.server if half == SERVER else devices.learner
-    return ",".join(ids) if devices.cuda else ""
-
-
-def _relative(path: Path, cwd: Path) -> str:
-    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
 
 
 def _tuples(value: Any) -> Any:

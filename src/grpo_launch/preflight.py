@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import shutil
 import socket
 import subprocess
@@ -20,7 +18,7 @@ from grpo_launch.errors import PreflightError
 from grpo_launch.host import nvidia_smi
 from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
 from grpo_launch.runtime import conda_environments
-from grpo_launch.supervise import proc
+from grpo_launch.supervise import proc, sockets
 from grpo_launch.supervise.process import environment
 from grpo_launch.validate.ports import GROUP_PORT_KEY, MASTER_PORT_KEY, group_port
 
@@ -53,7 +51,7 @@ def check(
     runtime_exists(config.runtime, config.where, environ, cwd)
     _executables_exist(config, plan, environ)
     devices_exist(config, plan)
-    for port, key, choose in _ports(config, plan):
+    for port, key, choose in ports(config, plan):
         if say is not None and _is_closing(port):
             say(f"waiting up to {PATIENCE_S:.0f} s for port {port}, still in TIME_WAIT")
             deadline = time.monotonic() + PATIENCE_S
@@ -62,7 +60,7 @@ def check(
         port_is_free(port, config.where(key), choose)
 
 
-def _ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[tuple[int, str, str]]:
+def ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[tuple[int, str, str]]:
     """Ports that the plan's processes will listen on: number, key, how to choose another."""
     if plan.process(SERVER) is not None:
         port = endpoint(config).port
@@ -176,7 +174,7 @@ def _bind_failure(port: int) -> int | None:
 
 def _is_closing(port: int) -> bool:
     """Whether only connections of a server that is gone hold the port."""
-    return _bind_failure(port) == errno.EADDRINUSE and not any(_listening_inodes(port))
+    return _bind_failure(port) == errno.EADDRINUSE and not sockets.is_listened_on(port)
 
 
 def owner_of(port: int) -> str | None:
@@ -185,49 +183,12 @@ def owner_of(port: int) -> str | None:
     A process of one of our runs is named with that run: its output goes to the
     run's log.
     """
-    inodes = set(_listening_inodes(port))
-    if not inodes:
+    pid = sockets.listener(port)
+    if pid is None:
         return None
-    for entry in proc.everything():
-        if not inodes.isdisjoint(_open_files(entry.pid)):
-            run = _run_of(entry.pid)
-            of = f" of the run {run}" if run else ""
-            return f"pid {entry.pid} ({proc.command(entry.pid)[:120]}){of}"
-    return None
-
-
-def _run_of(pid: int) -> str | None:
-    """The run directory whose log a process writes to."""
-    with contextlib.suppress(OSError):
-        log = Path(os.readlink(f"/proc/{pid}/fd/1"))
-        if log.parent.name == "logs" and (log.parents[1] / "run.json").is_file():
-            return document.shown(log.parents[1])
-    return None
-
-
-def _open_files(pid: int) -> Iterator[str]:
-    directory = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return
-    for name in names:
-        with contextlib.suppress(OSError):  # closed meanwhile
-            yield os.readlink(f"{directory}/{name}")
-
-
-def _listening_inodes(port: int) -> Iterator[str]:
-    """``socket:[N]`` of listening sockets, from /proc/net/tcp and tcp6 (proc(5))."""
-    listen = "0A"
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for row in rows:
-            fields = row.split()
-            if fields[3] == listen and int(fields[1].rpartition(":")[2], 16) == port:
-                yield f"socket:[{fields[9]}]"
+    run = sockets.run_of(pid)
+    of = f" of the run {document.shown(run)}" if run else ""
+    return f"pid {pid} ({proc.command(pid)[:120]}){of}"
 
 
 def _executables_exist(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str]) -> None:

@@ -12,55 +12,44 @@ writes to them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
+
+from grpo_launch.choices import (
+    AcceleratorKind as AcceleratorKind,
+)
+from grpo_launch.choices import (
+    Backend as Backend,
+)
+from grpo_launch.choices import (
+    CgroupUse as CgroupUse,
+)
+from grpo_launch.choices import (
+    ConsoleMode as ConsoleMode,
+)
+from grpo_launch.choices import (
+    FailurePolicy as FailurePolicy,
+)
+from grpo_launch.choices import (
+    HealthProbe as HealthProbe,
+)
+from grpo_launch.choices import (
+    LoraPolicy as LoraPolicy,
+)
+from grpo_launch.choices import (
+    OutputFormat as OutputFormat,
+)
+from grpo_launch.choices import (
+    PortPolicy as PortPolicy,
+)
+from grpo_launch.choices import (
+    RuntimeKind as RuntimeKind,
+)
+from grpo_launch.choices import (
+    StallPolicy as StallPolicy,
+)
 
 SCHEMA_NAME = "launch_schema"
 """The name of the root schema in the ConfigStore."""
-
-
-class HealthProbe(Enum):
-    """What the gate asks of a rollout server before the learner starts."""
-
-    http = "http"
-    generate = "generate"
-
-
-class RuntimeKind(Enum):
-    """How an engine's command is entered."""
-
-    current = "current"
-    venv = "venv"
-    conda = "conda"
-
-
-class AcceleratorKind(Enum):
-    """What the two halves compute on."""
-
-    cuda = "cuda"
-    cpu = "cpu"
-
-
-class ConsoleMode(Enum):
-    """What the console shows while a learner runs."""
-
-    auto = "auto"
-    progress = "progress"
-    log = "log"
-
-
-class LoraPolicy(Enum):
-    """Whether the rollout server may serve LoRA adapters."""
-
-    forbid = "forbid"
-    allow = "allow"
-
-
-class OutputFormat(Enum):
-    """For whom ``role=check`` and ``role=explain`` print."""
-
-    text = "text"
-    json = "json"
 
 
 @dataclass
@@ -149,11 +138,49 @@ class Shutdown:
     """Seconds that a process gets after SIGTERM before SIGKILL."""
     kill_s: float = 5.0
     """Seconds that the kernel gets after SIGKILL before the launcher reports survivors."""
+    cgroup: CgroupUse = CgroupUse.auto
+    """`auto`: where a cgroup v2 subtree is delegated to the user, each half gets a group."""
+
+
+@dataclass
+class Restart:
+    """What `on_failure: restart` may do."""
+
+    budget: int = 3
+    """Restarts of one run before it fails."""
+    backoff_s: float = 5.0
+    """Seconds before the first restart; each further one waits twice as long."""
+    max_backoff_s: float = 300.0
+    """The longest such wait, in seconds."""
+
+
+@dataclass
+class Watchdog:
+    """What watches a run while the learner trains."""
+
+    health_s: float = 30.0
+    """Seconds between two cheap health checks of the server; 0: none."""
+    probe_s: float = 300.0
+    """Seconds without progress until one token is asked of the server; 0: never."""
+    stall_s: float = 1800.0
+    """Seconds without progress (learner's log, served requests) until a run stalls; 0: never."""
+    on_stall: StallPolicy = StallPolicy.warn
+    """What follows after the stacks of all processes were written into the run directory."""
+
+
+@dataclass
+class LaunchBackend:
+    """How a run is started (group ``launch``)."""
+
+    backend: Backend = Backend.foreground
+    """`foreground`; `detached`: returns at once; `nohup`: with `logs/nohup_*`; `tmux`."""
+    tag: str | None = None
+    """`nohup`: stands in the names of its files; unset: the experiment's name."""
 
 
 @dataclass
 class Env:
-    """Environment variables of both halves. Secrets belong in the caller's environment."""
+    """Environment variables of both halves (group ``env``). Secrets belong in the caller's own."""
 
     defaults: dict[str, str] = field(default_factory=dict)
     """Set unless the caller's environment already has them."""
@@ -246,6 +273,15 @@ class Launch:
     health: Health = field(default_factory=Health)
     shutdown: Shutdown = field(default_factory=Shutdown)
     env: Env = field(default_factory=Env)
+    launch: LaunchBackend = field(default_factory=LaunchBackend)
+    on_failure: FailurePolicy = FailurePolicy.stop
+    """`stop`: one failure ends the run; `restart`: both halves again, from a checkpoint."""
+    restart: Restart = field(default_factory=Restart)
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    resume: str | None = None
+    """Train on from a checkpoint: `latest` (of this experiment), a run, or a checkpoint's path."""
+    ports: PortPolicy = PortPolicy.fixed
+    """`fixed`: as configured; `auto`: free ones, so that two runs fit on one machine."""
     run: Run = field(default_factory=Run)
     console: Console = field(default_factory=Console)
     preflight: bool = True
@@ -266,10 +302,23 @@ SECTIONS = ("model", "template", "data", "tuner", "training", "rlhf", "deepspeed
 LAUNCHER_FLAGS = ("effective_batch_size",)
 """Keys of a section that the launcher turns into flags (``learners/arguments.py``)."""
 
-LIFTED = ("gpus", "health", "shutdown", "env", "run", "console", "preflight", "dry_run")
+LIFTED = (
+    "gpus",
+    "health",
+    "shutdown",
+    "run",
+    "console",
+    "preflight",
+    "dry_run",
+    "on_failure",
+    "restart",
+    "watchdog",
+    "resume",
+    "ports",
+)
 """Typed nodes that a legacy experiment sets under `custom.extra.launch`."""
 
-GROUPS = ("engine", "learner", "runtime", "accelerator")
+GROUPS = ("engine", "learner", "runtime", "accelerator", "env", "launch")
 """Nodes that are groups too: there a legacy experiment gives an option's name or values."""
 
 

@@ -17,7 +17,8 @@ from grpo_launch import compose, resources
 from grpo_launch.devices import Devices
 from grpo_launch.flags import PINNED, EngineFlags, Flag, accepts, snapshot
 from grpo_launch.flags.introspect import find, introspect
-from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, build
+from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
+from grpo_launch.planner import build
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import devices, plan, resources, schema, shell
+from grpo_launch import devices, plan, planner, resources, schema, shell
 from grpo_launch.compose import compose, lookup
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.engines import swift
@@ -39,7 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def make(config: LaunchConfig, parts: list[str], run_dir: str = "runs/x/NEW") -> plan.LaunchPlan:
     """The plan in /project, on a machine with eight GPUs."""
     require_valid(config)
-    return plan.build(config, devices.assign(config, VISIBLE), parts, run_dir, CWD)
+    return planner.build(config, devices.assign(config, VISIBLE), parts, run_dir, CWD)
 
 
 def written(text: str) -> LaunchConfig:
@@ -338,9 +338,9 @@ def test_too_few_devices_for_the_server_are_an_error(visible: list[str], message
 def test_no_device_left_for_the_learner_is_an_error_where_it_starts() -> None:
     config = compose("summary_1024", [*D, *UNSET])
     split = devices.assign(config, ["0", "1"])
-    assert plan.build(config, split, [plan.SERVER], "r", CWD).process("server") is not None
+    assert planner.build(config, split, [plan.SERVER], "r", CWD).process("server") is not None
     with pytest.raises(ConfigError, match=r"gpus\.learner: is not set, and no visible device"):
-        plan.build(config, split, [plan.LEARNER], "r", CWD)
+        planner.build(config, split, [plan.LEARNER], "r", CWD)
 
 
 @pytest.mark.parametrize(

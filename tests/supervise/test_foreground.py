@@ -42,7 +42,11 @@ def test_both_trains_says_what_happened_and_leaves_a_record(project: Project) ->
         "learner_arguments.yaml", "logs", "output", "training.png",
     }  # fmt: skip
     assert {path.name for path in run.iterdir()} == expected
-    assert {path.name for path in (run / "logs").iterdir()} == {"server.log", "learner.log"}
+    logs = {"server.log", "learner.log"}
+    assert {path.name for path in (run / "logs").iterdir()} == {*logs, "attempt_1", "latest"}
+    attempt = (run / "logs" / "latest").resolve()
+    assert attempt.name == "attempt_1"
+    assert {path.name for path in attempt.iterdir()} == {*logs, "learner_arguments.yaml"}
     record = run_json(project)
     assert (record["state"], record["status"]) == ("done", 0)
     processes = record["processes"]
@@ -56,7 +60,7 @@ def test_a_run_is_private_to_its_user(project: Project) -> None:
     assert project.launch("role=both", "config=exp").status == 0
     run = (project.directory / "runs" / "latest").resolve()
     for path in (run, *run.rglob("*")):
-        assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0, path
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
 def test_each_half_gets_its_devices_and_its_arguments(project: Project) -> None:

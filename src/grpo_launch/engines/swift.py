@@ -21,6 +21,9 @@ ALARMS = {
 }
 """Log lines that mean harm while every request is answered with 200 (ms-swift 4.6, rollout.py)."""
 
+SERVED = "POST /infer/"
+"""In the server's access log for each batch of rollouts that it has served."""
+
 SHARED = (
     "model.model_type",
     "model.model_revision",

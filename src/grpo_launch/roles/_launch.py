@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from grpo_launch import devices, facts, plan, shell
+from grpo_launch import devices, facts, plan, planner, shell
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.host import Host
 from grpo_launch.validate import Facts, require_valid
@@ -36,11 +36,11 @@ def plan_of(
 
     Raises:
         PreflightError: the machine has too few devices.
-        ConfigError: see ``plan.build``.
+        ConfigError: see ``planner.build``.
     """
     split = known.devices or devices.assign(config, host.visible_devices())
     run_dir = config.run.dir or f"runs/{config.experiment}/{run_id}"
-    return plan.build(config, split, parts, run_dir, host.cwd)
+    return planner.build(config, split, parts, run_dir, host.cwd)
 
 
 def launch(config: LaunchConfig, host: Host, parts: Sequence[str]) -> int:
@@ -58,19 +58,21 @@ def launch(config: LaunchConfig, host: Host, parts: Sequence[str]) -> int:
 
 
 def _execute(config: LaunchConfig, host: Host, planned: plan.LaunchPlan) -> int:
+    import contextlib
+
     from grpo_launch import preflight
-    from grpo_launch.console import Console
-    from grpo_launch.launch import foreground
-    from grpo_launch.runs import provenance, summary
-    from grpo_launch.runs.record import PRIVATE, RunRecord
+    from grpo_launch.launch import foreground, locks
+    from grpo_launch.runs import create, provenance
+    from grpo_launch.runs.record import PRIVATE
 
     os.umask(PRIVATE)
-    console = Console(config.console.learner)
-    if config.preflight:
-        preflight.check(config, planned, host.environ, host.cwd, console.say)
-    record = RunRecord(planned, host.cwd)
-    record.create(config, provenance.collect(config, host.cwd))
-    try:
-        return foreground.execute(planned, record, console, host.environ, host.cwd)
-    finally:
-        summary.write(planned, record.directory, host.cwd, host.now, console)
+    with contextlib.ExitStack() as stack:
+        held = stack.enter_context(locks.hold(preflight.ports(config, planned), planned.run_dir))
+        if config.preflight:
+            preflight.check(config, planned, host.environ, host.cwd, _say)
+        record = create.create(planned, config, provenance.collect(config, host.cwd), host.cwd)
+        return foreground.execute(record.directory, host.environ, held, replace=not host.sweeping)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

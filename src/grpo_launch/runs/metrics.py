@@ -32,16 +32,16 @@ class Step:
 
 
 class MetricsFollower:
-    """Reads the steps of the newest ``logging.jsonl`` below a directory.
+    """Reads the steps that are logged below a directory from now on.
 
     Args:
-        output_dir: the learner's output directory; it need not exist yet.
-        since: seconds since the epoch; older logs are of earlier runs.
+        output_dir: the learner's output directory; it need not exist yet. What its
+            logs hold already is of earlier runs, whatever the clock says.
     """
 
-    def __init__(self, output_dir: Path, since: float) -> None:
+    def __init__(self, output_dir: Path) -> None:
         self._output_dir = output_dir
-        self._since = since
+        self._before = {path: size for _, path, size in _logs(output_dir)}
         self._file: Path | None = None
         self._offset = 0
         self._rest = b""
@@ -51,8 +51,9 @@ class MetricsFollower:
         """The steps that were logged since the last call."""
         if self._file is None:
             self._file = self._newest()
-        if self._file is None:
-            return []
+            if self._file is None:
+                return []
+            self._offset = self._before.get(self._file, 0)
         try:
             with open(self._file, "rb") as file:
                 file.seek(self._offset)
@@ -66,18 +67,21 @@ class MetricsFollower:
         return fresh
 
     def _newest(self) -> Path | None:
-        found: list[tuple[float, Path]] = []
-        for path in (
-            *self._output_dir.glob("*/logging.jsonl"),
-            *self._output_dir.glob("logging.jsonl"),
-        ):
+        grown = [log for log in _logs(self._output_dir) if log[2] > self._before.get(log[1], 0)]
+        return max(grown)[1] if grown else None
+
+
+def _logs(output_dir: Path) -> list[tuple[float, Path, int]]:
+    """Modification time, path and bytes of each log of metrics."""
+    found: list[tuple[float, Path, int]] = []
+    for pattern in ("*/logging.jsonl", "logging.jsonl"):
+        for path in output_dir.glob(pattern):
             try:
-                found.append((path.stat().st_mtime, path))
+                status = path.stat()
             except OSError:
                 continue
-        newest = max(found, default=None)
-        # File systems keep coarser times than clocks do.
-        return newest[1] if newest and newest[0] >= self._since - 2 else None
+            found.append((status.st_mtime, path, status.st_size))
+    return found
 
 
 def parse(line: bytes) -> Step | None:

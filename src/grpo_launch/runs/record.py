@@ -1,4 +1,4 @@
-"""The record of a run: ``run.json`` and the files around it.
+"""The record of a run, ``run.json``: the truth at any moment, written as a whole.
 
     runs/<experiment>/<YYYYmmdd-HHMMSS>-<hex>/
         run.json          state, reason, per process: argv, pid + start time, exit
@@ -7,35 +7,49 @@
         overrides.yaml    the command line
         provenance.json   git commit and dirtiness, package versions, devices
         learner_arguments.yaml
-        logs/server.log, logs/learner.log
+        logs/server.log, logs/learner.log       links to those of the newest attempt
+        logs/attempt_<N>/, logs/latest          one directory an attempt
+        stacks/           of all processes, when the run stalled
         output/           what the learner writes
     runs/latest           a link to the newest run
 
-Everything is private to the user (:data:`PRIVATE`).
+The process that supervises the run writes it; where that process was killed, its
+guards write that the run is lost. Where they were killed as well, or the power
+went, a reader sees it: the supervisor is named by boot, pid and start time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import yaml
-
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.errors import PreflightError
+from grpo_launch import atomic
 from grpo_launch.plan import LaunchPlan
-from grpo_launch.supervise.process import Child
+from grpo_launch.supervise import proc
+from grpo_launch.supervise.process import GuardedProcess
 
-STATES = ("starting", "waiting", "serving", "training", "stopping", "done", "failed", "interrupted")
-"""The states of a run, in the order in which it may pass them."""
+STARTING = "starting"
+WAITING = "waiting"
+"""At the gate, for the rollout server."""
+SERVING = "serving"
+TRAINING = "training"
+RESTARTING = "restarting"
+"""Between two attempts."""
+STOPPING = "stopping"
+DONE = "done"
+FAILED = "failed"
+INTERRUPTED = "interrupted"
+LOST = "lost"
+"""The supervisor is gone, and did not write an end."""
 
-FORMAT = 1
+FORMAT = 2
 """The version of ``run.json``."""
+
+NAME = "run.json"
 
 PRIVATE = 0o077
 """The umask of a run, the launcher's and the processes': logs hold prompts, metrics, paths."""
@@ -46,115 +60,137 @@ class RunRecord:
 
     Attributes:
         directory: the run directory, absolute.
+        state: the record as it was last written.
     """
 
     def __init__(
-        self, plan: LaunchPlan, cwd: Path, clock: Callable[[], float] = time.time
+        self, directory: Path, state: dict[str, Any], clock: Callable[[], float] = time.time
     ) -> None:
-        self.directory = cwd / plan.run_dir
-        self._plan = plan
-        self._cwd = cwd
+        self.directory = directory
+        self.state = state
         self._clock = clock
-        self._state: dict[str, Any] = {
+
+    @staticmethod
+    def new(plan: LaunchPlan, directory: Path, backend: str) -> RunRecord:
+        """The record of a run that is about to start; nothing is written yet."""
+        state: dict[str, Any] = {
             "format": FORMAT,
             "experiment": plan.experiment,
             "role": plan.role,
-            "state": STATES[0],
+            "backend": backend,
+            "state": STARTING,
             "reason": None,
             "status": None,
-            "started": clock(),
+            "started": time.time(),
             "ended": None,
-            "launcher": {"pid": os.getpid()},
+            "url": plan.gate.url,
+            "supervisor": _identity(os.getpid()),
+            "attempt": 0,
+            "attempts": [],
             "processes": {},
         }
+        return RunRecord(directory, state)
 
-    def create(self, config: LaunchConfig, provenance: dict[str, Any]) -> None:
-        """Make the directory and write everything that is known before the start.
+    @staticmethod
+    def open(directory: Path) -> RunRecord:
+        """The record in ``directory``.
 
         Raises:
-            PreflightError: the directory exists with a run in it, or cannot be made.
+            OSError: it cannot be read.
+            ValueError: it is no record.
         """
-        try:
-            (self.directory / "logs").mkdir(parents=True, exist_ok=False)
-            self._text("plan.json", self._plan.to_json())
-            self._text("config.yaml", _yaml(config.as_dict()))
-            self._text("overrides.yaml", _yaml(list(config.overrides)))
-            self._text("provenance.json", _json(provenance))
-            for file in self._plan.files:
-                path = self._cwd / file.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, file.text)
-            self._write()
-            self._point_latest()
-        except FileExistsError:
-            raise PreflightError(
-                str(self.directory), "already holds a run", "choose another run.dir"
-            ) from None
-        except OSError as error:
-            raise PreflightError(
-                str(self.directory),
-                f"cannot be written ({error.strerror})",
-                "choose another run.dir",
-            ) from None
+        return RunRecord(directory, read(directory))
 
-    def started(self, child: Child) -> None:
-        """Note that a process was started."""
-        self._state["processes"][child.spec.name] = {
-            "argv": list(child.spec.argv),
-            "pid": child.pid,
-            "start_time": child.start_time,
-            "exit": None,
-        }
-        self._write()
+    def supervised_here(self) -> None:
+        """Note that this process supervises the run from now on."""
+        self._update(supervisor=_identity(os.getpid()))
 
-    def exited(self, child: Child) -> None:
-        """Note the exit status of a process."""
-        self._state["processes"][child.spec.name]["exit"] = child.poll()
-        self._write()
-
-    def state(self, state: str, reason: str | None = None) -> None:
+    def enter(self, state: str, reason: str | None = None) -> None:
         """Note a new state."""
-        self._state.update(state=state, reason=reason)
-        self._write()
+        self._update(state=state, reason=reason)
+
+    def attempt(self, number: int, resumed_from: str | None) -> None:
+        """Note that an attempt begins; the processes of the last one are in its entry."""
+        self.state["attempts"].append(
+            {
+                "number": number,
+                "started": self._clock(),
+                "ended": None,
+                "reason": None,
+                "resumed_from": resumed_from,
+                "processes": {},
+            }
+        )
+        self._update(state=STARTING, reason=None, attempt=number, processes={})
+
+    def attempt_ended(self, reason: str) -> None:
+        """Note why the attempt under way ended."""
+        if self.state["attempts"]:
+            self.state["attempts"][-1].update(
+                ended=self._clock(), reason=reason, processes=self.state["processes"]
+            )
+        self.write()
+
+    def process(self, process: GuardedProcess) -> None:
+        """Note what is known of a process."""
+        if process.spec is None:
+            return
+        self.state["processes"][process.name] = {
+            "argv": list(process.spec.argv),
+            "pid": process.pid,
+            "start_time": process.start_time,
+            "exit": process.status,
+            "guard": {"pid": process.guard_pid, "start_time": process.guard_start_time},
+        }
+        self.write()
 
     def finish(self, state: str, status: int, reason: str) -> None:
         """Note the end."""
-        self._state.update(state=state, status=status, reason=reason, ended=self._clock())
-        self._write()
+        self._update(state=state, status=status, reason=reason, ended=self._clock())
 
-    def _write(self) -> None:
-        self._text("run.json", _json(self._state))
+    def write(self) -> None:
+        """Write the record as it is.
 
-    def _text(self, name: str, text: str) -> None:
-        write_atomically(self.directory / name, text)
+        Raises:
+            OSError: it cannot be written; the old one is still there.
+        """
+        text = json.dumps(self.state, indent=2, ensure_ascii=False, default=str) + "\n"
+        atomic.write(self.directory / NAME, text, durable=True)
 
-    def _point_latest(self) -> None:
-        """Point ``runs/latest`` at this run, where the layout is the usual one."""
-        root = self.directory.parent.parent
-        if self.directory.parent.name != self._plan.experiment:
-            return
-        link, fresh = root / "latest", root / f".latest-{os.getpid()}"
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
-        fresh.symlink_to(self.directory.relative_to(root))
-        os.replace(fresh, link)
+    def _update(self, **values: Any) -> None:
+        self.state.update(values)
+        self.write()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` so that a reader sees the old content or the new, never a part."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+def read(directory: Path) -> dict[str, Any]:
+    """The record in ``directory``, as it was written.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no record of this format.
+    """
+    body: Any = json.loads((directory / NAME).read_text(encoding="utf-8"))
+    if not isinstance(body, dict) or cast("dict[str, Any]", body).get("format") != FORMAT:
+        raise ValueError(f"{directory / NAME}: not a record of format {FORMAT}")
+    return cast("dict[str, Any]", body)
+
+
+def is_supervised(state: dict[str, Any]) -> bool:
+    """Whether the process that supervises the run is there: same boot, pid and start time."""
+    supervisor = state["supervisor"]
+    return supervisor["boot"] == boot_id() and proc.is_running(
+        supervisor["pid"], supervisor["start_time"]
+    )
+
+
+def boot_id() -> str:
+    """What names this boot of this machine (random(4)); empty where it cannot be read."""
     try:
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+def _identity(pid: int) -> dict[str, Any]:
+    entry = proc.read(pid)
+    return {"pid": pid, "start_time": entry.start_time if entry else 0, "boot": boot_id()}

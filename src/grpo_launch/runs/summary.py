@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_launch.console import Console
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs import plot
-from grpo_launch.runs.metrics import MetricsFollower
+from grpo_launch.runs.metrics import Step
 
 PLOT = "training.png"
 
 
-def write(plan: LaunchPlan, directory: Path, cwd: Path, since: float, console: Console) -> None:
+def write(plan: LaunchPlan, steps: Sequence[Step], directory: Path, console: Console) -> None:
     """Draw the plot of a run, where the learner logged any step.
 
     Args:
         plan: of the run.
+        steps: of all attempts, in the order of their logging; of a step that was
+            trained twice the last one counts.
         directory: the run directory, absolute.
-        cwd: what the plan's output directory is relative to.
-        since: when the run started, seconds since the epoch.
         console: told where the plot cannot be drawn.
     """
-    metrics = MetricsFollower(cwd / plan.output_dir, since)
-    metrics.poll()
-    if not metrics.steps:
+    if not steps:
         return
-    if not plot.draw(metrics.steps, f"{plan.experiment}  {directory.name}", directory / PLOT):
-        console.say("no plot: pip install 'grpo_launch[plot]'")
+    merged = {step.step: step for step in steps}
+    curve = [merged[number] for number in sorted(merged)]
+    try:
+        if not plot.draw(curve, f"{plan.experiment}  {directory.name}", directory / PLOT):
+            console.say("no plot: pip install 'grpo_launch[plot]'")
+    except OSError as error:
+        console.say(f"warning: {directory / PLOT}: cannot be written ({error.strerror})")

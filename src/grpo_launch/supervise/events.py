@@ -18,6 +18,11 @@ from typing import Any
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def block() -> None:
+    """Let signals that ask for an end wait, across an exec, until :class:`Signals` is entered."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
 class Signals:
     """Records the signals that ask for an end, from ``with`` on until its end.
 
@@ -36,6 +41,7 @@ class Signals:
             # A launcher under nohup ignores SIGHUP, and goes on doing so.
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._handlers[signum] = signal.signal(signum, self._record)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         return self
 
     def __exit__(
@@ -48,6 +54,11 @@ class Signals:
             signal.signal(signum, handler)
         os.close(self.fd)
         os.close(self._write)
+
+    def drain(self) -> None:
+        """Make ``fd`` unreadable until the next signal."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 4096)
 
     def _record(self, signum: int, frame: FrameType | None) -> None:
         del frame

@@ -36,23 +36,21 @@ class LogFollower:
 
 
 class LogAlarm:
-    """Watches a log for text that means harm.
+    """Looks for text in what a log says.
 
     Args:
-        path: the log.
-        meanings: what to look for, and what it means.
+        meanings: what to look for, and what it means; each is reported once.
     """
 
-    def __init__(self, path: Path, meanings: Mapping[str, str]) -> None:
+    def __init__(self, meanings: Mapping[str, str]) -> None:
         self._meanings = dict(meanings)
-        self._follower = LogFollower(path)
         self._rest = ""
 
-    def poll(self) -> list[str]:
-        """Messages for what was found since the last call; each text is reported once."""
-        if not self._meanings:
+    def heard(self, text: str) -> list[str]:
+        """Messages for what was found in ``text``, the next part of the log."""
+        if not self._meanings or not text:
             return []
-        text = self._rest + self._follower.read()
+        text = self._rest + text
         found = [words for words in self._meanings if words in text]
         longest = max(len(words) for words in self._meanings)
         self._rest = text[-longest:]

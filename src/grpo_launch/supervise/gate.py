@@ -1,21 +1,32 @@
 """The gate: the learner waits until the rollout server really works.
 
-``/health/`` alone lies (it answers while the engine is dead, and a stranger's
-server answers it as well), so the world size is compared, and on request one
-token is generated.
+``/health/`` alone lies: it answers while the engine is dead, and a stranger's
+server answers it as well. So the port must be held by the process that was
+started, the world size must be right, and on request one token is generated.
+
+It runs as a program of its own beside the supervisor (:func:`main`), which keeps
+no HTTP client in memory while the training goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-import threading
+import select
+import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from grpo_launch.errors import NotReadyError
-from grpo_launch.plan import Probe
+from grpo_launch.plan import SERVER, LaunchPlan, Probe
+from grpo_launch.supervise import proc, sockets, tree
+from grpo_launch.supervise.guard import CONTROL
 
 if TYPE_CHECKING:
     import httpx
@@ -25,7 +36,13 @@ LONGEST_INTERVAL_S = 0.25
 REQUEST_TIMEOUT_S = 2.0
 """For the cheap requests; a generation may take as long as the gate itself."""
 
-_READY = 200
+_LONGEST_ANSWER = 64 * 1024
+"""Bytes of an answer that are read; more is no answer of a rollout server."""
+
+_MOVED_INTERVAL_S = 2.0
+"""How often a server that does not answer is looked for on other ports."""
+
+_OK = 200
 
 
 @dataclass(frozen=True)
@@ -34,14 +51,33 @@ class Ready:
 
     Attributes:
         seconds: how long the gate waited.
+        run: the run that the server belongs to, where it is not this one and known.
     """
 
     seconds: float
+    run: str | None = None
+
+
+class Neighbours(Protocol):
+    """Who listens where on this machine."""
+
+    def listener(self, port: int) -> int | None:
+        """The pid that listens on ``port``, or None where that is unknown."""
+        ...
+
+    def is_ours(self, pid: int) -> bool | None:
+        """Whether the process is one of the server that was started; None: none was."""
+        ...
+
+    def our_ports(self) -> list[int]:
+        """The ports that the started server listens on."""
+        ...
 
 
 def wait_until_ready(
     probe: Probe,
     client: httpx.Client,
+    neighbours: Neighbours,
     pause: Callable[[float], bool],
     clock: Callable[[], float] = time.monotonic,
 ) -> Ready | None:
@@ -50,6 +86,7 @@ def wait_until_ready(
     Args:
         probe: what to ask.
         client: an HTTP client that does not follow redirects or use proxies.
+        neighbours: who listens where; asked only for a server of this machine.
         pause: waits that many seconds; true means "give up quietly".
         clock: monotonic seconds.
 
@@ -62,14 +99,20 @@ def wait_until_ready(
     started = clock()
     deadline = started + probe.timeout_s
     interval = FIRST_INTERVAL_S
+    looked = started
     while True:
         seen = _health(probe, client)
         if seen is None:
+            run = _check_owner(probe, neighbours)
             _check_world_size(probe, client)
             if probe.generate:
-                _generate(probe, client, max(REQUEST_TIMEOUT_S, deadline - clock()))
-            return Ready(clock() - started)
-        if clock() >= deadline:
+                generate(probe, client, max(REQUEST_TIMEOUT_S, deadline - clock()))
+            return Ready(clock() - started, run)
+        last = clock() >= deadline
+        if last or clock() - looked >= _MOVED_INTERVAL_S:
+            looked = clock()
+            _check_moved(probe, client, neighbours)
+        if last:
             raise NotReadyError(
                 f"{probe.url}{probe.health_path}",
                 f"not healthy after {probe.timeout_s:g} s ({seen})",
@@ -80,52 +123,114 @@ def wait_until_ready(
         interval = min(interval * 1.5, LONGEST_INTERVAL_S)
 
 
-class BackgroundGate:
-    """Runs :func:`wait_until_ready` beside the event loop.
+def generate(probe: Probe, client: httpx.Client, timeout_s: float) -> None:
+    """Ask for one token.
 
-    Attributes:
-        fd: readable when the gate has a result.
+    Raises:
+        NotReadyError: none came back; ``TimeoutError`` is its cause where the server
+            only took longer than ``timeout_s`` seconds.
     """
+    import httpx
 
-    def __init__(self, probe: Probe) -> None:
-        self.fd, self._write = os.pipe2(os.O_CLOEXEC)
-        self._given_up = threading.Event()
-        self._outcome: Ready | Exception | None = None
-        self._thread = threading.Thread(target=self._run, args=(probe,), daemon=True, name="gate")
-        self._thread.start()
+    url = f"{probe.url}{probe.generate_path}"
+    cause: Exception | None = None
+    try:
+        status, _ = _ask(client, "POST", url, probe.generate_request, timeout_s)
+        failure = None if status == _OK else f"status {status}"
+    except httpx.HTTPError as error:
+        failure = type(error).__name__
+        cause = TimeoutError() if isinstance(error, httpx.TimeoutException) else None
+    if failure:
+        raise NotReadyError(
+            url,
+            f"healthy, but no token comes back ({failure})",
+            "look at the server's log: the engine is dead or stuck",
+        ) from cause
 
-    def result(self) -> Ready:
-        """The result, once ``fd`` is readable.
 
-        Raises:
-            NotReadyError: see :func:`wait_until_ready`.
-        """
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        assert self._outcome is not None
-        return self._outcome
+def main() -> None:
+    """Answer one question of the supervisor on its socket, as a line of JSON.
 
-    def give_up(self) -> None:
-        """Stop polling; a request under way ends on its own. Calling it again is harmless."""
-        self._given_up.set()
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+    ``sys.argv[1]``: ``{"probe": ..., "guard": pid or 0, "only_generate_s": null or
+    seconds}``. The answer: ``{"ready": seconds, "run": name or null}``, or
+    ``{"failed": [where, what, fix], "timed_out": bool}``.
+    """
+    import httpx
 
-    def _run(self, probe: Probe) -> None:
+    question = json.loads(sys.argv[1])
+    probe = Probe(**question["probe"])
+    answer: dict[str, Any] | None = None
+    # Proxies of the environment must not stand between two halves of one machine.
+    with httpx.Client(trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
         try:
-            self._outcome = self._poll(probe)
-        except Exception as error:  # handed to the loop, which raises it
-            self._outcome = error
-        finally:
-            os.close(self._write)
+            if question["only_generate_s"]:
+                generate(probe, client, question["only_generate_s"])
+                answer = {"ready": 0.0, "run": None}
+            elif ready := wait_until_ready(
+                probe, client, _ThisMachine(probe, question["guard"]), _pause
+            ):
+                answer = {"ready": ready.seconds, "run": ready.run}
+        except NotReadyError as error:
+            timed_out = isinstance(error.__cause__, TimeoutError)
+            answer = {"failed": [error.where, error.what, error.fix], "timed_out": timed_out}
+    if answer is not None:
+        with contextlib.suppress(OSError):  # nobody wants to know any more
+            os.write(CONTROL, json.dumps(answer).encode() + b"\n")
 
-    def _poll(self, probe: Probe) -> Ready | None:
-        import httpx
 
-        # Proxies of the environment must not stand between two halves of one machine.
-        with httpx.Client(trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
-            return wait_until_ready(probe, client, self._given_up.wait)
+def _pause(seconds: float) -> bool:
+    """Wait; true as soon as the supervisor is gone or has lost interest."""
+    return bool(select.select([CONTROL], [], [], seconds)[0])
+
+
+class _ThisMachine:
+    """:class:`Neighbours` from ``/proc``, for a server whose address is one of this machine."""
+
+    def __init__(self, probe: Probe, guard: int) -> None:
+        self._guard = guard
+        self._is_here = _is_local(urlsplit(probe.url).hostname or "")
+
+    def listener(self, port: int) -> int | None:
+        return sockets.listener(port) if self._is_here else None
+
+    def is_ours(self, pid: int) -> bool | None:
+        if not self._guard:
+            return None
+        return pid in {entry.pid for entry in tree.descendants(self._guard)}
+
+    def our_ports(self) -> list[int]:
+        if not self._guard:
+            return []
+        return sockets.ports_of(entry.pid for entry in tree.descendants(self._guard))
+
+
+def _is_local(host: str) -> bool:
+    """Whether ``host`` is an address of this machine: one can listen on it."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
+
+
+def _ask(
+    client: httpx.Client, method: str, url: str, body: Any = None, timeout_s: float | None = None
+) -> tuple[int, bytes]:
+    """Status and body of an answer that is no longer than it may be, in time and bytes."""
+    import httpx
+
+    seconds = REQUEST_TIMEOUT_S if timeout_s is None else timeout_s
+    deadline = time.monotonic() + seconds
+    content = b""
+    with client.stream(method, url, json=body, timeout=seconds) as answer:
+        for chunk in answer.iter_raw(4096):
+            content += chunk
+            # An endless answer that comes drop by drop never runs into a timeout of its own.
+            if len(content) > _LONGEST_ANSWER or time.monotonic() > deadline:
+                raise httpx.ReadTimeout("the answer does not end", request=answer.request)
+        return answer.status_code, content
 
 
 def _health(probe: Probe, client: httpx.Client) -> str | None:
@@ -133,10 +238,67 @@ def _health(probe: Probe, client: httpx.Client) -> str | None:
     import httpx
 
     try:
-        status = client.get(f"{probe.url}{probe.health_path}").status_code
+        status, _ = _ask(client, "GET", f"{probe.url}{probe.health_path}")
     except httpx.HTTPError as error:
         return type(error).__name__
-    return None if status == _READY else f"status {status}"
+    return None if status == _OK else f"status {status}"
+
+
+def _check_owner(probe: Probe, neighbours: Neighbours) -> str | None:
+    """The run that the listening process belongs to, where it is another one of ours."""
+    port = urlsplit(probe.url).port or 80
+    pid = neighbours.listener(port)
+    if pid is None:
+        return None
+    run = sockets.run_of(pid)
+    ours = neighbours.is_ours(pid)
+    if ours:
+        return None
+    if ours is False:
+        of = f" of the run {run}" if run else ""
+        raise NotReadyError(
+            probe.url,
+            f"is answered by pid {pid} ({proc.command(pid)[:120]}){of}, not by the started server",
+            "stop that process or change rlhf.vllm_server_port",
+        )
+    if run is None:
+        return None
+    model = _model_of(run)
+    if model is not None and model != probe.model:
+        raise NotReadyError(
+            probe.url,
+            f"serves {model} (run {run}), but the learner trains {probe.model}",
+            "stop that run or change rlhf.vllm_server_port",
+        )
+    return str(run)
+
+
+def _model_of(run: Path) -> str | None:
+    """The model that the server of a run was started with."""
+    try:
+        plan = LaunchPlan.from_json((run / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return plan.gate.model if plan.process(SERVER) else None
+
+
+def _check_moved(probe: Probe, client: httpx.Client, neighbours: Neighbours) -> None:
+    """A busy port is no error to ``swift rollout``: it serves on the next free one."""
+    import dataclasses
+
+    address = urlsplit(probe.url)
+    wanted = address.port or 80
+    for port in neighbours.our_ports():
+        url = f"{address.scheme}://{address.hostname}:{port}"
+        if port == wanted or _health(dataclasses.replace(probe, url=url), client) is not None:
+            continue
+        pid = neighbours.listener(wanted)
+        holder = f": pid {pid} ({proc.command(pid)[:120]}) holds {wanted}" if pid else ""
+        raise NotReadyError(
+            probe.url,
+            f"the server moved to port {port}, the learner would never find it{holder}",
+            "free the port or change rlhf.vllm_server_port",
+        )
 
 
 def _check_world_size(probe: Probe, client: httpx.Client) -> None:
@@ -144,9 +306,10 @@ def _check_world_size(probe: Probe, client: httpx.Client) -> None:
 
     url = f"{probe.url}{probe.world_size_path}"
     try:
-        answer = client.get(url)
-        answer.raise_for_status()
-        world_size = answer.json()["world_size"]
+        status, body = _ask(client, "GET", url)
+        if status != _OK:
+            raise ValueError(f"status {status}")
+        world_size = json.loads(body)["world_size"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise NotReadyError(
             url,
@@ -158,21 +321,4 @@ def _check_world_size(probe: Probe, client: httpx.Client) -> None:
             url,
             f"says {world_size}, but TP x DP is {probe.world_size}: this is another server",
             "stop it, or change rlhf.vllm_server_port",
-        )
-
-
-def _generate(probe: Probe, client: httpx.Client, timeout_s: float) -> None:
-    import httpx
-
-    url = f"{probe.url}{probe.generate_path}"
-    try:
-        answer = client.post(url, json=dict(probe.generate_request), timeout=timeout_s)
-        failure = None if answer.status_code == _READY else f"status {answer.status_code}"
-    except httpx.HTTPError as error:
-        failure = type(error).__name__
-    if failure:
-        raise NotReadyError(
-            url,
-            f"healthy, but no token comes back ({failure})",
-            "look at the server's log: the engine is dead or stuck",
         )

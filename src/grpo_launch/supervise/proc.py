@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of ``/proc/<pid>/stat``.
 
+    A named tuple: the guards import this module, and every megabyte of theirs is
+    held for as long as a training runs.
+
     Attributes:
-        pid, ppid, session: ids; ``session`` is the pid of the session's leader.
+        pid, ppid, group, session: ids; ``session`` is the pid of the session's leader.
         state: ``R``, ``S``, ``Z`` (ended, not yet reaped) and so on.
         start_time: clock ticks since boot.
     """
 
     pid: int
     ppid: int
+    group: int
     session: int
     state: str
     start_time: int
@@ -33,13 +36,20 @@ class Entry:
 def read(pid: int) -> Entry | None:
     """The entry of ``pid``, or None where there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            stat = file.read()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            stat = file.read(4096)
     except (OSError, ValueError):
         return None
     # The second field is the command in parentheses and may hold anything.
     fields = stat[stat.rindex(b")") + 2 :].split()
-    return Entry(pid, int(fields[1]), int(fields[3]), fields[0].decode(), int(fields[19]))
+    ppid, group, session = (int(field) for field in fields[1:4])
+    return Entry(pid, ppid, group, session, fields[0].decode(), int(fields[19]))
+
+
+def is_running(pid: int, start_time: int) -> bool:
+    """Whether the process with that number and that start time is alive."""
+    entry = read(pid)
+    return entry is not None and entry.start_time == start_time and entry.alive
 
 
 def everything() -> Iterator[Entry]:
@@ -59,3 +69,13 @@ def command(pid: int) -> str:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             return file.read().strip()
     return "?"
+
+
+def marked(marker: bytes) -> Iterator[Entry]:
+    """Living processes whose initial environment has the variable ``marker`` (``NAME=value``)."""
+    for entry in everything():
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{entry.pid}/environ", "rb") as file:
+                environ = file.read()
+            if entry.alive and marker in environ.split(b"\0"):
+                yield entry

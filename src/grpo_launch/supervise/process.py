@@ -1,74 +1,172 @@
-"""One process of a plan, in a session of its own."""
+"""One process of a plan, behind its guard."""
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
+import shutil
+import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from grpo_launch.errors import PreflightError
-from grpo_launch.plan import ProcessSpec
-from grpo_launch.supervise import proc
+from grpo_launch.plan import Deadlines, ProcessSpec
+from grpo_launch.supervise import guard, proc, spawn
 
 
-class Child:
-    """A started process.
+@dataclass(frozen=True)
+class RunPaths:
+    """Where a guard finds what concerns the whole run.
 
     Attributes:
-        spec: what was started.
-        pid: its process, session and process group id.
-        start_time: the kernel's start time, in clock ticks since boot; with the
-            pid it names this process and no later one.
-        pidfd: readable once the process has ended.
+        directory: the run directory, absolute.
+        exit_file: gets the exit status of a run whose launcher was killed, or None.
+        groups: the control group directory of the run, or None.
     """
 
-    def __init__(self, spec: ProcessSpec, environ: Mapping[str, str]) -> None:
-        """Start ``spec``.
+    directory: str
+    exit_file: str | None = None
+    groups: str | None = None
+
+    @property
+    def record(self) -> str:
+        """The run's record."""
+        return f"{self.directory}/run.json"
+
+
+class GuardedProcess:
+    """A started process and the guard that it runs below.
+
+    Attributes:
+        name: ``server``, ``learner``, or ``witness`` (a guard with nothing to guard).
+        guard_pid, guard_start_time: of the guard.
+        fd: readable when there is news; see :meth:`take_news`.
+        pid, start_time: of the process itself; 0 until the guard has started it.
+        status: its exit status, 128 + N for signal N, or None while it runs.
+        failure: why it could not be started, or None.
+        is_guarded: whether the guard is there; false too after an orderly end.
+        survivors: pids that did not end, not even when killed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spec: ProcessSpec | None,
+        environ: Mapping[str, str],
+        run: RunPaths,
+        deadlines: Deadlines,
+        log: Path | None = None,
+    ) -> None:
+        """Start the guard, which starts the process.
 
         Args:
-            spec: what to start; its log's directory exists.
+            name: of the process.
+            spec: what to start; None: only watch over the run.
             environ: the caller's environment.
+            run: paths of the run.
+            deadlines: of a teardown that nobody asks for.
+            log: where its output goes, absolute; its directory exists.
 
         Raises:
-            PreflightError: the executable cannot be run.
+            OSError: the guard cannot be started.
         """
+        self.name = name
         self.spec = spec
-        with open(Path(spec.cwd) / spec.log, "ab") as log:
-            try:
-                self._popen = subprocess.Popen(
-                    spec.argv,
-                    cwd=spec.cwd,
-                    env=environment(spec, environ),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise PreflightError(
-                    spec.argv[0], f"cannot be run ({error.strerror})", "check runtime=..."
-                ) from None
-        self.pid = self._popen.pid
-        try:
-            self.pidfd = os.pidfd_open(self.pid)
-        except OSError:
-            self._popen.kill()  # what cannot be watched must not run
-            self._popen.wait()
-            raise
-        entry = proc.read(self.pid)
-        self.start_time = entry.start_time if entry else 0
+        self.pid = self.start_time = 0
+        self.status: int | None = None
+        self.failure: str | None = None
+        self.is_guarded = True
+        self.survivors: list[int] = []
+        self._unread = b""
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self.guard_pid = spawn.spawn(
+                spawn.program("grpo_launch.supervise.guard", bare=True),
+                {**environ, guard.GUARD_MARK: f"{run.directory}:{name}"},
+                [(os.POSIX_SPAWN_DUP2, theirs.fileno(), guard.CONTROL)],
+            )
+        self.fd = self._socket.fileno()
+        entry = proc.read(self.guard_pid)
+        self.guard_start_time = entry.start_time if entry else 0
+        self._say(orders(name, spec, environ, run, deadlines, log))
 
-    def poll(self) -> int | None:
-        """The exit status, 128 + N for signal N, or None while it runs."""
-        code = self._popen.poll()
-        return code if code is None or code >= 0 else 128 - code
+    def take_news(self) -> None:
+        """Take in what the guard has said; call it when ``fd`` is readable."""
+        try:
+            data = self._socket.recv(1 << 16)
+        except OSError:
+            data = b""
+        if not data:
+            self.is_guarded = False
+            return
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            message: dict[str, Any] = json.loads(line)
+            if "started" in message:
+                self.pid, self.start_time = message["started"]
+            self.failure = message.get("failed", self.failure)
+            self.status = message.get("exited", self.status)
+            self.survivors = message.get("stopped", self.survivors)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self.pid != 0 and self.status is None and self.is_guarded
+
+    def stop(self, deadlines: Deadlines) -> None:
+        """Ask the guard to end its tree and itself."""
+        self._say({"stop": {"term_s": deadlines.term_s, "kill_s": deadlines.kill_s}})
+
+    def hurry(self) -> None:
+        """Ask the guard not to wait for the deadline."""
+        self._say({"hurry": True})
+
+    def guard_ended(self) -> None:
+        """Note that the guard was collected: what it has not said will never be said."""
+        while self.is_guarded:
+            self.take_news()
 
     def close(self) -> None:
-        """Release the pidfd; the process itself is left alone."""
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        """Close the socket; a guard that is still there ends its tree then."""
+        self._socket.close()
+
+    def _say(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            self.is_guarded = False
+
+
+def orders(
+    name: str,
+    spec: ProcessSpec | None,
+    environ: Mapping[str, str],
+    run: RunPaths,
+    deadlines: Deadlines,
+    log: Path | None,
+) -> dict[str, Any]:
+    """What a guard is told first. Secrets travel here, over a socket without a name."""
+    own: dict[str, Any] = {"argv": []}
+    if spec is not None:
+        env = {**environment(spec, environ), guard.RUN_MARK: run.directory}
+        executable = shutil.which(spec.argv[0], path=env.get("PATH")) or spec.argv[0]
+        own = {
+            "argv": spec.argv,
+            "executable": os.path.join(spec.cwd, executable),
+            "cwd": spec.cwd,
+            "env": env,
+            "log": str(log),
+            "group": f"{run.groups}/{name}" if run.groups else None,
+        }
+    return {
+        **own,
+        "deadlines": {"term_s": deadlines.term_s, "kill_s": deadlines.kill_s},
+        "run": run.directory,
+        "record": run.record,
+        "exit_file": run.exit_file,
+        "groups": run.groups,
+    }
 
 
 def environment(spec: ProcessSpec, environ: Mapping[str, str]) -> dict[str, str]:

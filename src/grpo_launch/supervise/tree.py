@@ -1,8 +1,9 @@
 """Which processes are ours, and how they are ended.
 
-Ours is whatever descends from a started process, belongs to its session, or was
-orphaned to this launcher (it is a subreaper, so a grandchild that called
-``setsid`` and lost its parent comes back to it). A process is named by pid and
+Ours is whatever descends from a process that we started. The caller is a
+subreaper (prctl(2)): a process that loses its parent, by a double fork or
+``setsid`` or because the parent was killed, comes back to it as a child, so
+nothing leaves the tree while the caller lives. A process is named by pid and
 start time, never by name or port.
 """
 
@@ -11,15 +12,26 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
-from grpo_launch.plan import Deadlines
 from grpo_launch.supervise import proc
-from grpo_launch.supervise.process import Child
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+
+_SETTLE_S = 0.02
+"""How long a sweep over /proc is put off while known processes still end one by one."""
+
+_LOOK_AGAIN_S = 0.5
+"""How long at most between two sweeps: a process that ignores SIGTERM may fork."""
+
+_AT_A_TIME = 256
+"""Processes that are waited for at a time; each costs a file descriptor."""
+
+_RACING_S = 0.001
+"""Pause before the next sweep when processes were forked during the last one."""
 
 
 def become_subreaper() -> None:
@@ -29,88 +41,98 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def members(children: Sequence[Child], *, orphans: bool) -> list[proc.Entry]:
-    """The living processes that belong to ``children``.
+def descendants(root: int, spared: Container[int] = ()) -> list[proc.Entry]:
+    """The living processes below ``root``, as one walk over /proc saw them.
 
     Args:
-        children: started processes, ended or not.
-        orphans: also count what was orphaned to this launcher.
+        root: a pid; not among the result.
+        spared: pids to leave out, with all that is below them.
     """
-    entries = {entry.pid: entry for entry in proc.everything()}
-    roots = {child.pid for child in children}
-    me = os.getpid()
+    children: dict[int, list[proc.Entry]] = {}
+    for entry in proc.everything():
+        children.setdefault(entry.ppid, []).append(entry)
+    found: list[proc.Entry] = []
+    waiting = children.get(root, [])
+    while waiting:
+        entry = waiting.pop()
+        if entry.pid not in spared:
+            found.append(entry)
+            waiting += children.get(entry.pid, [])
+    return [entry for entry in found if entry.alive]
 
-    def ours(entry: proc.Entry) -> bool:
-        if entry.session in roots:
+
+def reap(ended: Callable[[int, int], None]) -> bool:
+    """Collect every child of this process that has ended.
+
+    Args:
+        ended: told the pid and the exit status (128 + N for signal N) of each.
+
+    Returns:
+        Whether there are children left. A subreaper without children has no
+        descendants either, which no walk over /proc can prove.
+    """
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
             return True
-        seen: set[int] = set()
-        current: proc.Entry | None = entry
-        while current is not None and current.pid not in seen:
-            if current.pid in roots:
-                return True
-            if orphans and current.ppid == me:
-                return True
-            seen.add(current.pid)
-            current = entries.get(current.ppid)
-        return False
-
-    return [entry for entry in entries.values() if entry.alive and ours(entry)]
+        code = os.waitstatus_to_exitcode(status)
+        ended(pid, code if code >= 0 else 128 - code)
 
 
 def stop(
-    children: Sequence[Child],
-    deadlines: Deadlines,
-    *,
-    orphans: bool,
+    members: Callable[[], list[proc.Entry] | None],
+    term_s: float,
+    kill_s: float,
     hurry: Callable[[], bool],
+    kill_all: Callable[[], None] = lambda: None,
 ) -> list[proc.Entry]:
-    """End all processes of ``children`` in two stages under one deadline.
+    """End processes in two stages under one deadline.
 
-    SIGTERM first, then SIGKILL to whatever is left after ``term_s``. Calling it
-    again is harmless.
+    SIGTERM to each once, then SIGKILL to whatever is left after ``term_s``, again
+    and again until nothing is left: a process may fork while it is being killed.
+    Calling it again is harmless.
 
     Args:
-        children: started processes, ended or not.
-        deadlines: of the two stages.
-        orphans: also end what was orphaned to this launcher.
+        members: the living ones, after reaping; None when there are certainly none.
+        term_s: seconds after SIGTERM.
+        kill_s: seconds after the first SIGKILL.
         hurry: asked while waiting; true skips to SIGKILL (a second Ctrl-C).
+        kill_all: called at each SIGKILL, for what reaches more than ``members`` sees.
 
     Returns:
         What is still alive when the deadline is over; normally nothing.
     """
-    started = time.monotonic()
-    term_until = started + deadlines.term_s
-    kill_until = term_until + deadlines.kill_s
+    term_until = time.monotonic() + term_s
+    kill_until: float | None = None
     told: set[tuple[int, int]] = set()
-    while left := _reap(children, orphans):
+    while (left := members()) is not None:
         now = time.monotonic()
-        if now >= kill_until:
+        if kill_until is None and (now >= term_until or hurry()):
+            kill_until = now + kill_s
+        if kill_until is None:
+            fresh = [entry for entry in left if (entry.pid, entry.start_time) not in told]
+            send(fresh, signal.SIGTERM)
+            # A stopped process takes its SIGTERM only once it goes on.
+            send((entry for entry in fresh if entry.state == "T"), signal.SIGCONT)
+            told.update((entry.pid, entry.start_time) for entry in fresh)
+            _wait(left, term_until - now, hurry)
+        elif now >= kill_until:
             return left
-        killing = now >= term_until or hurry()
-        if killing and now < term_until:
-            term_until, kill_until = now, now + deadlines.kill_s
-        fresh = left if killing else [e for e in left if (e.pid, e.start_time) not in told]
-        _send(fresh, signal.SIGKILL if killing else signal.SIGTERM)
-        told.update((entry.pid, entry.start_time) for entry in left)
-        _wait_for_one(left, min(0.05, max(0.0, kill_until - now)))
+        else:
+            kill_all()
+            send(left, signal.SIGKILL)
+            _kill_groups(left)
+            _wait(left, _RACING_S if not left else kill_until - now, lambda: False)
     return []
 
 
-def _reap(children: Sequence[Child], orphans: bool) -> list[proc.Entry]:
-    for child in children:
-        child.poll()
-    if orphans:
-        known = {child.pid for child in children}
-        for entry in proc.everything():
-            if entry.ppid == os.getpid() and entry.state == "Z" and entry.pid not in known:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(entry.pid, os.WNOHANG)
-    return members(children, orphans=orphans)
-
-
-def _send(entries: Iterable[proc.Entry], signum: int) -> None:
+def send(entries: Iterable[proc.Entry], signum: int) -> None:
+    """Send a signal to processes, each named by pid and start time."""
     for entry in entries:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with contextlib.suppress(OSError):
             pidfd = os.pidfd_open(entry.pid)
             try:
                 # The pidfd pins the process; only now is the start time a proof.
@@ -121,20 +143,44 @@ def _send(entries: Iterable[proc.Entry], signum: int) -> None:
                 os.close(pidfd)
 
 
-def _wait_for_one(entries: Sequence[proc.Entry], timeout_s: float) -> None:
-    """Wait until the first of ``entries`` ends, at most ``timeout_s``."""
-    import select
+def _kill_groups(entries: Sequence[proc.Entry]) -> None:
+    """SIGKILL to the process groups of ``entries``.
 
+    The kernel signals a group atomically against fork(2), so a chain of processes
+    that fork and exit faster than /proc can be read ends here. A group belongs to
+    one session, and the sessions below us were all made below us.
+    """
+    ours = {os.getpgrp(), os.getsid(0)}
+    for group in {entry.group for entry in entries} - ours:
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _wait(entries: Sequence[proc.Entry], timeout_s: float, hurry: Callable[[], bool]) -> None:
+    """Wait until all of ``entries`` have ended, or ``timeout_s``, or a reason to look again.
+
+    Returns early, after a moment, when only some have ended: others may have been
+    forked meanwhile.
+    """
+    deadline = time.monotonic() + min(timeout_s, _LOOK_AGAIN_S)
     poller = select.poll()
-    opened: list[int] = []
+    pidfds: set[int] = set()
     try:
-        for entry in entries:
-            with contextlib.suppress(ProcessLookupError):
+        for entry in entries[:_AT_A_TIME]:
+            with contextlib.suppress(OSError):
                 pidfd = os.pidfd_open(entry.pid)
-                opened.append(pidfd)
+                pidfds.add(pidfd)
                 poller.register(pidfd, select.POLLIN)
-        if len(opened) == len(entries):
-            poller.poll(timeout_s * 1000)
+        waiting = set(pidfds)
+        if not waiting:
+            time.sleep(_RACING_S)
+        while waiting and (left := deadline - time.monotonic()) > 0 and not hurry():
+            ended = {fd for fd, _ in poller.poll(min(left, 0.05) * 1000)}
+            if ended:
+                deadline = min(deadline, time.monotonic() + _SETTLE_S)
+            for fd in ended & waiting:
+                poller.unregister(fd)
+            waiting -= ended
     finally:
-        for pidfd in opened:
+        for pidfd in pidfds:
             os.close(pidfd)

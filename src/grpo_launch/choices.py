@@ -1,0 +1,87 @@
+"""The values that a key of the configuration may be given by name."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class HealthProbe(Enum):
+    """What the gate asks of a rollout server before the learner starts."""
+
+    http = "http"
+    generate = "generate"
+
+
+class RuntimeKind(Enum):
+    """How an engine's command is entered."""
+
+    current = "current"
+    venv = "venv"
+    conda = "conda"
+
+
+class AcceleratorKind(Enum):
+    """What the two halves compute on."""
+
+    cuda = "cuda"
+    cpu = "cpu"
+
+
+class FailurePolicy(Enum):
+    """What happens when a process of a run fails."""
+
+    stop = "stop"
+    restart = "restart"
+
+
+class StallPolicy(Enum):
+    """What happens when a run makes no progress."""
+
+    warn = "warn"
+    stop = "stop"
+    restart = "restart"
+
+
+class PortPolicy(Enum):
+    """Where the ports of a run come from."""
+
+    fixed = "fixed"
+    auto = "auto"
+
+
+class Backend(Enum):
+    """How a run is started."""
+
+    foreground = "foreground"
+    detached = "detached"
+    nohup = "nohup"
+    tmux = "tmux"
+
+
+class CgroupUse(Enum):
+    """Whether the processes of a run get a control group."""
+
+    auto = "auto"
+    off = "off"
+
+
+class ConsoleMode(Enum):
+    """What the console shows while a learner runs."""
+
+    auto = "auto"
+    progress = "progress"
+    log = "log"
+
+
+class LoraPolicy(Enum):
+    """Whether the rollout server may serve LoRA adapters."""
+
+    forbid = "forbid"
+    allow = "allow"
+
+
+class OutputFormat(Enum):
+    """For whom ``role=check`` and ``role=explain`` print."""
+
+    text = "text"
+    json = "json"

@@ -1,0 +1,87 @@
+"""Locks on port numbers, so that two launchers never plan with the same one.
+
+A rollout server binds its ports seconds after the launcher found them free, so a
+free port proves nothing to a second launcher. A lock is a file of this user,
+locked with flock(2) until the run has ended, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+from grpo_launch.errors import PreflightError
+
+
+@contextlib.contextmanager
+def hold(ports: Iterable[tuple[int, str, str]], run: str) -> Generator[list[int]]:
+    """Lock ports until the end of the block, and beyond it in a program that it becomes.
+
+    Args:
+        ports: number, the place that said it, and how to choose another.
+        run: the run that wants them, for the messages of others.
+
+    Yields:
+        The locks' file descriptors.
+
+    Raises:
+        PreflightError: another launcher of this user has one of them.
+    """
+    with contextlib.ExitStack() as stack:
+        held: list[int] = []
+        for port, where, choose in ports:
+            descriptor = _open(port)
+            stack.callback(os.close, descriptor)
+            owner = _lock(descriptor, run)
+            if owner is not None:
+                what = f"port {port} belongs to the run {owner}"
+                fix = f"stop that run or choose another port with {choose}"
+                raise PreflightError(where, what, fix)
+            held.append(descriptor)
+        yield held
+
+
+def is_held(port: int) -> bool:
+    """Whether another launcher of this user has ``port``."""
+    descriptor = _open(port)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock(descriptor: int, run: str) -> str | None:
+    """Lock a file; the run that has it already, or None when it is ours now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip() or "of another"
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, os.path.abspath(run).encode(), 0)
+    return None
+
+
+def _open(port: int) -> int:
+    directory = _directory()
+    return os.open(directory / f"port-{port}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _directory() -> Path:
+    """A private directory of this user, the same for all launchers on this machine.
+
+    Raises:
+        PreflightError: somebody else's directory has its name.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    directory = Path(base) / f"grpo_launch-{os.geteuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
+        raise PreflightError(str(directory), "belongs to somebody else", "remove it or set TMPDIR")
+    return directory

@@ -1,0 +1,204 @@
+"""The processes of one attempt as events of one loop, and their end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from grpo_launch.errors import InterruptedRunError, PreflightError
+from grpo_launch.launch.surroundings import Surroundings
+from grpo_launch.runs import record
+from grpo_launch.supervise import events, proc, spawn, tree
+from grpo_launch.supervise.probing import Answer, Probing
+from grpo_launch.supervise.process import GuardedProcess
+
+TICK_S = 0.5
+"""How often logs are looked at; no event waits for it."""
+
+WITNESS = "witness"
+"""A guard with nothing to guard: one alone could be killed together with the launcher."""
+
+
+class Processes:
+    """Starts guarded processes and questions, waits for their news, and ends them all.
+
+    Args:
+        around: what the attempts of the run share.
+        logs: the directory of this attempt's logs, absolute; it exists.
+        look: called after each event and at least every :data:`TICK_S` seconds.
+    """
+
+    def __init__(self, around: Surroundings, logs: Path, look: Callable[[], None]) -> None:
+        self._around = around
+        self._plan = around.plan
+        self._logs = logs
+        self._look = look
+        self._guarded: dict[str, GuardedProcess] = {}
+        self._probing: Probing | None = None
+        self._helpers: set[int] = set()
+
+    def get(self, name: str) -> GuardedProcess | None:
+        """The started process of that name, or None."""
+        return self._guarded.get(name)
+
+    def start(self, name: str) -> GuardedProcess | None:
+        """Start a process of the plan, if it has one of that name.
+
+        Raises:
+            PreflightError: it cannot be started.
+            InterruptedRunError: a signal asked for the end.
+        """
+        spec = self._plan.process(name)
+        if spec is None:
+            return None
+        process = self.guard(name)
+        while process.pid == 0 and process.failure is None and process.is_guarded:
+            self.turn()
+        if process.failure is not None:
+            raise PreflightError(name, f"cannot be run: {process.failure}", "check runtime=...")
+        with self._around.noting():
+            self._around.record.process(process)
+        return process
+
+    def guard(self, name: str) -> GuardedProcess:
+        """Start a guard, and what the plan says for it to guard."""
+        process = GuardedProcess(
+            name,
+            self._plan.process(name),
+            self._around.environ,
+            self._around.paths,
+            self._plan.deadlines,
+            self._logs / f"{name}.log",
+        )
+        self._guarded[name] = process
+        return process
+
+    def guard_pids(self) -> list[int]:
+        """The living guards."""
+        return [p.guard_pid for p in self._guarded.values() if p.is_guarded]
+
+    # Events
+
+    def turn(self, timeout_s: float = TICK_S) -> None:
+        """Wait for an event or a tick, and take it in.
+
+        Raises:
+            InterruptedRunError: a signal asked for the end.
+        """
+        self._take_in(timeout_s)
+        if self._around.signals.received:
+            raise InterruptedRunError(self._around.signals.received[0])
+
+    def _take_in(self, timeout_s: float) -> None:
+        guarded = {p.fd: p for p in self._guarded.values() if p.is_guarded}
+        fds: set[int] = {*guarded, self._around.signals.fd}
+        if self._probing is not None:
+            fds.add(self._probing.fd)
+        readable = events.wait(fds, timeout_s)
+        for fd in readable & guarded.keys():
+            guarded[fd].take_news()
+        if self._around.signals.fd in readable:
+            self._around.signals.drain()
+        tree.reap(self._collected)
+        self._look()
+
+    def _collected(self, pid: int, _status: int) -> None:
+        for process in self._guarded.values():
+            if process.guard_pid == pid:
+                process.guard_ended()
+        if self._probing is not None and self._probing.pid == pid:
+            self._probing.ended()
+        self._helpers.discard(pid)
+
+    # Questions to the server
+
+    def ask(self, *, guard_pid: int = 0, only_generate_s: float | None = None) -> None:
+        """Ask the server, unless it is being asked already; see :class:`Probing`."""
+        if self._probing is None:
+            self._probing = Probing(
+                self._plan.gate, self._around.environ, guard_pid, only_generate_s
+            )
+
+    def answer(self) -> Answer | None:
+        """The answer to the question under way, once."""
+        if self._probing is None or not events.wait([self._probing.fd], 0):
+            return None
+        answer = self._probing.answer()
+        self.give_up()
+        return answer
+
+    def give_up(self) -> None:
+        """Forget the question under way."""
+        if self._probing is not None:
+            self._probing.give_up()
+            self._probing = None
+
+    def dump_stacks(self, path: Path, *, wait: bool) -> None:
+        """Write what all processes are doing to ``path``.
+
+        Raises:
+            OSError: the program that does it cannot be started.
+            InterruptedRunError: a signal asked for the end.
+        """
+        guards = [str(p.guard_pid) for p in self._guarded.values() if p.spec is not None]
+        words = spawn.program("grpo_launch.supervise.stacks", str(path), *guards)
+        pid = spawn.spawn(words, self._around.environ, ())
+        self._helpers.add(pid)
+        while wait and pid in self._helpers:
+            self.turn(0.1)
+
+    # The end
+
+    def tear_down(self) -> None:
+        """End everything, both halves at once; note how it ended."""
+        say = self._around.console.say
+        self.give_up()
+        running = [p.name for p in self._guarded.values() if p.is_running]
+        if running:
+            with self._around.noting():
+                self._around.record.enter(record.STOPPING)
+            say(f"stopping the {' and the '.join(running)}")
+        for process in self._guarded.values():
+            process.stop(self._plan.deadlines)
+        # Whatever lost its guard has come back to this process, the nearest subreaper.
+        left = self._end_orphans(self.guard_pids)
+        self._wait_for_guards()
+        left += self._end_orphans(tuple)
+        survivors = [entry.pid for entry in left]
+        for process in self._guarded.values():
+            with self._around.noting():
+                self._around.record.process(process)
+            process.close()
+            survivors += process.survivors
+        for pid in survivors:
+            say(f"warning: pid {pid} does not end, not even when killed")
+
+    def _wait_for_guards(self) -> None:
+        """Wait until each guard has ended its tree and itself."""
+        deadlines = self._plan.deadlines
+        until = time.monotonic() + deadlines.term_s + 2 * deadlines.kill_s
+        hurried = False
+        while self.guard_pids() and time.monotonic() < until:
+            self._take_in(TICK_S)
+            if self._is_in_a_hurry() and not hurried:
+                hurried = True
+                for process in self._guarded.values():
+                    process.hurry()
+
+    def _end_orphans(self, spared: Callable[[], Iterable[int]]) -> list[proc.Entry]:
+        """End what descends from this process and not from a guard that will end it."""
+
+        def members() -> list[proc.Entry] | None:
+            if not tree.reap(self._collected):
+                return None
+            guards = frozenset(spared())
+            return tree.descendants(os.getpid(), guards) or (None if guards else [])
+
+        deadlines = self._plan.deadlines
+        return tree.stop(members, deadlines.term_s, deadlines.kill_s, self._is_in_a_hurry)
+
+    def _is_in_a_hurry(self) -> bool:
+        return self._around.signals.received.count(signal.SIGINT) > 1

@@ -1,0 +1,243 @@
+"""The program that executes a plan: attempt after attempt, until the run ends.
+
+Every backend ends here. It takes the place of the process that composed and checked
+the experiment, whose modules would weigh several times as much (docs/adr/0011).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from grpo_launch import atomic
+from grpo_launch.choices import ConsoleMode
+from grpo_launch.console import Console, complain, duration
+from grpo_launch.errors import (
+    GuardLostError,
+    InterruptedRunError,
+    LaunchError,
+    NotReadyError,
+    ServerDiedError,
+    StalledError,
+)
+from grpo_launch.launch import resume
+from grpo_launch.launch.attempt import Attempt
+from grpo_launch.launch.surroundings import Surroundings
+from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
+from grpo_launch.runs import checkpoints, record, summary
+from grpo_launch.runs.metrics import Step
+from grpo_launch.runs.record import RunRecord
+from grpo_launch.supervise import cgroup, events, tree
+from grpo_launch.supervise.process import RunPaths
+
+
+def main() -> int:
+    """Execute the run in ``sys.argv[1]``; further arguments are descriptors of its port locks.
+
+    Returns:
+        The exit status (see ``grpo_launch.errors``).
+    """
+    directory, exit_file, *locks = sys.argv[1:]
+    for descriptor in locks:  # held until this process ends, by nobody else
+        fcntl.fcntl(int(descriptor), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    try:
+        return supervise(Path(directory), exit_file or None, dict(os.environ))
+    except LaunchError as error:
+        return complain(error)
+
+
+def supervise(directory: Path, exit_file: str | None, environ: Mapping[str, str]) -> int:
+    """Execute a run whose directory is prepared.
+
+    Args:
+        directory: the run directory, absolute.
+        exit_file: where the guards leave the status if this process is killed.
+        environ: the caller's environment, for the processes.
+
+    Returns:
+        The status of the process that the role is about: the learner's where
+        there is one, else the server's; 128 + N for signal N.
+
+    Raises:
+        LaunchError: why the run failed; see the subclasses.
+    """
+    with events.Signals() as signals:
+        tree.become_subreaper()
+        plan = LaunchPlan.from_json((directory / "plan.json").read_text(encoding="utf-8"))
+        around = Surroundings(
+            plan=plan,
+            record=RunRecord.open(directory),
+            console=Console(ConsoleMode(plan.console)),
+            environ=environ,
+            cwd=Path.cwd(),
+            signals=signals,
+            paths=RunPaths(str(directory), exit_file, _groups(plan)),
+        )
+        try:
+            return _Run(around).execute()
+        finally:
+            if around.paths.groups:
+                cgroup.remove(around.paths.groups)
+
+
+def _groups(plan: LaunchPlan) -> str | None:
+    """A control group for the run's groups, where one can be had."""
+    parent = cgroup.delegated() if plan.groups else None
+    if parent is None:
+        return None
+    directory = f"{parent}/grpo_launch-{secrets.token_hex(4)}"
+    try:
+        Path(directory).mkdir()
+    except OSError:
+        return None
+    return directory
+
+
+class _Run:
+    """A run from its first attempt to its end."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._plan = around.plan
+        self._before = checkpoints.every(around.cwd / around.plan.output_dir)
+        self._started = time.monotonic()
+        self._steps: list[Step] = []
+
+    def execute(self) -> int:
+        with self._around.noting():
+            self._around.record.supervised_here()
+        try:
+            status = self._attempts()
+        except BaseException as error:
+            interrupted = isinstance(error, InterruptedRunError)
+            status = error.status if isinstance(error, LaunchError) else 1
+            reason = str(error) or type(error).__name__
+            self._end(record.INTERRUPTED if interrupted else record.FAILED, status, reason)
+            raise
+        name = LEARNER if self._plan.process(LEARNER) else SERVER
+        reason = f"the {name} ended with status {status}"
+        self._end(record.FAILED if status else record.DONE, status, reason)
+        self._say_what_happened(name, status)
+        return status
+
+    def _attempts(self) -> int:
+        recovery = self._plan.recovery
+        number, resumed_from = 1, None
+        while True:
+            attempt = self._attempt(number, resumed_from)
+            try:
+                status, failure = attempt.run(), None
+            except (NotReadyError, ServerDiedError, GuardLostError, StalledError) as error:
+                status, failure = error.status, error
+            except BaseException as error:
+                self._ended(attempt, str(error) or type(error).__name__)
+                raise
+            name = LEARNER if self._plan.process(LEARNER) else SERVER
+            reason = str(failure) if failure else f"the {name} ended with status {status}"
+            self._ended(attempt, reason)
+            restarts = recovery.on_failure == "restart" or isinstance(failure, StalledError)
+            if (status == 0 and failure is None) or not restarts or number > recovery.restarts:
+                if failure is not None:
+                    raise failure
+                if status:
+                    attempt.show_tail(name)
+                return status
+            if failure is None:
+                attempt.show_tail(name)
+            self._back_off(number, reason)
+            number += 1
+            resumed_from = self._prepare(number)
+
+    def _attempt(self, number: int, resumed_from: str | None) -> Attempt:
+        logs = self._around.record.directory / "logs" / f"attempt_{number}"
+        with self._around.noting():
+            logs.mkdir(parents=True, exist_ok=True)
+            _point_logs(logs, [spec.name for spec in self._plan.processes])
+            file = self._plan.recovery.arguments_file
+            if file is not None:
+                shutil.copy(self._around.cwd / file, logs)
+            self._around.record.attempt(number, resumed_from)
+        return Attempt(self._around, number, logs)
+
+    def _ended(self, attempt: Attempt, reason: str) -> None:
+        self._steps += attempt.observer.steps
+        with self._around.noting():
+            self._around.record.attempt_ended(reason)
+
+    def _back_off(self, number: int, reason: str) -> None:
+        """Say what failed, and wait before the next attempt.
+
+        Raises:
+            InterruptedRunError: a signal asked for the end.
+        """
+        recovery = self._plan.recovery
+        seconds = min(recovery.backoff_s * 2 ** (number - 1), recovery.max_backoff_s)
+        left = recovery.restarts - number
+        with self._around.noting():
+            self._around.record.enter(record.RESTARTING, reason)
+        self._around.console.say(
+            f"warning: {reason}; restarting in {duration(seconds)}, {left} more restarts after that"
+        )
+        signals = self._around.signals
+        until = time.monotonic() + seconds
+        while not signals.received and (rest := until - time.monotonic()) > 0:
+            events.wait([signals.fd], rest)
+        if signals.received:
+            raise InterruptedRunError(signals.received[0])
+
+    def _prepare(self, number: int) -> str | None:
+        """Let the learner go on from the newest complete checkpoint; its path, or None."""
+        file = self._plan.recovery.arguments_file
+        if file is None:
+            return None
+        output_dir = self._around.cwd / self._plan.output_dir
+        new = [c for c in checkpoints.every(output_dir) if c not in self._before]
+        found = new[-1] if new else None
+        path = self._around.cwd / file
+        with self._around.noting():
+            text = path.read_text(encoding="utf-8")
+            if not self._plan.recovery.versioned:
+                text = resume.in_directory(text, f"{self._plan.output_dir}/attempt_{number}")
+            if found is not None:
+                text = resume.from_checkpoint(text, str(found.path))
+            atomic.write(path, text)
+        if found is None:
+            self._around.console.say("no complete checkpoint yet, training starts anew")
+            return None
+        self._around.console.say(f"training goes on from {found.path}")
+        return str(found.path)
+
+    def _end(self, state: str, status: int, reason: str) -> None:
+        with self._around.noting():
+            self._around.record.finish(state, status, reason)
+        self._around.console.close()
+        directory, console = self._around.record.directory, self._around.console
+        summary.write(self._plan, self._steps, directory, console)
+
+    def _say_what_happened(self, name: str, status: int) -> None:
+        say = self._around.console.say
+        took = f"{duration(time.monotonic() - self._started)}, {self._plan.run_dir}"
+        steps = self._steps
+        if status != 0:
+            say(f"the {name} ended with status {status} after {took}")
+        elif steps and steps[0].reward is not None and steps[-1].reward is not None:
+            first, last = steps[0].reward, steps[-1].reward
+            say(f"reward {first:.2f} -> {last:.2f} in {steps[-1].step} steps, {took}")
+        else:
+            say(f"the {name} ended well after {took}")
+
+
+def _point_logs(logs: Path, names: Sequence[str]) -> None:
+    """Point ``logs/latest`` and ``logs/<name>.log`` at the newest attempt."""
+    links = {"latest": logs.name, **{f"{name}.log": f"latest/{name}.log" for name in names}}
+    for link, target in links.items():
+        fresh = logs.parent / f".{link}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.replace(logs.parent / link)

@@ -1,0 +1,166 @@
+"""From a valid configuration to a plan: pure, the same input gives the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from grpo_launch import resources, schema
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.devices import Devices
+from grpo_launch.endpoint import endpoint
+from grpo_launch.engines import swift
+from grpo_launch.errors import ConfigError
+from grpo_launch.learners import arguments
+from grpo_launch.plan import (
+    LEARNER,
+    SERVER,
+    Deadlines,
+    LaunchPlan,
+    PlannedFile,
+    Probe,
+    ProcessSpec,
+    Recovery,
+    Watchdog,
+)
+from grpo_launch.runtime import enter
+
+
+def build(
+    config: LaunchConfig,
+    devices: Devices,
+    parts: Sequence[str],
+    run_dir: str,
+    cwd: Path,
+) -> LaunchPlan:
+    """The plan of a valid configuration.
+
+    Args:
+        config: a configuration without errors.
+        devices: who gets which devices.
+        parts: the processes to start, of ``server`` and ``learner``.
+        run_dir: the run directory, absolute or relative to ``cwd``.
+        cwd: the working directory of the processes.
+
+    Raises:
+        ConfigError: the learner has no device, or batch sizes contradict each other.
+    """
+    processes: list[ProcessSpec] = []
+    files: list[PlannedFile] = []
+    output_dir = str(config.get("training.output_dir", f"{run_dir}/output"))
+    if SERVER in parts:
+        processes.append(_server(config, devices, run_dir, cwd))
+    if LEARNER in parts:
+        if not devices.learner:
+            raise ConfigError(
+                config.where("gpus.learner"),
+                "is not set, and no visible device is left for the learner",
+                "set gpus.learner=[...]",
+            )
+        file = _arguments_file(config, devices, run_dir, output_dir, cwd)
+        files.append(file)
+        processes.append(_learner(config, devices, run_dir, file.path, cwd))
+    return LaunchPlan(
+        experiment=config.experiment,
+        role=config.role,
+        run_dir=run_dir,
+        output_dir=output_dir,
+        processes=tuple(processes),
+        gate=_gate(config, next((spec for spec in processes if spec.name == SERVER), None)),
+        files=tuple(files),
+        deadlines=Deadlines(config.shutdown.term_s, config.shutdown.kill_s),
+        groups=config.shutdown.cgroup is schema.CgroupUse.auto,
+        recovery=_recovery(config, files),
+        watchdog=_watchdog(config),
+        console=config.console.learner.value,
+    )
+
+
+def _server(config: LaunchConfig, devices: Devices, run_dir: str, cwd: Path) -> ProcessSpec:
+    entered = enter(config.runtime, swift.argv(config), cwd)
+    return ProcessSpec(
+        name=SERVER,
+        argv=entered.argv,
+        cwd=str(cwd),
+        log=f"{run_dir}/logs/{SERVER}.log",
+        env={**entered.env, "CUDA_VISIBLE_DEVICES": _visible(devices, SERVER), **config.env.set},
+        env_defaults=dict(config.env.defaults),
+        path=entered.path,
+        devices=devices.server,
+        alarms=swift.ALARMS,
+    )
+
+
+def _learner(
+    config: LaunchConfig, devices: Devices, run_dir: str, file: str, cwd: Path
+) -> ProcessSpec:
+    script = _relative(resources.path("scripts/train.sh"), cwd)
+    entered = enter(config.runtime, ["bash", script, *config.learner.entry], cwd)
+    visible = _visible(devices, LEARNER)
+    env = {**entered.env, "CUDA_VISIBLE_DEVICES": visible, "config": file, "gpus": visible}
+    if config.learner.debug:
+        env["debug"] = "true"
+    if config.learner.master_port is not None:
+        env["MASTER_PORT"] = str(config.learner.master_port)
+    return ProcessSpec(
+        name=LEARNER,
+        argv=entered.argv,
+        cwd=str(cwd),
+        log=f"{run_dir}/logs/{LEARNER}.log",
+        env={**env, **config.env.set},
+        env_defaults=dict(config.env.defaults),
+        path=entered.path,
+        devices=devices.learner,
+    )
+
+
+def _arguments_file(
+    config: LaunchConfig, devices: Devices, run_dir: str, output_dir: str, cwd: Path
+) -> PlannedFile:
+    flat = arguments.flatten(config, len(devices.learner), output_dir)
+    located = {key: arguments.located(key, value, cwd) for key, value in flat.items()}
+    text = yaml.safe_dump(located, sort_keys=False, allow_unicode=True, width=10_000)
+    return PlannedFile(f"{run_dir}/learner_arguments.yaml", text)
+
+
+def _gate(config: LaunchConfig, server: ProcessSpec | None) -> Probe:
+    flags = config.rollout_server
+    return Probe(
+        url=endpoint(config).url,
+        health_path=config.health.path,
+        world_size_path=swift.WORLD_SIZE_PATH,
+        world_size=flags["vllm_tensor_parallel_size"] * flags["vllm_data_parallel_size"],
+        generate=config.health.probe is schema.HealthProbe.generate,
+        generate_path=swift.GENERATE_PATH,
+        generate_request=swift.generate_request(),
+        timeout_s=config.health.timeout_s,
+        advice="look at its log" if server is not None else "start it with role=server",
+        model=str(config.get("model.model")),
+    )
+
+
+def _recovery(config: LaunchConfig, files: Sequence[PlannedFile]) -> Recovery:
+    return Recovery(
+        on_failure=config.on_failure.value,
+        restarts=config.restart.budget,
+        backoff_s=config.restart.backoff_s,
+        max_backoff_s=config.restart.max_backoff_s,
+        arguments_file=files[0].path if files else None,
+        versioned=config.get("training.add_version", True) is not False,
+    )
+
+
+def _watchdog(config: LaunchConfig) -> Watchdog:
+    said = config.watchdog
+    return Watchdog(said.health_s, said.probe_s, said.stall_s, said.on_stall.value, swift.SERVED)
+
+
+def _visible(devices: Devices, half: str) -> str:
+    ids = devices.server if half == SERVER else devices.learner
+    return ",".join(ids) if devices.cuda else ""
+
+
+def _relative(path: Path, cwd: Path) -> str:
+    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)

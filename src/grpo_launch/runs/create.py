@@ -1,0 +1,72 @@
+"""The run directory, with everything that is known before the start."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grpo_launch import atomic
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.errors import PreflightError
+from grpo_launch.plan import LaunchPlan
+from grpo_launch.runs.record import RunRecord
+
+
+def create(
+    plan: LaunchPlan, config: LaunchConfig, provenance: dict[str, Any], cwd: Path
+) -> RunRecord:
+    """Make the run directory and write all that is known.
+
+    Args:
+        plan: of the run.
+        config: that the plan was made of.
+        provenance: see ``provenance.collect``.
+        cwd: what relative paths of the plan are relative to.
+
+    Raises:
+        PreflightError: the directory exists with a run in it, or cannot be made.
+    """
+    directory = cwd / plan.run_dir
+    record = RunRecord.new(plan, directory, config.launch.backend.value)
+    try:
+        (directory / "logs").mkdir(parents=True, exist_ok=False)
+        atomic.write(directory / "plan.json", plan.to_json())
+        atomic.write(directory / "config.yaml", _yaml(config.as_dict()))
+        atomic.write(directory / "overrides.yaml", _yaml(list(config.overrides)))
+        text = json.dumps(provenance, indent=2, ensure_ascii=False, default=str) + "\n"
+        atomic.write(directory / "provenance.json", text)
+        for file in plan.files:
+            path = cwd / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(path, file.text)
+        record.write()
+        _point_latest(directory, plan.experiment)
+    except FileExistsError:
+        raise PreflightError(
+            str(directory), "already holds a run", "choose another run.dir"
+        ) from None
+    except OSError as error:
+        what = f"cannot be written ({error.strerror})"
+        raise PreflightError(str(directory), what, "choose another run.dir") from None
+    return record
+
+
+def _point_latest(directory: Path, experiment: str) -> None:
+    """Point ``runs/latest`` at this run, where the layout is the usual one."""
+    root = directory.parent.parent
+    if directory.parent.name != experiment:
+        return
+    link, fresh = root / "latest", root / f".latest-{os.getpid()}"
+    with contextlib.suppress(FileNotFoundError):
+        fresh.unlink()
+    fresh.symlink_to(directory.relative_to(root))
+    os.replace(fresh, link)
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,258 @@
+"""The guard: a small process that starts one process of a run and outlives the launcher.
+
+It is the subreaper of its tree and holds one end of a socket, its standard input,
+to the launcher. When the other end closes, however the launcher came to its end,
+the guard ends its tree, then whatever of the run has no living guard any more,
+and notes in the run's record that the run is lost.
+
+Each message is a line of JSON. From the launcher: first the orders
+(:func:`grpo_launch.supervise.process.orders`), later ``{"stop": {"term_s", "kill_s"}}``
+and ``{"hurry": true}``. To it: ``{"started": [pid, start_time]}`` or
+``{"failed": text}``, ``{"exited": status}``, and last ``{"stopped": [pids left]}``.
+
+Only small modules are imported: this process is there as long as the training is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import time
+from typing import Any
+
+from grpo_launch import atomic
+from grpo_launch.supervise import cgroup, proc, tree
+
+CONTROL = 0
+"""The file descriptor of the socket to the launcher."""
+
+RUN_MARK = "GRPO_LAUNCH_RUN"
+"""In the environment of all that a run starts: its directory, absolute."""
+
+GUARD_MARK = "GRPO_LAUNCH_GUARD"
+"""In the environment of a guard: its run's directory, a colon, the process's name."""
+
+LOST_STATUS = 128 + signal.SIGKILL
+"""The exit status of a run whose launcher was killed."""
+
+_ASKS_FOR_AN_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ABANDONED_S = 0.05
+"""How often a guard of a lost run looks for what has no guard."""
+
+
+def main() -> None:
+    """Guard one process until the launcher says stop or is gone."""
+    tree.become_subreaper()
+    wake, signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    received: list[int] = []
+    for signum in (signal.SIGCHLD, *_ASKS_FOR_AN_END):
+        signal.signal(signum, lambda number, _: received.append(number))
+    signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+    _Guard(wake, received).run()
+
+
+class _Guard:
+    def __init__(self, wake: int, received: list[int]) -> None:
+        self._wake = wake
+        self._received = received
+        self._unread = b""
+        self._launcher_is_gone = False
+        self._stop: dict[str, float] | None = None
+        self._hurry = False
+        self._pid = 0
+        self._group: cgroup.Group | None = None
+        while not self._unread.endswith(b"\n") and not self._launcher_is_gone:
+            self._read()
+        self._orders: dict[str, Any] = json.loads(self._unread) if self._unread else {}
+        self._unread = b""
+
+    def run(self) -> None:
+        if not self._orders:
+            return
+        if self._orders["argv"]:
+            self._start()
+        while self._stop is None and not self._launcher_is_gone:
+            self._turn(None)
+        stop = self._stop or self._orders["deadlines"]
+        left = tree.stop(
+            self._members, stop["term_s"], stop["kill_s"], self._is_in_a_hurry, self._kill_group
+        )
+        if self._group is not None:
+            self._group.remove()
+        self._say(stopped=[entry.pid for entry in left])
+        if self._launcher_is_gone:
+            _end_what_is_abandoned(self._orders)
+            _note_the_loss(self._orders)
+
+    def _start(self) -> None:
+        orders = self._orders
+        try:
+            os.chdir(orders["cwd"])
+            with self._inside_group():
+                self._pid = os.posix_spawn(
+                    orders["executable"],
+                    orders["argv"],
+                    orders["env"],
+                    file_actions=[
+                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                        (
+                            os.POSIX_SPAWN_OPEN,
+                            1,
+                            orders["log"],
+                            os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+                            0o600,
+                        ),
+                        (os.POSIX_SPAWN_DUP2, 1, 2),
+                    ],
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=(*_ASKS_FOR_AN_END, signal.SIGPIPE, signal.SIGXFSZ),
+                )
+        except OSError as error:
+            self._say(failed=f"{error.filename or orders['executable']}: {error.strerror}")
+            return
+        entry = proc.read(self._pid)
+        self._say(started=[self._pid, entry.start_time if entry else 0])
+
+    @contextlib.contextmanager
+    def _inside_group(self):
+        directory = self._orders["group"]
+        with contextlib.ExitStack() as stack:
+            if directory:
+                # Without a group the tree is still known by descent.
+                with contextlib.suppress(OSError):
+                    self._group = cgroup.Group(directory)
+                    stack.enter_context(self._group.inside())
+            yield
+
+    def _members(self) -> list[proc.Entry] | None:
+        return tree.descendants(os.getpid()) if tree.reap(self._ended) else None
+
+    def _ended(self, pid: int, status: int) -> None:
+        if pid == self._pid:
+            self._say(exited=status)
+
+    def _is_in_a_hurry(self) -> bool:
+        self._turn(0)
+        return self._hurry
+
+    def _kill_group(self) -> None:
+        if self._group is not None:
+            cgroup.kill(self._group.directory)
+
+    def _turn(self, timeout_ms: int | None) -> None:
+        """Take in what happened, waiting for it at most ``timeout_ms``."""
+        poller = select.poll()
+        poller.register(self._wake, select.POLLIN)
+        if not self._launcher_is_gone:
+            poller.register(CONTROL, select.POLLIN)
+        for fd, _ in poller.poll(timeout_ms):
+            if fd == CONTROL:
+                self._read()
+                self._obey()
+            else:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+        if self._stop is None:
+            tree.reap(self._ended)
+            if any(signum != signal.SIGCHLD for signum in self._received):
+                self._stop = self._orders["deadlines"]
+        self._received.clear()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(CONTROL, 1 << 16)
+        except OSError:  # the launcher ended with unread messages
+            data = b""
+        self._launcher_is_gone = not data
+        self._unread += data
+
+    def _obey(self) -> None:
+        *lines, self._unread = self._unread.split(b"\n")
+        for line in lines:
+            message: dict[str, Any] = json.loads(line)
+            self._stop = message.get("stop", self._stop)
+            self._hurry = self._hurry or message.get("hurry", False)
+
+    def _say(self, **message: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.write(CONTROL, json.dumps(message).encode() + b"\n")
+
+
+def _end_what_is_abandoned(orders: dict[str, Any]) -> None:
+    """End what belongs to the run and has no living guard, until nothing of the run is left.
+
+    Another guard of the run may have been killed together with the launcher.
+    """
+    deadlines = orders["deadlines"]
+    quiet = 0
+
+    def members() -> list[proc.Entry] | None:
+        nonlocal quiet
+        guards = _guards(orders["run"])
+        alive = list(proc.marked(f"{RUN_MARK}={orders['run']}".encode()))
+        quiet = 0 if alive else quiet + 1
+        if quiet == 2:
+            return None
+        abandoned = [entry for entry in alive if not _descends(entry, set(guards.values()))]
+        if not abandoned:
+            time.sleep(_ABANDONED_S)  # what is left is being ended by its own guard
+        return abandoned
+
+    def kill_groups() -> None:
+        if orders["groups"]:
+            guards = _guards(orders["run"])
+            with contextlib.suppress(OSError):
+                for name in os.listdir(orders["groups"]):
+                    directory = os.path.join(orders["groups"], name)
+                    if name not in guards and os.path.isdir(directory):
+                        cgroup.kill(directory)
+
+    tree.stop(members, deadlines["term_s"], deadlines["kill_s"], lambda: False, kill_groups)
+    kill_groups()
+    if orders["groups"]:
+        cgroup.remove(orders["groups"])
+
+
+def _guards(run: str) -> dict[str, int]:
+    """The living guards of a run, name to pid."""
+    found: dict[str, int] = {}
+    for entry in proc.everything():
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{entry.pid}/environ", "rb") as file:
+                variables = os.fsdecode(file.read()).split("\0")
+            for variable in variables:
+                if entry.alive and variable.startswith(f"{GUARD_MARK}={run}:"):
+                    found[variable.rpartition(":")[2]] = entry.pid
+    return found
+
+
+def _descends(entry: proc.Entry | None, ancestors: set[int]) -> bool:
+    while entry is not None and entry.pid not in ancestors and entry.ppid:
+        entry = proc.read(entry.ppid)
+    return entry is not None and entry.pid in ancestors
+
+
+def _note_the_loss(orders: dict[str, Any]) -> None:
+    """Leave the truth in the record: no launcher is there to write it."""
+    with contextlib.suppress(OSError, ValueError):
+        with open(orders["record"], encoding="utf-8") as file:
+            record = json.load(file)
+        if record["ended"] is None:
+            record.update(
+                state="lost",
+                status=LOST_STATUS,
+                reason="the launcher was killed; its processes have been ended",
+                ended=time.time(),
+            )
+            atomic.write(
+                orders["record"],
+                json.dumps(record, indent=2, ensure_ascii=False) + "\n",
+                durable=True,
+            )
+    if orders["exit_file"]:
+        with contextlib.suppress(OSError), open(orders["exit_file"], "x", encoding="ascii") as file:
+            file.write(f"{LOST_STATUS}\n")

@@ -1,0 +1,66 @@
+"""Starting the launcher's own small programs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import grpo_launch
+
+_PACKAGES = str(Path(grpo_launch.__file__).resolve().parents[1])
+
+
+def program(module: str, *arguments: str, bare: bool = False) -> list[str]:
+    """The command that calls ``module.main()`` in an interpreter of its own.
+
+    The working directory stays off ``sys.path``: a user's ``json.py`` there is no
+    business of ours.
+
+    Args:
+        module: dotted name of a module of this package with a function ``main``.
+        arguments: become ``sys.argv[1:]``.
+        bare: leave site-packages and the environment's settings out (smaller, faster);
+            for programs that need the standard library only.
+    """
+    flags = ["-I", "-S"] if bare else []
+    code = f"import sys; sys.path[:{0 if bare else 1}] = [{_PACKAGES!r}]; import {module} as m; "
+    return [sys.executable, *flags, "-c", f"{code}sys.exit(m.main())", *arguments]
+
+
+def spawn(
+    command: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[int, ...]]
+) -> int:
+    """Start ``command`` in a session of its own, with no signal blocked or ignored.
+
+    Not ``subprocess``: this process is a subreaper and collects every child itself.
+
+    Args:
+        command: an absolute executable and its arguments.
+        environ: the whole environment.
+        files: file actions of :func:`os.posix_spawn`.
+
+    Returns:
+        The pid.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    return os.posix_spawn(
+        command[0],
+        list(command),
+        environ,
+        file_actions=files,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=(
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+            signal.SIGQUIT,
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+        ),
+    )

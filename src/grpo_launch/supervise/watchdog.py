@@ -1,0 +1,121 @@
+"""Whether a training goes on: when to ask the server, and when a run has stalled."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from urllib.parse import urlsplit
+
+from grpo_launch.plan import Probe, Watchdog
+
+HEALTH_TIMEOUT_S = 10.0
+"""A server under load answers late; one that takes longer counts as silent."""
+
+
+class Duty(Enum):
+    """What a watchdog asks for."""
+
+    HEALTH = "health"
+    PROBE = "probe"
+    STALL = "stall"
+
+
+class Watch:
+    """Says what is due, from the times at which progress was seen.
+
+    Args:
+        settings: the intervals, in seconds; 0 turns a duty off.
+        clock: monotonic seconds, which do not jump when the wall clock is set.
+    """
+
+    def __init__(self, settings: Watchdog, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._progress = self._asked = self._probed = clock()
+        self._has_stalled = False
+
+    def progress(self) -> None:
+        """Note that the training goes on."""
+        self._progress = self._probed = self._clock()
+        self._has_stalled = False
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last progress."""
+        return self._clock() - self._progress
+
+    def due(self) -> list[Duty]:
+        """What is to be done now; a stall is told once."""
+        now = self._clock()
+        duties: list[Duty] = []
+        if 0 < self._settings.health_s <= now - self._asked:
+            self._asked = now
+            duties.append(Duty.HEALTH)
+        if 0 < self._settings.probe_s <= now - self._probed:
+            self._probed = now
+            duties.append(Duty.PROBE)
+        if 0 < self._settings.stall_s <= now - self._progress and not self._has_stalled:
+            self._has_stalled = True
+            duties.append(Duty.STALL)
+        return duties
+
+
+class HealthCheck:
+    """One cheap health check, in a thread beside the event loop.
+
+    A plain socket: an HTTP client would be the largest thing in the memory of a
+    process that is there as long as the training is.
+
+    Attributes:
+        failure: after :meth:`is_done`: None when the server answered 200, else what
+            was seen.
+        refused: whether nobody listens on the port at all.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self.failure: str | None = None
+        self.refused = False
+        self._thread = threading.Thread(target=self._ask, args=(probe,), daemon=True)
+        self._thread.start()
+
+    def is_done(self) -> bool:
+        """Whether there is a result."""
+        return not self._thread.is_alive()
+
+    def _ask(self, probe: Probe) -> None:
+        try:
+            status = _status(probe)
+            self.failure = None if status == 200 else f"status {status}"
+        except ConnectionRefusedError:
+            self.failure, self.refused = "nobody listens there", True
+        except (OSError, ValueError) as error:
+            self.failure = str(error) or type(error).__name__
+
+
+def _status(probe: Probe) -> int:
+    """The status of ``GET health_path`` (RFC 9112, section 4).
+
+    Raises:
+        OSError: no answer.
+        ValueError: no HTTP.
+    """
+    address = urlsplit(probe.url)
+    host, port = address.hostname or "", address.port or 80
+    deadline = time.monotonic() + HEALTH_TIMEOUT_S
+    with socket.create_connection((host, port), HEALTH_TIMEOUT_S) as connection:
+        request = f"GET {probe.health_path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        line = b""
+        while b"\n" not in line and len(line) < 1024:
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            chunk = connection.recv(1024)
+            if not chunk:
+                break
+            line += chunk
+    version, _, rest = line.partition(b" ")
+    if not version.startswith(b"HTTP/"):
+        raise ValueError("the answer is no HTTP")
+    return int(rest[:3])
