@@ -6,6 +6,7 @@ import difflib
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
@@ -125,7 +126,10 @@ def _derived(config: LaunchConfig, path: str, facts: Facts) -> Saying | None:
     name = path.rpartition(".")[2]
     if name not in _DERIVED or not path.startswith("train.") or not facts.world_size:
         return None
-    flat = arguments.flatten(config, facts.world_size, "")
+    try:
+        flat = arguments.flatten(config, facts.world_size, "")
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return None  # of what is no number nothing is derived; role=check says so
     return Saying(f"derived: {_DERIVED[name]}", flat[name]) if name in flat else None
 
 
@@ -155,7 +159,7 @@ def _step(node: Any, key: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, schema.Enum):
+    if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):
         return str(value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 import sys
 import time
@@ -91,7 +90,7 @@ def _groups(plan: LaunchPlan) -> str | None:
     parent = cgroup.delegated() if plan.groups else None
     if parent is None:
         return None
-    directory = f"{parent}/grpo_launch-{secrets.token_hex(4)}"
+    directory = f"{parent}/grpo_launch-{os.urandom(4).hex()}"
     try:
         Path(directory).mkdir()
     except OSError:

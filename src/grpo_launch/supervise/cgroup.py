@@ -44,7 +44,7 @@ class Group:
     """One control group.
 
     Args:
-        directory: to make; its parent exists.
+        directory: to make; its parent, the group of the run, exists and stays empty.
 
     Raises:
         OSError: it cannot be made, or the kernel has no ``cgroup.kill`` (Linux 5.14).
@@ -52,7 +52,7 @@ class Group:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        self._outside = os.path.dirname(directory)
+        self._outside = os.path.dirname(os.path.dirname(directory))
         os.mkdir(directory)
         try:
             os.stat(os.path.join(directory, "cgroup.kill"))
