@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from grpo_launch.compose.config import LaunchConfig
+    from grpo_launch.compose.source import View
 
 PRIMARY = "config"
 """The name of the primary configuration file in ``conf/``."""
@@ -68,7 +69,6 @@ def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConf
     from grpo_launch.compose import hints
     from grpo_launch.compose.config import from_hydra
 
-    register()
     hints.check_overrides(arguments)
     try:
         return from_hydra(_seen(hints.with_known_flags(arguments)), overrides)
@@ -110,36 +110,49 @@ def _options(group: str) -> list[str]:
 
 
 def _seen(arguments: Sequence[str]) -> DictConfig:
-    """Compose with as much of the experiment open to Hydra as the arguments can touch."""
+    """Compose with as much open to Hydra as the arguments can touch.
+
+    Only what succeeds counts: whatever is wrong is composed again, whole, so that
+    Hydra's error has everything to name.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
     from grpo_launch.compose import hints, source
 
     keys = [hints.key_of(item).split(".") for item in arguments]
-    if any("${" in item for item in arguments) or ["train"] in keys:
-        return _composed(arguments)
     touched = {key[1] for key in keys if key[0] == "train" and len(key) > 1}
-    how = source.View(False, frozenset((*schema.SECTIONS, "global_max_length", *touched)))
-    token = source.view.set(how)
+    opened = frozenset((*schema.SECTIONS, "global_max_length", *touched))
+    every = any("${" in item for item in arguments) or ["train"] in keys
+    how = source.View(inspected=False, opened=None if every else opened)
     try:
-        cfg = _composed(arguments)
-    finally:
-        source.view.reset(token)
+        cfg = _composed(arguments, how)
+    except (HydraException, OmegaConfBaseException, ValueError, OverflowError):
+        return _composed(arguments, source.WHOLE)
     # A group of the user's own may touch more: merged over an opaque leaf, it replaced it.
-    return cfg if source.is_intact(cfg.train, how) else _composed(arguments)
+    return cfg if source.is_intact(cfg.train, how) else _composed(arguments, source.WHOLE)
 
 
-def _composed(arguments: Sequence[str]) -> DictConfig:
+def _composed(arguments: Sequence[str], how: View) -> DictConfig:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    from grpo_launch.compose import source
+
+    source.register()
+    if how.inspected:
+        schema.register()
     outer = GlobalHydra.instance().hydra  # a caller may itself be a Hydra application
     GlobalHydra.instance().hydra = None
+    token = source.view.set(how)
     try:
         with initialize_config_dir(
             str(resources.path("conf")), job_name="grpo_launch", version_base=VERSION_BASE
         ):
             return hydra_compose(PRIMARY, list(arguments))
     finally:
+        source.view.reset(token)
         GlobalHydra.instance().hydra = outer  # Hydra replaced the instance meanwhile
 
 
@@ -148,10 +161,12 @@ def _known_keys(overrides: Sequence[str]) -> Iterator[str]:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from grpo_launch.compose import source
+
     groups = ("config", "role", *schema.GROUPS)
     choices = [item for item in overrides if item.partition("=")[0] in groups]
     try:
-        cfg = _composed(choices)
+        cfg = _composed(choices, source.WHOLE)
     except (HydraException, OmegaConfBaseException, ValueError, OverflowError):
         return  # the choices themselves are wrong; there is nothing to suggest
     yield from _dotted(cfg, "")

@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from grpo_launch import resources
-from grpo_launch.compose import document, experiment, leaves, legacy, lift, lookup
+from grpo_launch.compose import document, experiment, leaves, legacy, lift, lookup, shipped
 from grpo_launch.errors import ConfigError
 
 GROUP = "config"
@@ -37,18 +37,19 @@ BASES = "extends"
 
 @dataclass(frozen=True)
 class View:
-    """How much of an experiment Hydra gets to see.
+    """How much Hydra gets to see.
 
     Hydra builds and copies a node for every leaf, several times. What neither the
     command line nor a group can touch travels as one opaque leaf instead
     (docs/adr/0010).
 
     Attributes:
-        display: whether the bases appear in the defaults tree.
+        inspected: whether the composition itself is looked at: then the bases appear
+            in the defaults tree, and Hydra's own settings are composed as well.
         opened: top-level keys of an experiment that are nodes; None: all.
     """
 
-    display: bool = True
+    inspected: bool = True
     opened: frozenset[Any] | None = None
 
     def of(self, train: dict[Any, Any]) -> Any:
@@ -138,7 +139,7 @@ class ExperimentSource(ConfigSource):
         loaded = experiment.load(path)
         nodes, choices = lift.lift(loaded.train, loaded.where)
         how = view.get()
-        bases = loaded.tree.bases if how.display else ()
+        bases = loaded.tree.bases if how.inspected else ()
         defaults: list[Any] = [f"/{name}" for name in _DisplayNames(self._display).of(bases)]
         defaults += ["_self_", *({f"override /{k}": v} for k, v in choices.items())]
         node = {"defaults": defaults, "experiment": _identity(path), **nodes}
@@ -154,6 +155,9 @@ class ExperimentSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append one ``experiments://`` entry for each base."""
+        if not view.get().inspected:
+            scheme = shipped.ShippedSource.scheme()
+            search_path.prepend("grpo_launch", f"{scheme}://{resources.path('conf')}")
         for base in bases():
             search_path.append("grpo_launch", f"{ExperimentSource.scheme()}://{base}")
 
@@ -167,6 +171,7 @@ def register() -> None:
     """Register the plugins with Hydra; they stay out of other Hydra programs."""
     plugins = Plugins.instance()
     plugins.register(ExperimentSource)
+    plugins.register(shipped.ShippedSource)
     plugins.register(ExperimentSearchPath)
 
 
