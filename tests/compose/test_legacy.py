@@ -418,15 +418,6 @@ def test_a_changed_file_is_read_again_even_with_equal_time_and_size(tmp_path: Pa
     assert legacy.load(path).data == {"a": 2}
 
 
-def test_changing_the_data_of_one_load_does_not_change_the_next(tmp_path: Path) -> None:
-    path = write(tmp_path, {"x.yaml": "extends: b.yaml\na: {c: [1]}\n", "b.yaml": "d: {e: []}\n"})
-    first = legacy.load(path)
-    first.data["a"]["c"].append(2)
-    first.data["d"]["e"].append(2)
-    first.data.clear()
-    assert legacy.load(path).data == {"d": {"e": []}, "a": {"c": [1]}}
-
-
 def test_merge_changes_neither_argument() -> None:
     base, over = {"a": {"b": 1}, "c": 1}, {"a": {"d": 2}, "e": 3}
     assert legacy.merge(base, over) == {"a": {"b": 1, "d": 2}, "c": 1, "e": 3}

@@ -7,6 +7,7 @@ OmegaConf would read differently travels in an :class:`Opaque` leaf.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import yaml
@@ -68,11 +69,11 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The inverse of :func:`encode`, on plain containers."""
+    """The inverse of :func:`encode`, on plain containers; the result is the caller's own."""
     if isinstance(value, Opaque):
         return decode(value.value)
     if isinstance(value, dict):
         return {key: decode(item) for key, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list):
         return [decode(item) for item in cast("list[Any]", value)]
-    return value
+    return copy.deepcopy(value) if isinstance(value, set | tuple) else value

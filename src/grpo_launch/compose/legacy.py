@@ -12,7 +12,6 @@ This module knows nothing of Hydra. It is not merged by Hydra on purpose: see
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,12 +39,13 @@ class LegacyTree:
 
     Attributes:
         path: the file, absolute.
-        data: the merged mapping, without ``extends``; the caller's own copy.
+        data: the merged mapping, without ``extends``; its values are shared with other trees
+            and with what is memoised, so nobody may change it.
         bases: the trees that ``extends`` names, in the order of the file.
     """
 
     path: Path
-    data: dict[Any, Any]
+    data: Mapping[Any, Any]
     bases: tuple[LegacyTree, ...]
 
     @functools.cached_property
@@ -98,7 +98,7 @@ def load(path: str | Path) -> LegacyTree:
         path: the file; relative paths are taken from the working directory.
 
     Returns:
-        The merged tree; ``data`` is a fresh copy.
+        The merged tree.
 
     Raises:
         ConfigError: the file or a base is missing, unreadable, malformed, too
@@ -106,12 +106,11 @@ def load(path: str | Path) -> LegacyTree:
     """
     absolute = Path(path).absolute()
     try:
-        tree = _load(absolute, (), {})
+        return _load(absolute, (), {})
     except RecursionError:
         raise ConfigError(
             shown(absolute), "extends too long a chain", "merge some of its files"
         ) from None
-    return LegacyTree(tree.path, copy.deepcopy(tree.data), tree.bases)
 
 
 def merge(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
