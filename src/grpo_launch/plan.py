@@ -124,6 +124,8 @@ class Watchdog:
         health_s, probe_s, stall_s: seconds; 0 turns a check off.
         on_stall: ``warn``, ``stop`` or ``restart``.
         served: text that the server logs for each batch of rollouts.
+        vital: how the titles of the engine's own processes begin; where one of them
+            ends, the engine is dead, whatever the server above it answers.
     """
 
     health_s: float
@@ -131,6 +133,7 @@ class Watchdog:
     stall_s: float
     on_stall: str
     served: str
+    vital: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,7 @@ class LaunchPlan:
                 deadlines=Deadlines(**body["deadlines"]),
                 groups=body["groups"],
                 recovery=Recovery(**body["recovery"]),
-                watchdog=Watchdog(**body["watchdog"]),
+                watchdog=Watchdog(**{k: _tuples(v) for k, v in body["watchdog"].items()}),
                 console=body["console"],
             )
         except (KeyError, TypeError, AttributeError) as error:

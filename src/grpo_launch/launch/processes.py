@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -39,6 +40,8 @@ class Processes:
         self._guarded: dict[str, GuardedProcess] = {}
         self._probing: Probing | None = None
         self._helpers: set[int] = set()
+        self._vital: dict[int, str] = {}
+        self._lost: str | None = None
 
     def get(self, name: str) -> GuardedProcess | None:
         """The started process of that name, or None."""
@@ -80,6 +83,19 @@ class Processes:
         """The living guards."""
         return [p.guard_pid for p in self._guarded.values() if p.is_guarded]
 
+    def watch_vital(self, name: str, titles: tuple[str, ...]) -> None:
+        """Watch the processes below ``name`` whose title begins with one of ``titles``."""
+        for entry in tree.descendants(self._guarded[name].guard_pid):
+            title = proc.command(entry.pid)
+            if title.startswith(titles):
+                with contextlib.suppress(OSError):
+                    self._vital[os.pidfd_open(entry.pid)] = f"{title.split()[0]}, pid {entry.pid}"
+
+    @property
+    def lost(self) -> str | None:
+        """The first vital process that has ended, title and pid, or None."""
+        return self._lost
+
     # Events
 
     def turn(self, timeout_s: float = TICK_S) -> None:
@@ -97,7 +113,12 @@ class Processes:
         fds: set[int] = {*guarded, self._around.signals.fd}
         if self._probing is not None:
             fds.add(self._probing.fd)
+        fds |= self._vital.keys()
         readable = events.wait(fds, timeout_s)
+        for fd in readable & self._vital.keys():
+            title = self._vital.pop(fd)
+            self._lost = self._lost or title
+            os.close(fd)
         for fd in readable & guarded.keys():
             guarded[fd].take_news()
         if self._around.signals.fd in readable:
@@ -173,6 +194,9 @@ class Processes:
                 self._around.record.process(process)
             process.close()
             survivors += process.survivors
+        for fd in self._vital:
+            os.close(fd)
+        self._vital.clear()
         for pid in survivors:
             say(f"warning: pid {pid} does not end, not even when killed")
 
