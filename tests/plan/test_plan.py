@@ -113,6 +113,7 @@ _TYPES: dict[Any, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "float": _seconds,
     "tuple[str, ...]": _texts,
+    "str | None": st.none() | _text,
     "Mapping[str, str]": _pairs,
     "Mapping[str, Any]": st.dictionaries(_text, _json, max_size=2),
 }
@@ -135,6 +136,8 @@ def _plans() -> st.SearchStrategy[plan.LaunchPlan]:
         gate=_built(plan.Probe),
         files=st.lists(_built(plan.PlannedFile), max_size=2).map(tuple),
         deadlines=_built(plan.Deadlines),
+        recovery=_built(plan.Recovery),
+        watchdog=_built(plan.Watchdog),
     )
 
 
