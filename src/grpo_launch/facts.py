@@ -12,7 +12,7 @@ from grpo_launch.flags import EngineFlags, introspect, snapshot
 from grpo_launch.host import Host, nvidia_smi
 from grpo_launch.model_shape import ModelShape
 from grpo_launch.runtime import conda_environments
-from grpo_launch.validate import Facts
+from grpo_launch.validate import Facts, Problem, Severity
 
 _MIB_PER_GIB = 1024
 
@@ -38,6 +38,15 @@ def split(config: LaunchConfig, host: Host) -> devices.Devices | None:
         return devices.assign(config, visible)
     except PreflightError:
         return None
+
+
+def unchecked(config: LaunchConfig) -> list[Problem]:
+    """A warning for what preflight could not check on this machine: GPUs without nvidia-smi."""
+    if config.accelerator.kind is not schema.AcceleratorKind.cuda or nvidia_smi("index"):
+        return []
+    what = "the GPUs could not be checked, nvidia-smi is absent or lists none"
+    fix = "run this check on the machine that has them"
+    return [Problem(config.where("gpus.server"), what, fix, Severity.WARNING)]
 
 
 def _flags(config: LaunchConfig, host: Host) -> EngineFlags:

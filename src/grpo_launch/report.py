@@ -70,12 +70,16 @@ def _lines(body: Mapping[str, Any], checked: bool) -> Iterator[str]:
         yield f"{'note':8} {path}: the same name, not used: an earlier root has it"
     for rule in body["passed"]:
         yield f"{'passed':8} {rule}"
+    for skipped in body["skipped"]:
+        yield f"{'skipped':8} {skipped['rule']}: {skipped['missing']}"
     if checked and not body["preflight"]:
-        yield f"{'passed':8} preflight"
+        yield f"{'passed':8} preflight{', without the GPUs' if body['unchecked'] else ''}"
     for title, facts in (body["summary"] or {}).items():
         for name, value in (facts or {}).items():
             yield f"{title:8} {name:{_WIDTH}} {value}"
     verdict = "ready to launch" if body["status"] == 0 else "would not start"
+    if body["status"] == 0 and body["unchecked"]:
+        verdict += ", if the GPUs are there"
     yield f"{body['experiment']}: {verdict}"
 
 

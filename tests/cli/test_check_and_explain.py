@@ -13,14 +13,15 @@ BASE = "model:\n  model: some/model\nrlhf:\n  num_generations: 4\n"
 
 
 def test_a_check_says_what_passed_and_what_a_launch_would_be(project: Project) -> None:
-    done = project.launch("role=check", "config=exp")
+    done = project.launch("role=check", "config=exp", "accelerator.kind=cpu")
     assert (done.status, done.stderr) == (0, "")
     lines = {" ".join(line.split()) for line in done.stdout.splitlines()}
     assert {
         "passed sizes match devices",
         "passed preflight",
-        "devices server GPU 0",
-        "devices learner GPU 1",
+        "skipped model reaches the length: the model has no local config.json",
+        "devices server CPU process 0",
+        "devices learner CPU process 1",
         f"ports http 127.0.0.1:{project.port}",
         "batches world size 1",
         "batches completions a step 8",
@@ -29,6 +30,42 @@ def test_a_check_says_what_passed_and_what_a_launch_would_be(project: Project) -
         "tokens server, both 512",
         "exp: ready to launch",
     } <= lines
+
+
+def test_a_check_says_that_it_could_not_see_the_gpus(project: Project) -> None:
+    done = project.launch("role=check", "config=exp")  # no nvidia-smi on its PATH
+    assert done.status == 0
+    assert "gpus.server: the GPUs could not be checked" in done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "passed preflight, without the GPUs" in lines
+    assert lines[-1] == "exp: ready to launch, if the GPUs are there"
+    body = json.loads(project.launch("role=check", "config=exp", "output=json").stdout)
+    assert [found["severity"] for found in body["unchecked"]] == ["warning"]
+    assert body["problems"] == []
+
+
+def test_a_check_for_machines_says_what_could_not_be_loaded(project: Project) -> None:
+    experiment = project.directory / "configs" / "exp.yaml"
+    text = experiment.read_text().replace("runtime: current", "runtime: docker")
+    experiment.write_text(text.replace("vllm_max_model_len: 512", "max_model_len: 512"))
+    done = project.launch("role=check", "config=exp", "output=json", "gpus.learner=[0]")
+    assert (done.status, done.stderr) == (2, "")
+    body = json.loads(done.stdout)
+    assert [found["where"] for found in body["problems"]] == [
+        "configs/exp.yaml: custom.extra.rollout_server.max_model_len",
+        "configs/exp.yaml: custom.extra.launch.runtime",
+        "command line: gpus.learner",
+    ]
+    assert "model is named" in body["passed"]
+    assert "tensor parallel divides heads" in [found["rule"] for found in body["skipped"]]
+
+
+def test_explain_refuses_what_could_not_be_loaded(project: Project) -> None:
+    experiment = project.directory / "configs" / "exp.yaml"
+    experiment.write_text(experiment.read_text().replace("gpus:", "gpu:"))
+    done = project.launch("role=explain", "config=exp", "key=gpus.server")
+    assert (done.status, done.stdout) == (2, "")
+    assert "custom.extra.launch.gpu: unknown key, did you mean gpus?" in done.errors[0]
 
 
 def test_a_failed_check_lists_every_error_and_starts_nothing(project: Project) -> None:

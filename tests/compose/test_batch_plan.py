@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.compose import batch_plan
-from grpo_launch.errors import ConfigError
 
 P = "custom.grpo.batch_plan"
 S = "custom.extra.rollout_server"
@@ -137,7 +136,7 @@ def test_each_value_knows_the_key_that_it_comes_from() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a list": (tree([1]), f"{P}: is [1], not a mapping, write 'key: value' lines below"),
-    "a scalar": (tree(True), f"{P}: is True, not a mapping, write 'key: value' lines below"),
+    "a scalar": (tree(True), f"{P}: is true, not a mapping, write 'key: value' lines below"),
     "a typo": (
         tree({**PLAN, "unified_batchsize": 1}),
         f"{P}.unified_batchsize: unknown key, did you mean unified_batch_size?",
@@ -166,24 +165,24 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no size": (
         tree({"enabled": True}),
-        f"{P}.per_device_train_batch_size: is required, set {P}.per_device_train_batch_size",
+        f"{P}.per_device_train_batch_size: is required, set it to a positive integer",
     ),
     "no unified size": (
         tree({"enabled": True, "per_device_train_batch_size": 1}),
-        f"{P}.unified_batch_size: is required, set {P}.unified_batch_size",
+        f"{P}.unified_batch_size: is required, set it to a positive integer",
     ),
     "half a server": (
         tree({**PLAN, "rollout_server": {"force_vllm_tensor_parallel_size": 1}}),
         (
             f"{P}.rollout_server.force_vllm_data_parallel_size: is required, "
-            f"set {P}.rollout_server.force_vllm_data_parallel_size"
+            "set it to a positive integer"
         ),
     ),
     "an empty server": (
         tree({**PLAN, "rollout_server": {}}),
         (
             f"{P}.rollout_server.force_vllm_tensor_parallel_size: is required, "
-            f"set {P}.rollout_server.force_vllm_tensor_parallel_size"
+            "set it to a positive integer"
         ),
     ),
     "a server that is no mapping": (
@@ -200,7 +199,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a boolean for a size": (
         tree({**PLAN, "unified_batch_size": True}),
-        f"{P}.unified_batch_size: True is not an integer, write an integer there",
+        f"{P}.unified_batch_size: true is not an integer, write an integer there",
     ),
     "half a completion": (
         tree({**PLAN, "unified_batch_size": 48.5}),
@@ -230,7 +229,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             custom={"extra": {"rollout_server": {"vllm_data_parallel_size": True}}},
         ),
         (
-            f"{S}.vllm_data_parallel_size: is True, but the batch plan says 6 "
+            f"{S}.vllm_data_parallel_size: is true, but the batch plan says 6 "
             f"(x.yaml: {P}.rollout_server.force_vllm_data_parallel_size), "
             "remove it or make the two equal"
         ),
@@ -247,9 +246,37 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("train", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_refused(train: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        batch_plan.expand(train, where)
-    assert str(raised.value) == f"x.yaml: {message}"
+    assert f"x.yaml: {message}" in mistakes(train)
+
+
+def mistakes(train: dict[str, Any]) -> list[str]:
+    return [str(mistake.error) for mistake in batch_plan.expand(train, where).mistakes]
+
+
+def test_all_mistakes_of_a_plan_are_found_and_the_rest_is_expanded() -> None:
+    server = {**SERVER, "max_num_seqs": 1, "force_vllm_data_parallel_size": 0}
+    train = tree(
+        {**PLAN, "unified_batch_size": "many", "rollout_server": server},
+        training={"per_device_train_batch_size": 4},
+    )
+    assert [line.partition(": ")[2].partition(":")[0] for line in mistakes(train)] == [
+        f"{P}.unified_batch_size",
+        f"{P}.rollout_server.max_num_seqs",
+        f"{P}.rollout_server.force_vllm_data_parallel_size",
+        "training.per_device_train_batch_size",
+    ]
+    assert expanded(train) == {
+        "training.per_device_eval_batch_size": 8,
+        f"{S}.vllm_tensor_parallel_size": 1,
+        f"{S}.vllm_max_num_seqs": 64,
+    }
+
+
+def test_a_mistake_knows_the_keys_that_it_leaves_without_a_value() -> None:
+    (typo,) = batch_plan.expand(tree({**PLAN, "unified_batchsize": 1}), where).mistakes
+    assert ("rlhf", "generation_batch_size") in typo.unread
+    (plan,) = batch_plan.expand(tree([1]), where).mistakes
+    assert ("custom", "extra", "rollout_server", "vllm_tensor_parallel_size") in plan.unread
 
 
 scalars = st.one_of(
@@ -268,17 +295,14 @@ values = st.recursive(
     rlhf=values,
     extra=values,
 )
-def test_strange_values_are_refused_in_one_line(
+def test_strange_values_are_mistakes_of_one_line(
     plan: Any, training: Any, rlhf: Any, extra: Any
 ) -> None:
     train = tree(plan, training=training, rlhf=rlhf, custom={"extra": extra})
-    try:
-        expansion = batch_plan.expand(train, where)
-    except ConfigError as error:
-        message = str(error)
-    else:
-        message = "x.yaml: fine"
-        assert all(value >= 1 for value in expansion.values.values())
-        assert batch_plan.expand(expansion.applied_to(train), where) == expansion
-    assert message.startswith("x.yaml: ")
-    assert "\n" not in message
+    expansion = batch_plan.expand(train, where)
+    for mistake in expansion.mistakes:
+        assert str(mistake.error).startswith("x.yaml: ")
+    assert all(value >= 1 for value in expansion.values.values())
+    again = batch_plan.expand(expansion.applied_to(train), where)
+    assert again.values == expansion.values
+    assert len(again.mistakes) == len(expansion.mistakes)

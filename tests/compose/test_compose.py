@@ -15,6 +15,8 @@ from omegaconf import OmegaConf
 
 from grpo_launch import schema
 from grpo_launch.compose import compose, compose_arguments, leaves, lookup
+from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.compose.experiment import load as load_experiment
 from grpo_launch.compose.source import ExperimentSource
 from grpo_launch.errors import ConfigError
 
@@ -257,6 +259,10 @@ def test_whole_numbers_in_any_spelling_are_integers(project: Path, value: str, t
     assert exact(config.train) == exact(expected(project / "configs/x.yaml"))
 
 
+def mistakes(config: LaunchConfig) -> list[str]:
+    return [str(mistake.error) for mistake in config.mistakes]
+
+
 _BLOCK = "configs/x.yaml: custom.extra."
 
 
@@ -269,7 +275,7 @@ _BLOCK = "configs/x.yaml: custom.extra."
         ),
         (
             "rollout_server: {vllm_max_model_len: yes}",
-            "rollout_server.vllm_max_model_len: True is not an integer, write an integer there",
+            "rollout_server.vllm_max_model_len: true is not an integer, write an integer there",
         ),
         (
             "rollout_server: {vllm_max_model_len: [1]}",
@@ -311,12 +317,12 @@ _BLOCK = "configs/x.yaml: custom.extra."
         ),
         (
             "launch: {health: {timeout_s: true}}",
-            "launch.health.timeout_s: True is not a number, write a number there",
+            "launch.health.timeout_s: true is not a number, write a number there",
         ),
         (
             "launch: {env: {set: {A: ~}}}",
             (
-                "launch.env.set: {'A': None} is not a mapping of names to strings, "
+                "launch.env.set: {A: null} is not a mapping of names to strings, "
                 "write a mapping, {NAME: 'value'}"
             ),
         ),
@@ -330,18 +336,87 @@ def test_a_wrong_launch_setting_names_its_file_and_key(
     project: Path, block: str, message: str
 ) -> None:
     experiment(project, f"custom: {{extra: {{{block}}}}}\n")
-    with pytest.raises(ConfigError) as caught:
-        compose("x")
-    assert str(caught.value) == _BLOCK + message
+    assert mistakes(compose("x")) == [_BLOCK + message]
 
 
 def test_a_wrong_launch_setting_names_the_base_that_said_it(project: Path) -> None:
     experiment(project, "extends: base.yaml\n")
     experiment(project, "custom: {extra: {launch: {gpus: {server: 3}}}}\n", "base")
-    with pytest.raises(
-        ConfigError, match=r"^configs/base\.yaml: custom\.extra\.launch\.gpus\.serv"
-    ):
-        compose("x")
+    (message,) = mistakes(compose("x"))
+    assert message.startswith("configs/base.yaml: custom.extra.launch.gpus.server: ")
+
+
+WRONG = """\
+custom:
+  extra:
+    rollout_server: {max_model_len: 9, vllm_data_parallel_size: 2, vllm_enforce_eager: 3}
+    launch: {runtime: docker, gpu: [0], gpus: {server: 4, learner: [1]}, health: 5}
+  grpo:
+    batch_plan: {enabled: true, per_device_train_batch_size: 8, unified_batch_sizes: 48}
+training: {per_device_train_batch_size: 4}
+"""
+
+
+def test_every_mistake_of_an_experiment_travels_with_what_could_be_composed(project: Path) -> None:
+    experiment(project, WRONG)
+    config = compose("x", ["rollout_server.vllm_max_model_len=64"])
+    said = [line.removeprefix("configs/x.yaml: ") for line in mistakes(config)]
+    assert [line.partition(": ")[0] for line in said] == [
+        "custom.grpo.batch_plan.unified_batch_sizes",
+        "training.per_device_train_batch_size",
+        "custom.extra.rollout_server.max_model_len",
+        "custom.extra.rollout_server.vllm_enforce_eager",
+        "custom.extra.launch.gpu",
+        "custom.extra.launch.gpus.server",
+        "custom.extra.launch.health",
+        "custom.extra.launch.runtime",
+    ]
+    assert config.rollout_server == {"vllm_data_parallel_size": 2, "vllm_max_model_len": 64}
+    assert (config.gpus.server, config.gpus.learner) == (None, ["1"])
+    assert config.train["training"]["per_device_train_batch_size"] == 4
+    assert config.get("custom.extra.rollout_server.vllm_enforce_eager") == 3
+
+
+def test_mistakes_of_the_command_line_and_of_the_file_are_said_together(project: Path) -> None:
+    experiment(project, WRONG)
+    with pytest.raises(ConfigError) as refused:
+        compose("x", ["gpus.servr=[0]", "health.probe=tcp"])
+    with pytest.raises(ConfigError) as not_composed:
+        compose("x", ["trian.rlhf.x=1", "healt=2"])
+    for caught in (refused, not_composed):
+        lines = caught.value.lines()
+        assert [line.partition(": ")[0] for line in lines[:3]] == [
+            "command line",
+            "command line",
+            "configs/x.yaml",
+        ]
+        assert len(lines) >= 9
+
+
+def test_what_shows_the_tree_unvalidated_refuses_a_wrong_experiment(project: Path) -> None:
+    experiment(project, WRONG)
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(project / "configs/x.yaml")
+    assert len(caught.value.lines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [("false", "false"), ("yes", "true"), ("'False'", "False"), ("1", "1"), ("1.5", "1.5")],
+)
+def test_a_boolean_of_an_environment_variable_is_what_yaml_calls_it(
+    project: Path, said: str, text: str
+) -> None:
+    experiment(project, f"custom: {{extra: {{launch: {{env: {{set: {{A: {said}}}}}}}}}}}\n")
+    assert compose("x").env.set == {"A": text}
+
+
+@pytest.mark.parametrize("said", ["false", "False", "'False'", "true"])
+def test_a_boolean_for_an_environment_variable_on_the_command_line_stays_as_typed(
+    project: Path, said: str
+) -> None:
+    experiment(project, "rlhf: {}\n")
+    assert compose("x", [f"+env.set.A={said}"]).env.set == {"A": said.strip("'")}
 
 
 # Native Hydra files
@@ -368,10 +443,13 @@ def test_a_native_file_is_hydra_s_with_interpolation_and_groups(project: Path) -
     [
         (
             "train: [",
-            "configs/x.yaml:3:1: malformed YAML: did not find expected node content, correct it",
+            (
+                "configs/x.yaml:3:1: malformed YAML: did not find expected node content, "
+                "write a value there, and close every [ and { above it"
+            ),
         ),
         ("train: 3", "configs/x.yaml: train: 3 is not a mapping, write keys below it"),
-        ("- a", "configs/x.yaml: holds list at the top, not a mapping, write 'key: value' lines"),
+        ("- a", "configs/x.yaml: is a list, not a mapping, write 'key: value' lines at the top"),
         (
             "health: {probe: tcp}",
             (
@@ -392,7 +470,7 @@ def test_a_native_file_is_hydra_s_with_interpolation_and_groups(project: Path) -
         ),
         (
             "defaults: [override /runtime: nope]",
-            "configs/x.yaml: runtime=nope: no such option, choose one of conda, current, venv",
+            "configs/x.yaml: runtime: there is no option nope, choose one of conda, current, venv",
         ),
     ],
     ids=["syntax", "train", "list", "type", "key", "interpolation", "option"],

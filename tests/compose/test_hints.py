@@ -112,9 +112,25 @@ WRONG: list[tuple[str, str]] = [
     (
         "train.data.datasett=[a]",
         (
-            "train.data.datasett: the experiment does not set it, "
-            "write +train.data.datasett=... to add it"
+            "train.data.datasett: unknown key, did you mean train.data.dataset? "
+            "(or +train.data.datasett=... to add it)"
         ),
+    ),
+    (
+        "train.training.max_step=3",
+        (
+            "train.training.max_step: unknown key, did you mean train.training.max_steps? "
+            "(or +train.training.max_step=... to add it)"
+        ),
+    ),
+    ("max_step=3", "max_step: unknown key, did you mean train.training.max_steps?"),
+    (
+        "rlhf.num_generation=4",
+        "rlhf.num_generation: unknown key, did you mean train.rlhf.num_generations?",
+    ),
+    (
+        "vllm_max_num_seq=4",
+        "vllm_max_num_seq: unknown key, did you mean rollout_server.vllm_max_num_seqs?",
     ),
     ("env.set={A:3}", "env.set.A: is not set yet, write +env.set.A=... to add it"),
     (
@@ -317,17 +333,27 @@ def test_a_right_override_is_let_through(override: str) -> None:
 
 
 def test_a_second_wrong_override_does_not_hide_the_first() -> None:
-    with pytest.raises(ConfigError, match=r"^command line: health\.probe: "):
+    with pytest.raises(ConfigError) as caught:
         compose("exp", ["health.probe=x", "foo=1"])
+    places = [": ".join(line.split(": ")[:2]) for line in caught.value.lines()]
+    assert places == ["command line: health.probe", "command line: foo"]
+
+
+def test_every_wrong_override_is_said() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose("exp", ["gpus.servr=[0]", "preflight=2", "train.custom.extra.launch.gpus=1"])
+    assert len(caught.value.lines()) == 3
 
 
 def test_an_option_that_an_experiment_chose_wrongly_names_the_experiment() -> None:
     Path("configs/exp.yaml").write_text("custom: {extra: {launch: {runtime: nope}}}\n")
-    with pytest.raises(ConfigError) as caught:
-        compose_arguments(["config=exp", "role=check"])
-    assert str(caught.value) == (
-        "configs/exp.yaml: runtime=nope: no such option, choose one of conda, current, venv"
-    )
+    config = compose_arguments(["config=exp", "role=check"])
+    assert [str(mistake.error) for mistake in config.mistakes] == [
+        (
+            "configs/exp.yaml: custom.extra.launch.runtime: there is no option nope, "
+            "choose one of conda, current, venv"
+        )
+    ]
 
 
 @settings(max_examples=200, deadline=None)

@@ -175,47 +175,56 @@ ERRORS: dict[str, tuple[Files, str]] = {
     ),
     "list at the top": (
         {"x.yaml": "- a\n"},
-        "x.yaml: holds list at the top, not a mapping, write 'key: value' lines",
+        "x.yaml: is a list, not a mapping, write 'key: value' lines at the top",
     ),
     "text at the top": (
         {"x.yaml": "hello\n"},
-        "x.yaml: holds str at the top, not a mapping, write 'key: value' lines",
+        "x.yaml: is text, not a mapping, write 'key: value' lines at the top",
     ),
     "list at the top of a base": (
         {"x.yaml": "extends: b.yaml\n", "b.yaml": "[]"},
-        "b.yaml: holds list at the top, not a mapping, write 'key: value' lines",
+        "b.yaml: is a list, not a mapping, write 'key: value' lines at the top",
     ),
     "open bracket": (
         {"x.yaml": "a: 1\nb: [1,\n"},
-        "x.yaml:3:1: malformed YAML: did not find expected node content, correct it",
+        (
+            "x.yaml:3:1: malformed YAML: did not find expected node content, "
+            "write a value there, and close every [ and { above it"
+        ),
     ),
     "open bracket, with a tab": (
         {"x.yaml": "a: '\t'\nb: [1,\n"},
         (
             "x.yaml:3:1: malformed YAML: expected the node content, but found '<stream end>', "
-            "correct it"
+            "write a value there, and close every [ and { above it"
         ),
     ),
     "wrong indentation": (
         {"x.yaml": "a:\n  b: 1\n c: 2\n"},
-        "x.yaml:3:2: malformed YAML: did not find expected key, correct it",
+        (
+            "x.yaml:3:2: malformed YAML: did not find expected key, "
+            "align it with the other lines of its block, none of them begins in this column"
+        ),
     ),
     "unknown anchor": (
         {"x.yaml": "a: *nope\n"},
-        "x.yaml:1:4: malformed YAML: found undefined alias, correct it",
+        (
+            "x.yaml:1:4: malformed YAML: found undefined alias, "
+            "quote a value that begins with *, or define its anchor above"
+        ),
     ),
     "unknown tag": (
         {"x.yaml": "\na: !custom 1\n"},
         (
             "x.yaml:2:4: malformed YAML: could not determine a constructor for the tag '!custom', "
-            "correct it"
+            "remove the tag, or quote the value"
         ),
     ),
     "python tag": (
         {"x.yaml": "a: !!python/object/apply:os.system [id]\n"},
         (
             "x.yaml:1:4: malformed YAML: could not determine a constructor for the tag "
-            "'tag:yaml.org,2002:python/object/apply:os.system', correct it"
+            "'tag:yaml.org,2002:python/object/apply:os.system', remove the tag, or quote the value"
         ),
     ),
     "list as a key": (
@@ -231,7 +240,10 @@ ERRORS: dict[str, tuple[Files, str]] = {
     ),
     "two documents": (
         {"x.yaml": "a: 1\n---\nb: 1\n"},
-        "x.yaml:2:1: malformed YAML: but found another document, correct it",
+        (
+            "x.yaml:2:1: malformed YAML: but found another document, remove the line ---, "
+            "a file holds one experiment"
+        ),
     ),
     "impossible date": (
         {"x.yaml": "a: 2020-13-45\n"},
@@ -283,13 +295,13 @@ ERRORS: dict[str, tuple[Files, str]] = {
     "extends a mapping": (
         {"x.yaml": "extends: {a: b}\n"},
         (
-            "x.yaml: extends must be a file name or a list of them, not {'a': 'b'}, "
+            "x.yaml: extends must be a file name or a list of them, not {a: 'b'}, "
             "write extends: base.yaml"
         ),
     ),
     "extends a list with null": (
         {"x.yaml": "extends: [b.yaml, ~]\n", "b.yaml": ""},
-        "x.yaml: extends must be a file name or a list of them, not None, write extends: base.yaml",
+        "x.yaml: extends must be a file name or a list of them, not null, write extends: base.yaml",
     ),
     "extends a nested list": (
         {"x.yaml": "extends: [[b.yaml]]\n", "b.yaml": ""},
@@ -335,6 +347,27 @@ ERRORS: dict[str, tuple[Files, str]] = {
         "c0.yaml: extends too long a chain, merge some of its files",
     ),
 }
+
+
+ADVICE = {
+    "a:\n\t b: 1\n": "indent with spaces, YAML allows no tab there",
+    "a: [1, 2\nb: 3\n": "close the [ of line 1 with ], and put a comma between its items",
+    "a: {b: 1\nc: 2\n": "close the { of line 1 with }, and put a comma between its keys",
+    "a: 'b\nc: 2\n": "close the quote of line 1, or correct what is inside",
+    'a: "\\d"\n': "use single quotes, or write two backslashes for one",
+    "a: b: c\n": "correct its indentation, or quote a value that holds ': '",
+    "a:1\nb: 2\n": "correct its indentation, or quote a value that holds ': '",
+    "a: - b\n": "begin the list on a line of its own",
+    "a: @x\n": "quote the value",
+}
+
+
+@pytest.mark.parametrize(("text", "advice"), ADVICE.items())
+def test_a_syntax_error_says_what_to_do(tmp_path: Path, text: str, advice: str) -> None:
+    path = write(tmp_path, {"x.yaml": text})
+    with pytest.raises(ConfigError) as caught:
+        legacy.load(path)
+    assert caught.value.fix == advice
 
 
 @pytest.mark.parametrize(("files", "message"), ERRORS.values(), ids=ERRORS.keys())

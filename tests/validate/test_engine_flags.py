@@ -92,7 +92,7 @@ def test_a_shipped_experiment_has_no_problem(experiment: str) -> None:
         ("training", {"effective_batch_size": 8, "num_generation": None}, []),
         ("training", {"learning_rate": "small", "max_grad_norm": True, "logging_steps": 1.0},
          ["error: training.learning_rate: 'small' is not a number, write a number",
-          "error: training.max_grad_norm: True is not a number, write a number",
+          "error: training.max_grad_norm: true is not a number, write a number",
           "error: training.logging_steps: 1.0 is not an integer, write an integer"]),
         ("training", {"bf16": "on"},
          ["error: training.bf16: 'on' is not true or false, write true or false"]),
@@ -107,6 +107,10 @@ def test_a_shipped_experiment_has_no_problem(experiment: str) -> None:
         ("template", {"truncation_strategy": "split"},
          ["error: template.truncation_strategy: 'split' is not one of delete, left (all that GRPO takes), choose one of them"]),
         ("template", {"truncation_strategy": "delete"}, []),
+        ("training", {"eval_strategy": False},
+         ["error: training.eval_strategy: false is not one of no, steps, epoch, quote it, since YAML reads no as false: 'no'"]),
+        ("training", {"eval_strategy": "epoch", "save_strategy": False},
+         ["error: training.save_strategy: false is not one of no, steps, epoch, best, quote it, since YAML reads no as false: 'no'"]),
         ("model", {"torch_dtype": "float8"},
          ["error: model.torch_dtype: 'float8' is not one of bfloat16, float16, float32, choose one of them"]),
         ("template", {"system": "-be brief"}, []),
@@ -133,7 +137,7 @@ def test_a_shipped_experiment_has_no_problem(experiment: str) -> None:
         ("deepspeed", {"deepsped": "zero2"},
          [f"error: deepspeed.deepsped: {UNKNOWN}, did you mean deepspeed?"]),
         ("rlhf", {"vllm_max_model_len": 64},
-         ["warning: rlhf.vllm_max_model_len: is ignored in server mode, set rollout_server.vllm_max_model_len instead"]),
+         ["warning: rlhf.vllm_max_model_len: is ignored in server mode, set custom.extra.rollout_server.vllm_max_model_len instead"]),
         ("rlhf", {"sleep_level": 1, "offload_model": True},
          ["warning: rlhf.offload_model: is ignored in server mode, remove it",
           "warning: rlhf.sleep_level: is ignored in server mode, remove it"]),
@@ -243,7 +247,7 @@ def test_what_a_rule_calls_wrong_is_what_the_flag_does_not_take() -> None:
     for name, flag in judged.items():
         for value in ("x", 1, True, [1, 2]):
             messages = found_in_training(name, value)
-            narrowed = name == "truncation_strategy"
+            narrowed = name in ("truncation_strategy", "eval_strategy")
             assert bool(messages) is (accepts(flag, value) is not None or narrowed), name
 
 

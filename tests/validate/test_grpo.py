@@ -51,6 +51,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> LaunchConfig:
         return composed(directory)
 
 
+OTHER_FILE = re.compile(r"; \S+: ")
+
+
 def config(base: LaunchConfig, changes: dict[str, Any], *overrides: str) -> LaunchConfig:
     """GOOD with changes, as composing a file that says so would give it."""
     data: dict[str, Any] = copy.deepcopy(GOOD)
@@ -72,7 +75,9 @@ def key_of(problem: Problem) -> str:
 
 
 def said(config: LaunchConfig, world_size: int = 2) -> list[str]:
-    return [f"{key_of(p)}: {p.what}, {p.fix}" for p in problems(config, world_size)]
+    lines = (f"{key_of(p)}: {p.what}, {p.fix}" for p in problems(config, world_size))
+    # The changes are in no file, so they count as the accelerator's, with other names.
+    return [re.sub(r"\btrain\.(rlhf|training)\.", r"\1.", OTHER_FILE.sub("; ", x)) for x in lines]
 
 
 FINE: dict[str, dict[str, Any]] = {
@@ -142,7 +147,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         [
             "training.per_device_train_batch_size: 0 is no size, use a positive integer",
-            "training.per_device_eval_batch_size: True is no size, use a positive integer",
+            "training.per_device_eval_batch_size: true is no size, use a positive integer",
             "training.gradient_accumulation_steps: 'many' is no size, use a positive integer",
             "rlhf.num_generations: 2.5 is no size, use a positive integer",
             "rlhf.num_iterations: -1 is no size, use a positive integer",
@@ -240,20 +245,22 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "evaluation by default": (
         {"data.split_dataset_ratio": 0.01},
         [
-            ("training.per_device_eval_batch_size: 1 x 2 learner devices is no multiple of the 8 "
-            "completions of a prompt, set it to 4, or rlhf.num_generations_eval to 2")
+            ("training.per_device_eval_batch_size: is not set (default 1); "
+            "1 x 2 learner devices is 2, no multiple of num_generations 8, set it to 4, "
+            "rlhf.num_generations_eval to 2, or training.eval_strategy to 'no'")
         ],
     ),
     "evaluation on another data set": (
         {"data.val_dataset": ["v.jsonl"], T + "per_device_eval_batch_size": 6},
         [
-            ("training.per_device_eval_batch_size: 6 x 2 learner devices is no multiple of the 8 "
-            "completions of a prompt, set it to 4 or 8, or rlhf.num_generations_eval to 6 or 12")
+            ("training.per_device_eval_batch_size: 6 x 2 learner devices is 12, "
+            "no multiple of num_generations 8, set it to 4 or 8, "
+            "rlhf.num_generations_eval to 6 or 12, or training.eval_strategy to 'no'")
         ],
     ),
     "a weight too many": (
         {R + "reward_weights": [1, 2]},
-        [("rlhf.reward_weights: has 2 weights for 1 reward (a.b), "
+        [("rlhf.reward_weights: has 2 weights for 1 reward (a.b; rlhf.reward_funcs), "
          "give one weight for each, in that order")],
     ),
     "weights without a reward": (
@@ -412,9 +419,12 @@ def test_without_errors_there_is_an_arithmetic(
 def suggestions(problem: Problem) -> list[dict[str, int]]:
     """What each alternative of ``set A to 1 or 2, or B to 3 and C to 4`` would change."""
     found: list[dict[str, int]] = []
-    for alternative in problem.fix.split(", or "):
+    for alternative in re.split(r", (?:or )?", problem.fix):
         pairs = re.findall(r"(\S+) to (\d+)(?: or (\d+))?", alternative)
-        named = [(key_of(problem) if key == "it" else key, *ns) for key, *ns in pairs]
+        named = [
+            (key_of(problem) if key == "it" else key.removeprefix("train."), *ns)
+            for key, *ns in pairs
+        ]
         found += [
             {pair[0]: int(pair[choice] or pair[1]) for pair in named}
             for choice in (1, 2)
@@ -431,7 +441,8 @@ def test_numbers_too_long_to_print_are_problems(project: LaunchConfig) -> None:
     }
     assert said(config(project, changes)) == [
         (
-            "rlhf.reward_weights: has 0 weights for 1 reward (a number too long to print), "
+            "rlhf.reward_weights: has 0 weights for 1 reward "
+            "(a number too long to print; rlhf.reward_funcs), "
             "give one weight for each, in that order"
         )
     ]

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -346,49 +347,66 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no room for a prompt": (
         {"rlhf.max_completion_length": 4000},
         [("rlhf.max_completion_length: 4000 leaves no token for the prompt in vllm_max_model_len "
-         "4000, lower it below 4000 by the longest prompt, or raise "
-         "rollout_server.vllm_max_model_len to 7000")],
+         f"4000, set it to 1000, or {S}vllm_max_model_len to 7000")],
     ),
     "the name that wins": (
         {"rlhf.max_new_tokens": 5000},
         [("rlhf.max_new_tokens: 5000 leaves no token for the prompt in vllm_max_model_len 4000, "
-         "lower it below 4000 by the longest prompt, or raise "
-         "rollout_server.vllm_max_model_len to 8000")],
+         f"set it to 1000, or {S}vllm_max_model_len to 8000")],
+    ),
+    "no room for either": (
+        {"rlhf.max_completion_length": 5000, "template.max_length": 30000},
+        [("rlhf.max_completion_length: 5000 leaves no token for the prompt in vllm_max_model_len "
+         "4000, set it to 2000 and template.max_length to 2000")],
+    ),
+    "a completion that is cut, and a prompt too": (
+        {"template.max_length": 3500, "template.truncation_strategy": "delete"},
+        [("template.max_length: prompts of up to 3500 tokens and completions of up to 1000 exceed "
+         "vllm_max_model_len 4000: a prompt above 3000 tokens cuts its completions short, "
+         f"set it to 3000, or {S}vllm_max_model_len to 4500")],
     ),
     "a completion that is cut": (
         {"template.max_length": 3500},
         [("template.max_length: prompts of up to 3500 tokens and completions of up to 1000 exceed "
          "vllm_max_model_len 4000: a prompt above 3000 tokens cuts its completions short, "
-         "set it to 3000 with template.truncation_strategy: delete")],
+         "set it to 3000 and template.truncation_strategy to delete, "
+         f"or {S}vllm_max_model_len to 4500")],
     ),
     "a completion that global_max_length cuts": (
         {"template.max_length": None, "global_max_length": 4000},
         [("global_max_length: prompts of up to 4000 tokens and completions of up to 1000 exceed "
          "vllm_max_model_len 4000: a prompt above 3000 tokens cuts its completions short, "
-         "set template.max_length to 3000 with template.truncation_strategy: delete")],
+         "set template.max_length to 3000 and template.truncation_strategy to delete, "
+         f"or {S}vllm_max_model_len to 5000")],
     ),
     "the default completion": (
         {"template.max_length": 4000, "rlhf.max_completion_length": None},
         [("template.max_length: prompts of up to 4000 tokens and completions of up to 512 exceed "
          "vllm_max_model_len 4000: a prompt above 3488 tokens cuts its completions short, "
-         "set it to 3488 with template.truncation_strategy: delete")],
+         "set it to 3488 and template.truncation_strategy to delete, "
+         f"or {S}vllm_max_model_len to 4512")],
     ),
     "the model's own limit on prompts": (
         {"template.max_length": None},
         [("template.max_length: prompts of up to 32768 tokens and completions of up to 1000 exceed "
          "vllm_max_model_len 4000: a prompt above 3000 tokens cuts its completions short, "
-         "set it to 3000 with template.truncation_strategy: delete")],
+         "set it to 3000 and template.truncation_strategy to delete")],
     ),
     "weights that do not fit": (
-        {S + "vllm_gpu_memory_utilization": 0.1},
+        {S + "vllm_gpu_memory_utilization": 0.1, S + "vllm_data_parallel_size": 6},
         [(f"{S}vllm_tensor_parallel_size: 14.2 GiB of weights a device leave no KV cache "
-         f"({DEVICE} 0.1), set it to 2")],
+         f"({DEVICE} 0.1), set it to 2 and {S}vllm_data_parallel_size to 3")],
+    ),
+    "weights that do not fit into these devices": (
+        {S + "vllm_gpu_memory_utilization": 0.1, S + "vllm_data_parallel_size": 3},
+        [(f"{S}vllm_tensor_parallel_size: 14.2 GiB of weights a device leave no KV cache "
+         f"({DEVICE} 0.1), use a smaller model, or more or larger devices")],
     ),
     "not one sequence": (
-        {S + "vllm_gpu_memory_utilization": 0.178},
+        {S + "vllm_gpu_memory_utilization": 0.178, S + "vllm_data_parallel_size": 2},
         [(f"{S}vllm_max_model_len: the KV cache holds at most 1024 tokens, not one sequence of "
          f"4000 ({DEVICE} 0.178), set it to 1024 or less, or "
-         "rollout_server.vllm_tensor_parallel_size to 2")],
+         f"{S}vllm_tensor_parallel_size to 2 and {S}vllm_data_parallel_size to 1")],
     ),
     "more sequences than fit": (
         {S + "vllm_max_num_seqs": 512},
@@ -407,7 +425,7 @@ def test_what_is_wrong_is_said(
 
 def test_a_model_that_fits_nowhere(project: LaunchConfig) -> None:
     found = problems(config(project, {}), ModelShape.of(QWEN_7B), 0.5)
-    assert [problem.fix for problem in found] == ["use a smaller model or larger devices"]
+    assert [problem.fix for problem in found] == ["use a smaller model, or more or larger devices"]
 
 
 def test_yarn_says_what_to_write(project: LaunchConfig) -> None:
@@ -436,6 +454,7 @@ lengths = st.integers(min_value=1, max_value=200_000)
 
 @given(
     tp=st.integers(min_value=1, max_value=70),
+    dp=st.integers(min_value=1, max_value=8),
     model_len=lengths,
     prompt=st.none() | lengths,
     completion=st.none() | lengths,
@@ -447,6 +466,7 @@ lengths = st.integers(min_value=1, max_value=200_000)
 def test_a_suggestion_that_is_followed_holds(
     project: LaunchConfig,
     tp: int,
+    dp: int,
     model_len: int,
     prompt: int | None,
     completion: int | None,
@@ -457,6 +477,7 @@ def test_a_suggestion_that_is_followed_holds(
 ) -> None:
     changes = {
         S + "vllm_tensor_parallel_size": tp,
+        S + "vllm_data_parallel_size": dp,
         S + "vllm_max_model_len": model_len,
         S + "vllm_max_num_seqs": seqs,
         S + "vllm_gpu_memory_utilization": share,
@@ -469,14 +490,26 @@ def test_a_suggestion_that_is_followed_holds(
             for suggestion in suggestions(problem):
                 better = config(project, {**changes, **suggestion})
                 assert rule(better, shape, gib) == [], (problem, suggestion)
+                sizes = better.rollout_server
+                devices = "vllm_data_parallel_size" in str(suggestion)
+                assert not devices or product(sizes) == tp * dp, (problem, suggestion)
+
+
+def product(flags: Mapping[str, Any]) -> int:
+    return flags["vllm_tensor_parallel_size"] * flags["vllm_data_parallel_size"]
 
 
 def suggestions(problem: Problem) -> list[dict[str, int]]:
-    """What each alternative of ``set A to 1 or 2, or B to 3`` would change."""
+    """What each alternative of ``set A to 1 or 2, or B to 3 and C to 4`` would change."""
     found: list[dict[str, int]] = []
-    for key, *numbers in re.findall(r"(\S+) to (\d+)(?: or (\d+))?", problem.fix):
-        name = key_of(problem) if key == "it" else key.replace("rollout_server.", S)
-        found += [{name: int(number)} for number in numbers if number]
+    for alternative in problem.fix.split(", or "):
+        pairs = re.findall(r"(\S+) to (\d+)(?: or (\d+))?", alternative)
+        named = [(key_of(problem) if key == "it" else key, *ns) for key, *ns in pairs]
+        found += [
+            {pair[0]: int(pair[choice] or pair[1]) for pair in named}
+            for choice in (1, 2)
+            if named and all(pair[choice] for pair in named)
+        ]
     return found
 
 

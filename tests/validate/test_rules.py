@@ -18,8 +18,9 @@ from grpo_launch import schema
 from grpo_launch.compose import compose, lookup
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError
-from grpo_launch.validate import Problem, Severity, require_valid, validate
+from grpo_launch.validate import Problem, Severity, examine, require_valid, validate
 from grpo_launch.validate.rules import RULES
+from grpo_launch.validate.structure import STRUCTURE_RULES
 
 GOOD: dict[str, Any] = {
     "global_max_length": 64,
@@ -65,7 +66,8 @@ def problems(changes: dict[str, Any], *overrides: str) -> list[str]:
 def found(changes: dict[str, Any], *overrides: str) -> list[Problem]:
     Path("x.yaml").write_text(yaml.safe_dump(changed(changes), sort_keys=False))
     config = compose("x", overrides)
-    return [problem for rule in RULES for problem in rule(config)]
+    ours = {rule.__name__.replace("_", " ") for rule in (*STRUCTURE_RULES, *RULES)}
+    return [p for outcome in examine(config) if outcome.rule in ours for p in outcome.problems]
 
 
 def changed(changes: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def test_what_is_fine_has_no_problem(changes: dict[str, Any]) -> None:
 MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "vllm is off": (
         {"rlhf.use_vllm": False},
-        ["rlhf.use_vllm: is False, not true, set use_vllm: true"],
+        ["rlhf.use_vllm: is false, not true, set use_vllm: true"],
     ),
     "vllm is on as text": (
         {"rlhf.use_vllm": "true"},
@@ -129,19 +131,29 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no host": (
         {"rlhf.vllm_server_host": REMOVED},
-        ["rlhf.vllm_server_host: names 0 hosts, not one, set it to [127.0.0.1]"],
+        ["rlhf.vllm_server_host: names no host, set it to [127.0.0.1]"],
     ),
     "two hosts": (
         {"rlhf.vllm_server_host": ["127.0.0.1", "localhost"]},
-        ["rlhf.vllm_server_host: names 2 hosts, not one, set it to [127.0.0.1]"],
+        [
+            (
+                "rlhf.vllm_server_host: names 2 hosts, but one rollout server with one address is "
+                "supported, set it to [127.0.0.1]"
+            )
+        ],
     ),
     "another machine": (
         {"rlhf.vllm_server_host": "10.0.0.1"},
-        ["rlhf.vllm_server_host: '10.0.0.1' is not this machine, set it to [127.0.0.1]"],
+        [
+            (
+                "rlhf.vllm_server_host: '10.0.0.1' is not this machine, where the rollout server "
+                "must be, set it to [127.0.0.1]"
+            )
+        ],
     ),
     "no port": (
         {"rlhf.vllm_server_port": []},
-        ["rlhf.vllm_server_port: names 0 ports, not one, set it to [8080]"],
+        ["rlhf.vllm_server_port: names no port, set it to [8080]"],
     ),
     "port 0": (
         {"rlhf.vllm_server_port": 0},
@@ -157,11 +169,11 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "true is no port": (
         {"rlhf.vllm_server_port": True},
-        ["rlhf.vllm_server_port: True is no port, use a number from 1 to 65535"],
+        ["rlhf.vllm_server_port: true is no port, use a number from 1 to 65535"],
     ),
     "a null port": (
         {"rlhf.vllm_server_port": [None]},
-        ["rlhf.vllm_server_port: None is no port, use a number from 1 to 65535"],
+        ["rlhf.vllm_server_port: null is no port, use a number from 1 to 65535"],
     ),
     "no model": (
         {"model": REMOVED},
@@ -173,13 +185,11 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a block that is a list": (
         {"custom.extra.rollout_server": [1], "custom.extra.launch": REMOVED},
-        [
-            "custom.extra.rollout_server: is [1], not a mapping, write 'key: value' lines below",
-            S + "vllm_tensor_parallel_size: is required, "
-            "set rollout_server.vllm_tensor_parallel_size",
-            S + "vllm_data_parallel_size: is required, set rollout_server.vllm_data_parallel_size",
-            S + "vllm_max_model_len: is required, set rollout_server.vllm_max_model_len",
-        ],
+        ["custom.extra.rollout_server: is [1], not a mapping, write 'key: value' lines below"],
+    ),
+    "what holds the blocks is a list": (
+        {"custom": [1]},
+        ["custom: is [1], not a mapping, write 'key: value' lines below"],
     ),
     "a launch block that is text": (
         {"custom.extra.launch": "gpus"},
@@ -187,7 +197,7 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no DP": (
         {S + "vllm_data_parallel_size": REMOVED},
-        [S + "vllm_data_parallel_size: is required, set rollout_server.vllm_data_parallel_size"],
+        [S + "vllm_data_parallel_size: is required, set it to a positive integer"],
     ),
     "TP 0": (
         {S + "vllm_tensor_parallel_size": 0, L + "gpus": REMOVED},
@@ -195,11 +205,11 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no memory": (
         {S + "vllm_gpu_memory_utilization": 0},
-        [S + "vllm_gpu_memory_utilization: 0.0 is no share of the memory, use a number in (0, 1]"],
+        [S + "vllm_gpu_memory_utilization: 0 is no share of the memory, use a number in (0, 1]"],
     ),
     "more than all memory": (
         {S + "vllm_gpu_memory_utilization": 60},
-        [S + "vllm_gpu_memory_utilization: 60.0 is no share of the memory, use a number in (0, 1]"],
+        [S + "vllm_gpu_memory_utilization: 60 is no share of the memory, did you mean 0.6?"],
     ),
     "memory that is no number": (
         {S + "vllm_gpu_memory_utilization": float("nan")},
@@ -213,16 +223,17 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {S + "vllm_enable_lora": True, S + "vllm_max_lora_rank": 8},
         [
             S + "vllm_enable_lora: LoRA on the rollout server is forbidden, "
-            "set it to false, or set rollout_server.lora_policy=allow",
+            "set it to false, or set custom.extra.rollout_server.lora_policy to allow",
             S + "vllm_max_lora_rank: LoRA on the rollout server is forbidden, "
-            "remove it, or set rollout_server.lora_policy=allow",
+            "remove it, or set custom.extra.rollout_server.lora_policy to allow",
         ],
     ),
     "too few devices": (
         {L + "gpus": {"server": ["0"]}},
         [
-            L + "gpus.server: lists 1 devices (0), but TP x DP is 1 x 2, "
-            "list 2 devices or change rollout_server.vllm_data_parallel_size"
+            L + "gpus.server: lists 1 device (0), but TP x DP is 1 x 2 "
+            f"(x.yaml: {S}vllm_tensor_parallel_size and {S}vllm_data_parallel_size), "
+            f"list 2 devices, or set {S}vllm_data_parallel_size to 1"
         ],
     ),
     "a device twice": (
@@ -257,7 +268,7 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a section that is a list": (
         {"training": ["x"]},
-        ["training: is ['x'], not a mapping, write keys below"],
+        ["training: is ['x'], not a mapping, write 'key: value' lines below"],
     ),
     "an unknown section": (
         {"trainning": {"seed": 1}},
@@ -291,12 +302,12 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a virtual environment without a path": (
         {L + "runtime": {"kind": "venv"}},
         [
-            "runtime.path: is required, set runtime.path=DIR",
+            "runtime.path: is required, set it to a directory",
         ],
     ),
     "a conda environment without a name": (
         {L + "runtime": {"kind": "conda", "name": ""}},
-        [L + "runtime.name: is required, set runtime.name=ENV"],
+        [L + "runtime.name: is required, set it to a conda environment"],
     ),
     "names that no shell accepts": (
         {L + "env": {"set": {"A-B": "x", "OK_1": "x"}, "defaults": {"1A": "x", "C": "\0"}}},
@@ -335,15 +346,16 @@ def test_a_value_from_the_command_line_is_blamed_on_the_command_line() -> None:
     assert problems({}, "train.rlhf.vllm_server_port=0", "gpus.server=[5]") == [
         "command line: train.rlhf.vllm_server_port: 0 is no port, use a number from 1 to 65535",
         (
-            "command line: gpus.server: lists 1 devices (5), but TP x DP is 1 x 2, "
-            "list 2 devices or change rollout_server.vllm_data_parallel_size"
+            "command line: gpus.server: lists 1 device (5), but TP x DP is 1 x 2 "
+            f"(x.yaml: {S}vllm_tensor_parallel_size and {S}vllm_data_parallel_size), "
+            f"list 2 devices, or set {S}vllm_data_parallel_size to 1"
         ),
     ]
 
 
 def test_an_unknown_section_is_a_warning_and_everything_else_an_error() -> None:
     severities = [problem.severity for problem in found({"other": 1, "rlhf.use_vllm": None})]
-    assert severities == [Severity.ERROR, Severity.WARNING]
+    assert severities == [Severity.WARNING, Severity.ERROR]
 
 
 def test_all_problems_are_reported_together_in_the_order_of_the_rules() -> None:
@@ -357,13 +369,13 @@ def test_all_problems_are_reported_together_in_the_order_of_the_rules() -> None:
     }
     keys = [line.partition(": ")[0] for line in problems(everything)]
     assert keys == [
+        "data",
         "rlhf.use_vllm",
         "rlhf.vllm_mode",
         "rlhf.vllm_server_host",
         "rlhf.vllm_server_port",
         "model.model",
         L + "gpus.learner",
-        "data",
         L + "health.path",
         "training.api_key",
     ]
@@ -380,7 +392,7 @@ def test_errors_stop_the_launch_all_at_once() -> None:
         require_valid(compose("x"))
     assert caught.value.status == 2
     assert caught.value.lines() == [
-        "x.yaml: rlhf.use_vllm: is False, not true, set use_vllm: true",
+        "x.yaml: rlhf.use_vllm: is false, not true, set use_vllm: true",
         "x.yaml: model.model: is not set, set it to a model's name or directory",
     ]
 
@@ -513,13 +525,16 @@ def test_no_rule_raises_whatever_the_typed_nodes_hold(
 
 
 def test_every_rule_is_in_the_list() -> None:
-    from grpo_launch.validate import rules
+    from grpo_launch.validate import rules, structure
 
-    defined = {
-        name
-        for name, value in vars(rules).items()
-        if callable(value)
-        and getattr(value, "__module__", "") == rules.__name__
-        and not name.startswith("_")
-    }
-    assert defined <= {rule.__name__ for rule in RULES}
+    listed = {rule.__name__ for rule in (*RULES, *STRUCTURE_RULES)}
+    helpers = {"unread", "unread_plan", "unread_section"}
+    for module in (rules, structure):
+        defined = {
+            name
+            for name, value in vars(module).items()
+            if callable(value)
+            and getattr(value, "__module__", "") == module.__name__
+            and not name.startswith("_")
+        }
+        assert defined <= listed | helpers

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from grpo_launch import resources, schema
+from grpo_launch.compose import lift
+from grpo_launch.compose.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omegaconf import DictConfig
 
     from grpo_launch.compose.config import LaunchConfig
+    from grpo_launch.compose.experiment import Experiment
     from grpo_launch.compose.source import View
 
 PRIMARY = "config"
@@ -63,37 +70,142 @@ def compose_arguments(arguments: Sequence[str]) -> LaunchConfig:
 
 
 def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConfig:
+    """Compose; mistakes in the experiment are left out and go with the result.
+
+    Raises:
+        ConfigError: Hydra refuses the command line. What is wrong with the experiment is
+            said with it.
+    """
+    from grpo_launch.compose import experiment, hints
+    from grpo_launch.compose.config import from_hydra
+
+    refused = hints.wrong(arguments)
+    if any(hints.decides(item) for item in refused):
+        raise experiment.as_one([*refused.values(), *_wrong_in_file(arguments)])
+    given = hints.with_known_flags([item for item in arguments if item not in refused])
+    choices: list[Mistake] = []
+    with experiment.tolerant() as loaded:
+        while True:
+            try:
+                config = from_hydra(_seen(given), overrides)
+                break
+            except _of_hydra() as error:
+                choice = _wrong_choice(error, loaded)
+                if choice is None:
+                    wrong = [*refused.values(), *_all_of(error, given)]
+                    in_file = [m.error for m in (*_mistakes(loaded), *choices)]
+                    raise experiment.as_one([*wrong, *in_file]) from error
+                choices.append(Mistake(explain(error, given), (choice,)))
+                given.append(f"{choice[-1]}={_default_option(choice[-1])}")
+            except RecursionError:
+                raise ConfigError("command line", "is nested too deeply", "flatten it") from None
+    mistakes = (*_mistakes(loaded), *choices)
+    if refused:
+        raise experiment.as_one([*refused.values(), *(mistake.error for mistake in mistakes)])
+    return dataclasses.replace(config, mistakes=mistakes)
+
+
+def _of_hydra() -> tuple[type[Exception], ...]:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from grpo_launch.compose import hints
-    from grpo_launch.compose.config import from_hydra
+    return HydraException, OmegaConfBaseException, ValueError, OverflowError
 
-    hints.check_overrides(arguments)
+
+def _mistakes(loaded: Mapping[Path, Experiment]) -> list[Mistake]:
+    return [mistake for found in loaded.values() for mistake in found.mistakes]
+
+
+def _wrong_choice(error: Exception, loaded: Mapping[Path, Experiment]) -> KeyPath | None:
+    """Where an experiment chose the option that Hydra did not find; None for other errors."""
+    from hydra.errors import MissingConfigException
+
+    if not isinstance(error, MissingConfigException):
+        return None
+    group, _, option = str(error.missing_cfg_file or "").partition("/")
+    chosen = any(found.lifted.choices.get(group) == option for found in loaded.values())
+    return (*lift.LAUNCH_BLOCK, group) if chosen else None
+
+
+def _default_option(group: str) -> str:
+    """What an experiment is judged with that chose an option which does not exist."""
+    import yaml
+
+    text = resources.path(f"conf/{PRIMARY}.yaml").read_text(encoding="utf-8")
+    entries = [entry for entry in yaml.safe_load(text)["defaults"] if isinstance(entry, dict)]
+    return next(str(entry[group]) for entry in entries if group in entry)
+
+
+def _all_of(error: Exception, arguments: Sequence[str]) -> list[ConfigError]:
+    """The one-line forms of an error that Hydra raised and of those that it hid."""
+    from grpo_launch.compose import hints
+
+    errors = [explain(error, arguments)]
+    rest = list(arguments)
+    while culprit := hints.culprit(errors[-1], rest):
+        rest.remove(culprit)
+        try:
+            _seen(rest)
+            break
+        except _of_hydra() as hidden:
+            errors.append(explain(hidden, rest))
+    return errors
+
+
+def _wrong_in_file(arguments: Sequence[str]) -> list[ConfigError]:
+    """What is wrong with the experiment of a command line that is not composed."""
+    from grpo_launch.compose import experiment, hints
+
+    named = [item for item in arguments if hints.key_of(item) == "config"]
+    path = _path(hints.unquoted(named[-1].partition("=")[2])) if named else None
     try:
-        return from_hydra(_seen(hints.with_known_flags(arguments)), overrides)
-    except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
-        raise explain(error, arguments) from error
-    except RecursionError:
-        raise ConfigError("command line", "is nested too deeply", "flatten it") from None
+        return [m.error for m in experiment.read(path).mistakes] if _is_legacy(path) else []
+    except ConfigError as error:
+        return [error]
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     """The one-line form of an error that Hydra raised for these overrides."""
     from grpo_launch.compose import translate
 
-    line = translate.CommandLine(overrides, lambda: _known_keys(overrides), _options, _file)
+    known = functools.partial(_known_keys, overrides)
+    line = translate.CommandLine(overrides, known, _options, _file, _place)
     return translate.translate(error, line)
+
+
+def _place(name: str, key: str) -> str | None:
+    """``FILE: KEY`` as a legacy experiment says a dotted key, or None for another one."""
+    from grpo_launch.compose import experiment
+    from grpo_launch.compose.config import legacy_keys
+
+    try:
+        path = _path(name)
+        return experiment.read(path).where(*legacy_keys(key)) if _is_legacy(path) else None
+    except ConfigError:
+        return None
 
 
 def _file(experiment: str) -> str | None:
     """The file of an experiment as it is shown, or None where it is not found."""
+    from grpo_launch.compose import document
+
+    path = _path(experiment)
+    return document.shown(path) if path else None
+
+
+def _path(experiment: str) -> Path | None:
     from pathlib import Path
 
-    from grpo_launch.compose import document, lookup, source
+    from grpo_launch.compose import lookup, source
 
     found = (lookup.Base(base, Path.cwd()).find(experiment) for base in source.bases())
-    return next((document.shown(path) for path in found if path), None)
+    return next((path for path in found if path), None)
+
+
+def _is_legacy(path: Path | None) -> TypeGuard[Path]:
+    from grpo_launch.compose import source
+
+    return path is not None and not source.is_native(path)
 
 
 def _options(group: str) -> list[str]:
@@ -115,9 +227,6 @@ def _seen(arguments: Sequence[str]) -> DictConfig:
     Only what succeeds counts: whatever is wrong is composed again, whole, so that
     Hydra's error has everything to name.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     from grpo_launch.compose import hints, source
 
     keys = [hints.key_of(item).split(".") for item in arguments]
@@ -127,7 +236,7 @@ def _seen(arguments: Sequence[str]) -> DictConfig:
     how = source.View(inspected=False, opened=None if every else opened)
     try:
         cfg = _composed(arguments, how)
-    except (HydraException, OmegaConfBaseException, ValueError, OverflowError):
+    except _of_hydra():
         return _composed(arguments, source.WHOLE)
     # A group of the user's own may touch more: merged over an opaque leaf, it replaced it.
     return cfg if source.is_intact(cfg.train, how) else _composed(arguments, source.WHOLE)

@@ -2,18 +2,19 @@
 
 A plan says what a device learns from at a time, how many completions one
 generation gives, and optionally the rollout server's shape. It is expanded once,
-after all merging, to the keys that the engines read. What is written wrong is an
-error when the file is loaded; whether the sizes divide depends on the number of
-learner devices and is a rule of validation (``validate/grpo.py``).
+after all merging, to the keys that the engines read. What is written wrong is left
+out and reported; whether the sizes divide depends on the number of learner devices
+and is a rule of validation (``validate/grpo.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
-from grpo_launch.compose import lift
+from grpo_launch.compose import kinds, lift
+from grpo_launch.compose.mistake import Mistake
 from grpo_launch.errors import ConfigError
 
 KeyPath = tuple[str, ...]
@@ -72,10 +73,12 @@ class Expansion:
     Attributes:
         values: the value for each key of the legacy tree.
         sources: the plan's key that each of them comes from.
+        mistakes: what is wrong with the plan, or with a value that it contradicts.
     """
 
     values: Mapping[KeyPath, int] = field(default_factory=dict)
     sources: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
 
     def applied_to(self, train: Mapping[Any, Any]) -> dict[Any, Any]:
         """A copy of ``train`` with the values written; ``train`` itself is not changed."""
@@ -89,117 +92,147 @@ class Expansion:
         return expanded
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The sizes of an enabled plan by their key path, and what is wrong with it."""
+
+    sizes: Mapping[KeyPath, int] = field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
+
+
 def expand(train: Mapping[Any, Any], where: lift.Where) -> Expansion:
     """The expansion of the plan in a legacy tree that has been merged.
+
+    A value of the tree that contradicts the plan stays and is a mistake.
 
     Args:
         train: the merged tree.
         where: names the file and key for messages.
-
-    Raises:
-        ConfigError: the plan is no mapping, has an unknown key, lacks one, holds
-            something else than positive integers, has keys without being enabled, or
-            contradicts a value that the tree already has.
     """
     plan = read(train, where)
     values: dict[KeyPath, int] = {}
     sources: dict[KeyPath, KeyPath] = {}
-    for key, value in plan.items():
+    mistakes = list(plan.mistakes)
+    for key, value in plan.sizes.items():
         for target in targets(key):
-            _refuse_another_value(train, target, key, value, where)
-            values[target], sources[target] = value, key
-    return Expansion(values, sources)
+            if fault := _another_value(train, target, key, value, where):
+                mistakes.append(Mistake(fault, (target,)))
+            else:
+                values[target], sources[target] = value, key
+    return Expansion(values, sources, tuple(mistakes))
 
 
 def targets(key: KeyPath) -> tuple[KeyPath, ...]:
-    """The keys of the legacy tree that a plan's ``key`` sets."""
-    return _TARGETS.get(key[-1]) or (_SERVER_TARGETS[key[-1]],)
+    """The keys of the legacy tree that a plan's ``key`` sets; none where it is no size."""
+    server = _SERVER_TARGETS.get(key[-1])
+    return (server,) if server else _TARGETS.get(key[-1], ())
 
 
 def integer(value: Any) -> int | None:
     """``value`` as an integer, in the spellings that pass for one; None for anything else.
 
-    Integral floats and numeric strings pass, booleans do not (see ``lift.fits``).
+    Integral floats and numeric strings pass, booleans do not (see ``kinds.fits``).
     """
-    if value is None or not lift.fits(int, value):
+    if value is None or not kinds.fits(int, value):
         return None
     return value if isinstance(value, int) else int(float(value))
 
 
-def read(train: Mapping[Any, Any], where: lift.Where) -> dict[KeyPath, int]:
-    """The sizes of an enabled plan by their key path; empty where there is none.
+def read(train: Mapping[Any, Any], where: lift.Where) -> Plan:
+    """The plan of a legacy tree; empty where there is none or it is not enabled.
 
-    Raises:
-        ConfigError: the plan itself is wrong; see :func:`expand`.
+    Its mistakes: it is no mapping, has an unknown key, lacks one, holds something else
+    than positive integers, or has keys without being enabled.
     """
     parent = lift.block(train, PLAN[:-1]) or {}
     given = parent.get(PLAN[-1])
     if given is None:
-        return {}
-    plan = _typed(BatchPlan, given, where, PLAN)
+        return Plan()
+    mistakes: list[Mistake] = []
+    plan = _typed(BatchPlan, given, where, PLAN, mistakes)
+    unread = {keys for mistake in mistakes for keys in mistake.unread}
     if not plan.pop("enabled", None):
-        if others := [key for key, value in plan.items() if value is not None]:
+        others = [key for key, value in plan.items() if value is not None]
+        if others and (*PLAN, "enabled") not in unread:
             what = f"is not enabled, but sets {', '.join(others)}"
-            raise ConfigError(where(*PLAN), what, "set enabled: true or remove the block")
-        return {}
+            error = ConfigError(where(*PLAN), what, "set enabled: true or remove the block")
+            mistakes.append(Mistake(error, _all_targets(others)))
+        return Plan(mistakes=tuple(mistakes))
     server = plan.pop("rollout_server", None)
-    _require(plan, ("per_device_train_batch_size", "unified_batch_size"), where, PLAN)
-    if plan.get("per_device_eval_batch_size") is None:
-        plan["per_device_eval_batch_size"] = plan["per_device_train_batch_size"]
-    sizes = {(*PLAN, key): value for key, value in plan.items()}
+    sizes = {(*PLAN, key): value for key, value in plan.items() if value is not None}
+    required = [(*PLAN, "per_device_train_batch_size"), (*PLAN, "unified_batch_size")]
     if server is not None:
         keys = (*PLAN, "rollout_server")
-        flags = _typed(ServerPlan, server, where, keys)
-        _require(flags, _SERVER_TARGETS, where, keys)
-        sizes |= {(*keys, key): value for key, value in flags.items()}
-    for key, value in sizes.items():
+        flags = _typed(ServerPlan, server, where, keys, mistakes)
+        sizes |= {(*keys, key): value for key, value in flags.items() if value is not None}
+        if isinstance(server, dict):
+            required += [(*keys, key) for key in _SERVER_TARGETS]
+    return _checked(sizes, required, mistakes, where)
+
+
+def _checked(
+    sizes: dict[KeyPath, int],
+    required: Iterable[KeyPath],
+    mistakes: list[Mistake],
+    where: lift.Where,
+) -> Plan:
+    """The plan with these sizes, without those that are not positive."""
+    unread = {keys for mistake in mistakes for keys in mistake.unread}
+    for key in required:
+        if key not in sizes and not unread & {key, *targets(key)}:
+            error = ConfigError(where(*key), "is required", "set it to a positive integer")
+            mistakes.append(Mistake(error, targets(key)))
+    for key, value in [*sizes.items()]:
         if value < 1:
-            raise ConfigError(where(*key), f"{value} is below 1", "use a positive integer")
-    return sizes
+            error = ConfigError(where(*key), f"{value} is below 1", "use a positive integer")
+            mistakes.append(Mistake(error, targets(key)))
+            del sizes[key]
+    train, evaluation = ((*PLAN, f"per_device_{kind}_batch_size") for kind in ("train", "eval"))
+    if train in sizes and evaluation not in sizes:
+        sizes[evaluation] = sizes[train]
+    return Plan(sizes, tuple(mistakes))
 
 
-def _typed(node_type: type, given: Any, where: lift.Where, keys: KeyPath) -> dict[str, Any]:
+def _typed(
+    node_type: type, given: Any, where: lift.Where, keys: KeyPath, mistakes: list[Mistake]
+) -> dict[str, Any]:
+    """The keys that could be read; the mistakes of the others are appended."""
     if not isinstance(given, dict):
-        what = f"is {shown(given)}, not a mapping"
-        raise ConfigError(where(*keys), what, "write 'key: value' lines below")
-    return lift.typed(node_type, cast("dict[Any, Any]", given), where, keys)
+        what = f"is {kinds.said(given)}, not a mapping"
+        error = ConfigError(where(*keys), what, "write 'key: value' lines below")
+        mistakes.append(Mistake(error, _all_targets(f.name for f in fields(node_type))))
+        return {}
+    found = lift.typed(node_type, cast("dict[Any, Any]", given), where, keys)
+    for mistake in found.mistakes:
+        unread = [target for keys in mistake.unread for target in (keys, *targets(keys))]
+        mistakes.append(Mistake(mistake.error, tuple(unread)))
+    return found.values
 
 
-def _require(
-    given: Mapping[str, Any], names: Mapping[str, Any] | tuple[str, ...], where: lift.Where,
-    keys: KeyPath,
-) -> None:  # fmt: skip
-    for name in names:
-        if given.get(name) is None:
-            raise ConfigError(where(*keys, name), "is required", f"set {'.'.join(keys)}.{name}")
+def _all_targets(names: Iterable[str]) -> tuple[KeyPath, ...]:
+    inner = [*_SERVER_TARGETS] if "rollout_server" in (names := list(names)) else []
+    return tuple(target for name in (*names, *inner) for target in targets((name,)))
 
 
-def _refuse_another_value(
+def _another_value(
     train: Mapping[Any, Any], target: KeyPath, source: KeyPath, value: int, where: lift.Where
-) -> None:
+) -> ConfigError | None:
+    """What is wrong where the tree says something else than the plan."""
     node: Any = train
     for depth, key in enumerate(target):
         if node is None:
-            return
+            return None
         if not isinstance(node, dict):
-            raise ConfigError(
+            return ConfigError(
                 where(*target[:depth]),
-                f"is {shown(node)}, not a mapping, and {where(*source)} sets a key below it",
+                f"is {kinds.said(node)}, not a mapping, and {where(*source)} sets a key below it",
                 "write 'key: value' lines below",
             )
         node = cast("dict[Any, Any]", node).get(key)
     if node is None or integer(node) == value:
-        return
-    raise ConfigError(
+        return None
+    return ConfigError(
         where(*target),
-        f"is {shown(node)}, but the batch plan says {value} ({where(*source)})",
+        f"is {kinds.said(node)}, but the batch plan says {value} ({where(*source)})",
         "remove it or make the two equal",
     )
-
-
-def shown(value: Any) -> str:
-    """``value`` for a message."""
-    try:
-        return repr(value)
-    except ValueError:  # Python refuses to print integers of thousands of digits
-        return "a number too long to print"

@@ -14,8 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
 from grpo_launch import schema
-from grpo_launch.compose import document, experiment, leaves, lift
+from grpo_launch.compose import document, experiment, kinds, leaves, lift
+from grpo_launch.compose.mistake import Mistake
 from grpo_launch.errors import ConfigError
+
+_TYPED = ("gpus", "health", "shutdown", "restart", "watchdog", "run", "console")
+"""Nodes that are no groups and become the dataclasses of the schema."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class LaunchConfig:
         train: the experiment as plain data, exactly what the legacy rules give
             plus what the accelerator and the command line changed.
         overrides: the command line's overrides, as typed.
+        mistakes: what was wrong with the experiment and has been left out of all this.
     """
 
     experiment: str
@@ -51,12 +56,19 @@ class LaunchConfig:
     env: schema.Env
     run: schema.Run
     console: schema.Console
+    launch: schema.LaunchBackend
+    restart: schema.Restart
+    watchdog: schema.Watchdog
+    on_failure: schema.FailurePolicy
+    resume: str | None
+    ports: schema.PortPolicy
     preflight: bool
     dry_run: Any
     key: str | None
     output: schema.OutputFormat
     train: dict[Any, Any]
     overrides: tuple[str, ...]
+    mistakes: tuple[Mistake, ...] = ()
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value at a dotted ``key`` of ``train``; ``default`` where there is none or null."""
@@ -79,28 +91,36 @@ class LaunchConfig:
             that the accelerator brought ``accelerator=NAME: KEY``; for one that
             only a group says, ``KEY``.
         """
+        return ": ".join(filter(None, self._place(key)))
+
+    def spelled(self, key: str) -> str:
+        """``key`` as the place that says it spells it, to be written there: see :meth:`where`."""
+        return self._place(key)[1]
+
+    def _place(self, key: str) -> tuple[str, str]:
         for override in self.overrides:
             name = override.partition("=")[0].lstrip("+~")
             if name == key or key.startswith(name + "."):
-                return f"command line: {key}"
+                return "command line", key
         keys = legacy_keys(key)
         said = self.legacy
         if said is None:
-            return f"{document.shown(self.path)}: {key}"
+            return document.shown(self.path), key
         value = functools.reduce(_step, keys, said.train)
         if key.startswith("train.") and value != functools.reduce(_step, keys, self.train):
-            return f"accelerator={self.accelerator.kind.value}: {key}"
+            return f"accelerator={self.accelerator.kind.value}", key
         if value is None and key.partition(".")[0] in schema.GROUPS:
-            return key
-        return said.where(*keys)
+            return "", key
+        return said.place(*keys)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data, for the record of a run."""
         plain: dict[str, Any] = {"experiment": self.experiment, "path": str(self.path)}
-        for name in ("role", "rollout_server", "preflight", "dry_run", "train"):
+        for name in ("role", "rollout_server", "preflight", "dry_run", "resume", "train"):
             plain[name] = getattr(self, name)
-        plain["lora_policy"] = self.lora_policy.value
-        for name in (*schema.GROUPS, "gpus", "health", "shutdown", "env", "run", "console"):
+        for name in ("lora_policy", "on_failure", "ports"):
+            plain[name] = getattr(self, name).value
+        for name in (*schema.GROUPS, *_TYPED):
             plain[name] = asdict(getattr(self, name), dict_factory=_plain_enums)
         return plain
 
@@ -109,7 +129,7 @@ class LaunchConfig:
         """The experiment's own file and bases, or None for a native Hydra file."""
         from grpo_launch.compose import source
 
-        return None if source.is_native(self.path) else experiment.load(self.path)
+        return None if source.is_native(self.path) else experiment.read(self.path)
 
 
 def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
@@ -120,9 +140,12 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         overrides: the command line's overrides, as typed.
 
     Raises:
-        ConfigError: ``train`` is not a mapping.
+        ConfigError: ``train`` is not a mapping; ``custom.extra.rollout_server`` of a native
+            file is wrong.
         omegaconf.errors.OmegaConfBaseException: an interpolation does not resolve.
     """
+    from grpo_launch.compose import source
+
     path = Path(cfg.experiment.path)
     node = cfg.train
     train = leaves.decode(OmegaConf.to_container(node, resolve=True) if _is_node(node) else node)
@@ -133,12 +156,13 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
     flags = leaves.decode(said)
     flags.pop("lora_policy")  # the launcher's, no flag of the engine
     file = document.shown(path)
-    lift.write_back(
+    wrong = lift.write_back(
         cast("dict[Any, Any]", train), flags, lambda *k: f"{file}: train.{'.'.join(map(str, k))}"
     )
+    if wrong and source.is_native(path):  # nothing checked the block before
+        raise experiment.as_one([mistake.error for mistake in wrong])
     typed = {
-        name: _typed(name, OmegaConf.to_object(cfg[name]))
-        for name in (*schema.GROUPS, "gpus", "health", "shutdown", "env", "run", "console")
+        name: _typed(name, OmegaConf.to_object(cfg[name])) for name in (*schema.GROUPS, *_TYPED)
     }
     return LaunchConfig(
         experiment=cfg.experiment.name,
@@ -147,6 +171,9 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         callback=cfg.role._target_,
         rollout_server={key: value for key, value in flags.items() if value is not None},
         lora_policy=cfg.rollout_server.lora_policy,
+        on_failure=cfg.on_failure,
+        resume=cfg.resume,
+        ports=cfg.ports,
         preflight=cfg.preflight,
         dry_run=cfg.dry_run,
         key=cfg.key,
@@ -165,9 +192,9 @@ def _typed(name: str, node: Any) -> Any:
     """
     for key, hint in typing.get_type_hints(type(node)).items():
         value = getattr(node, key)
-        items = value.values() if isinstance(value, dict) else value
-        if isinstance(value, dict | list) and any(isinstance(x, dict | list) for x in items):
-            error = ValidationError(f"{value!r} is not {lift.describe(hint)} of plain values")
+        if kinds.nests(value):
+            what = f"{kinds.said(value)} is not {kinds.describe(hint)} of plain values"
+            error = ValidationError(what)
             error.full_key = f"{name}.{key}"
             raise error
     return node

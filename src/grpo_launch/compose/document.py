@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import yaml
 
+from grpo_launch.compose import malformed
 from grpo_launch.errors import ConfigError
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
@@ -179,7 +180,8 @@ class _Document:
         where = shown(self._path)
         if mark is not None:
             where = f"{where}:{mark.line + 1}:{mark.column + 1}"
-        return ConfigError(where, f"malformed YAML: {error.problem or error.context}", "correct it")
+        what = f"malformed YAML: {error.problem or error.context}"
+        return ConfigError(where, what, malformed.advice(error, self._text))
 
 
 _MAPPING = "tag:yaml.org,2002:map"

@@ -6,10 +6,10 @@ import dataclasses
 import re
 import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from grpo_launch import schema
-from grpo_launch.compose import lift
+from grpo_launch.compose import experiment, kinds, lift
 from grpo_launch.errors import ConfigError
 from grpo_launch.flags import snapshot
 
@@ -28,36 +28,80 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse what Hydra would misread, accept silently or answer unhelpfully.
 
     Raises:
-        ConfigError: a list or an unquoted number as ``config=``; a list as the option
-            of another group; a key that is lifted out of ``train``, in its legacy
-            spelling; an unknown key of a typed node; a number that an integer or a
-            boolean would change.
+        ConfigError: what is wrong with them, all of it; see :func:`wrong`.
     """
-    for override in overrides:
-        said, equals, value = override.partition("=")
-        key = key_of(override)
-        if equals and not key:
-            raise ConfigError(where(override), "names no key", "write KEY=VALUE")
-        if equals and key == "config":
-            _check_name(value)
-        if key in ("config", "role", "rollout_server", *schema.GROUPS):
-            _check_option(key, value)
-        _check_spelling(override)
-        _check_known(key)
-        if equals and not said.startswith("~"):
-            _check_number(key, value)
-        if equals and key == "train" and not value.startswith("{"):
-            raise ConfigError(where(key), f"{value!r} is not a mapping", "override keys below it")
+    if errors := wrong(overrides):
+        raise experiment.as_one([*errors.values()])
+
+
+def wrong(overrides: Sequence[str]) -> dict[str, ConfigError]:
+    """What Hydra would misread, accept silently or answer unhelpfully, by override.
+
+    A list or an unquoted number as ``config=``; a list as the option of another group; a
+    key that is lifted out of ``train``, in its legacy spelling; an unknown key of a typed
+    node; a number that an integer or a boolean would change.
+    """
+    return {item: error for item in overrides if (error := _error(item))}
+
+
+def _error(override: str) -> ConfigError | None:
+    try:
+        _check(override)
+    except ConfigError as error:
+        return error
+    return None
+
+
+def _check(override: str) -> None:
+    said, equals, value = override.partition("=")
+    key = key_of(override)
+    if equals and not key:
+        raise ConfigError(where(override), "names no key", "write KEY=VALUE")
+    if equals and key == "config":
+        _check_name(value)
+    if decides(override):
+        _check_option(key, value)
+    _check_spelling(override)
+    _check_known(key)
+    if equals and not said.startswith("~"):
+        _check_number(key, value)
+        _check_whole(override)
+    if equals and key == "train" and not value.startswith("{"):
+        raise ConfigError(where(key), f"{value!r} is not a mapping", "override keys below it")
+
+
+def culprit(error: ConfigError, overrides: Sequence[str]) -> str | None:
+    """The override that an error is about, unless it decides about the rest."""
+    said = (item for item in overrides if not decides(item))
+    return next((item for item in said if where(key_of(item)) == error.where), None)
+
+
+def decides(override: str) -> bool:
+    """Whether an override chooses the experiment, the role or another group's option."""
+    return key_of(override) in ("config", "role", "rollout_server", *schema.GROUPS)
 
 
 def with_known_flags(overrides: Sequence[str]) -> list[str]:
-    """``overrides`` with ``++`` before those that give the learner a flag of the engine.
+    """``overrides`` as Hydra must get them to do what they say.
+
+    With ``++`` before those that give the learner a flag of the engine, and the booleans
+    of ``env`` as text.
 
     Hydra wants ``+`` for a key that no file sets. A flag that ms-swift knows is no
     typo, so ``train.training.max_steps=10`` works whether or not the experiment
     sets it; an unknown key still needs the ``+``.
     """
-    return [f"++{item}" if _is_flag_of_the_learner(item) else item for item in overrides]
+    known = (f"++{item}" if _is_flag_of_the_learner(item) else item for item in overrides)
+    return [_with_text(item) for item in known]
+
+
+def _with_text(override: str) -> str:
+    """An override of an environment variable with ``false`` as text, not as ``False``."""
+    said, equals, value = override.partition("=")
+    is_variable = key_of(said).startswith(("env.set.", "env.defaults."))
+    if not (equals and is_variable and value.lower() in ("true", "false")):
+        return override
+    return f"{said}={quoted(value)}"
 
 
 def _is_flag_of_the_learner(override: str) -> bool:
@@ -95,7 +139,7 @@ def type_of(key: str) -> Any:
     """The type hint of a dotted key of the schema, or None where it has none."""
     hint: Any = schema.Launch
     for part in key.split("."):
-        if lift.is_mapping(hint):
+        if kinds.is_mapping(hint):
             hint = typing.get_args(hint)[1]
             continue
         hints = typing.get_type_hints(hint) if isinstance(hint, type) else {}
@@ -151,20 +195,41 @@ def _check_spelling(override: str) -> None:
             )
 
 
+def _check_whole(override: str) -> None:
+    """Refuse a mapping, given whole, that holds a key that the lift has copied away."""
+    key, _, value = override.partition("=")
+    path = key_of(key).split(".")
+    if path[0] != "train" or not value.startswith("{"):
+        return
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        given = OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        return  # Hydra says so itself
+    for part in reversed(path[1:]):
+        given = {part: given}
+    for (old, new), keys in zip(_MOVED, (lift.SERVER_BLOCK, lift.LAUNCH_BLOCK), strict=True):
+        if isinstance(given, dict) and lift.has(cast("dict[Any, Any]", given), keys):
+            what = f"{old} is lifted out of train and has no effect here"
+            raise ConfigError(where(key_of(key)), what, f"write {new}KEY=VALUE for each key")
+
+
 def _check_known(key: str) -> None:
     """Refuse unknown keys of typed nodes; Hydra would let ``+`` add them."""
     hint: Any = schema.Launch
     known = ""
     for part in key.split("."):
         if not dataclasses.is_dataclass(hint):
-            if not (hint is Any or lift.is_mapping(hint)):
+            if not (hint is Any or kinds.is_mapping(hint)):
                 what = f"{known.rstrip('.')} has no keys below it"
                 raise ConfigError(where(key), what, f"remove .{part}")
             return
         hints = typing.get_type_hints(hint)
         if part not in hints:
             if known:
-                raise lift.unknown_key(where(key), part, hints, known)
+                raise kinds.unknown_key(where(key), part, hints, known)
             return
         hint = hints[part]
         known += part + "."
@@ -175,7 +240,7 @@ def _check_number(key: str, value: str) -> None:
     number = value.strip("'\"")
     if hint is None or not _NUMBER.fullmatch(number):
         return
-    if not lift.fits(hint, number):
-        raise lift.wrong_type(where(key), hint, number)
-    if lift.is_integer(hint) and not number.lstrip("+-").isdecimal():
+    if not kinds.fits(hint, number):
+        raise kinds.wrong_type(where(key), hint, number)
+    if kinds.is_integer(hint) and not number.lstrip("+-").isdecimal():
         raise ConfigError(where(key), f"{number!r} is not an integer", f"write {float(number):.0f}")

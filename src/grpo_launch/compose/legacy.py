@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.compose import kinds
 from grpo_launch.compose.document import (
     SELF,
     Origin,
@@ -175,7 +176,7 @@ def _bases_of(path: Path, document: Mapping[Any, Any]) -> list[str]:
         if not isinstance(name, str) or not name or "\0" in name:
             raise ConfigError(
                 shown(path),
-                f"extends must be a file name or a list of them, not {name!r}",
+                f"extends must be a file name or a list of them, not {kinds.said(name)}",
                 "write extends: base.yaml",
             )
     return cast("list[str]", names)
@@ -186,10 +187,13 @@ def _read(path: Path) -> dict[Any, Any]:
     if not isinstance(data, dict):
         raise ConfigError(
             shown(path),
-            f"holds {type(data).__name__} at the top, not a mapping",
-            "write 'key: value' lines",
+            f"is {_NOUNS.get(type(data), 'a value')}, not a mapping",
+            "write 'key: value' lines at the top",
         )
     return cast("dict[Any, Any]", data)
+
+
+_NOUNS = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number"}
 
 
 def _flatten(data: Any, origins: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, Origin]]:

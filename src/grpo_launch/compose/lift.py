@@ -9,17 +9,16 @@ that both spellings read the same.
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from typing import Any, cast
 
 from grpo_launch import schema
-from grpo_launch.compose import leaves
+from grpo_launch.compose import kinds, leaves
+from grpo_launch.compose.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
 
 SERVER_BLOCK = ("custom", "extra", "rollout_server")
@@ -29,46 +28,73 @@ Where = Callable[..., str]
 """Keys of the legacy tree -> the place to name in a message."""
 
 
+@dataclass(frozen=True)
+class Lifted:
+    """What a legacy tree says to the launcher.
+
+    Attributes:
+        nodes: values by root node (``rollout_server``, ``gpus``, ...), converted to the
+            schema's types and encoded for OmegaConf (see ``leaves``).
+        choices: the options chosen for groups (``runtime``, ...).
+        mistakes: unknown keys and values of the wrong type; they are left out.
+    """
+
+    nodes: dict[str, Any]
+    choices: dict[str, str]
+    mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The keys of a block that a dataclass has, and the mistakes of the others."""
+
+    values: dict[str, Any]
+    mistakes: tuple[Mistake, ...]
+
+
 def lift(train: Mapping[Any, Any], where: Where) -> tuple[dict[str, Any], dict[str, str]]:
+    """The typed nodes and group choices of :func:`read`, for Hydra."""
+    lifted = read(train, where)
+    return lifted.nodes, lifted.choices
+
+
+def read(train: Mapping[Any, Any], where: Where) -> Lifted:
     """The typed nodes and group choices that a legacy tree asks for.
 
     Args:
         train: the merged legacy tree.
         where: names the file and key for messages.
-
-    Returns:
-        Values by root node (``rollout_server``, ``gpus``, ...), converted to the
-        schema's types and encoded for OmegaConf (see ``leaves``), and the options
-        chosen for groups (``runtime``, ...).
-
-    Raises:
-        ConfigError: an unknown key, or a value of the wrong type.
     """
     nodes: dict[str, Any] = {}
     choices: dict[str, str] = {}
-    flags = block(train, SERVER_BLOCK)
-    if flags:
-        nodes["rollout_server"] = _node(schema.RolloutServer, flags, where, SERVER_BLOCK)
-    launch = block(train, LAUNCH_BLOCK) or {}
-    node_types = typing.get_type_hints(schema.Launch)
+    mistakes: list[Mistake] = []
+
+    def take(node_type: type, values: Mapping[Any, Any], keys: KeyPath) -> dict[str, Any]:
+        found = typed(node_type, values, where, keys)
+        mistakes.extend(found.mistakes)
+        return _for_hydra(node_type, found.values)
+
+    if flags := block(train, SERVER_BLOCK):
+        nodes["rollout_server"] = take(schema.RolloutServer, flags, SERVER_BLOCK)
     known = (*schema.LIFTED, *schema.GROUPS)
-    for name, value in launch.items():
+    node_types = typing.get_type_hints(schema.Launch)
+    for name, value in (block(train, LAUNCH_BLOCK) or {}).items():
         keys = (*LAUNCH_BLOCK, name)
         if name not in known:
-            raise unknown_key(where(*keys), name, known)
-        if name in schema.GROUPS and isinstance(value, str):
+            mistakes.append(_unknown(where, keys, known))
+        elif name in schema.GROUPS and isinstance(value, str):
             choices[name] = value
         elif value is None:
             continue
-        elif name in ("preflight", "dry_run"):
-            nodes |= _node(schema.Launch, {name: value}, where, LAUNCH_BLOCK)
+        elif not is_dataclass(node_types[name]):
+            nodes |= take(schema.Launch, {name: value}, LAUNCH_BLOCK)
         elif isinstance(value, dict):
-            mapping = cast("dict[Any, Any]", value)
-            nodes[name] = _node(node_types[name], mapping, where, keys)
+            nodes[name] = take(node_types[name], cast("dict[Any, Any]", value), keys)
         else:
             allowed = "an option's name or a mapping" if name in schema.GROUPS else "a mapping"
-            raise ConfigError(where(*keys), f"must be {allowed}, not {value!r}", "write keys below")
-    return nodes, choices
+            what = f"must be {allowed}, not {kinds.said(value)}"
+            mistakes.append(Mistake(ConfigError(where(*keys), what, "write keys below"), (keys,)))
+    return Lifted(nodes, choices, tuple(mistakes))
 
 
 def block(train: Mapping[Any, Any], keys: tuple[str, ...]) -> dict[Any, Any] | None:
@@ -81,48 +107,73 @@ def block(train: Mapping[Any, Any], keys: tuple[str, ...]) -> dict[Any, Any] | N
     return cast("dict[Any, Any]", node) if isinstance(node, dict) else None
 
 
-def _node(
-    node_type: type, values: Mapping[Any, Any], where: Where, keys: tuple[Any, ...]
-) -> dict[str, Any]:
+def has(train: Mapping[Any, Any], keys: tuple[str, ...]) -> bool:
+    """Whether there is a value at ``keys``."""
+    above = block(train, keys[:-1])
+    return above is not None and keys[-1] in above
+
+
+def _for_hydra(node_type: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The converted values as Hydra must get them: text stays text."""
     free = {name for name, hint in typing.get_type_hints(node_type).items() if hint is Any}
-    converted = typed(node_type, values, where, keys)
-    return {k: leaves.encode(v) if k in free else _literal(v) for k, v in converted.items()}
+    return {k: leaves.encode(v) if k in free else _literal(v) for k, v in values.items()}
 
 
-def typed(
-    node_type: type, values: Mapping[Any, Any], where: Where, keys: tuple[Any, ...]
-) -> dict[str, Any]:
+def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPath) -> Typed:
     """``values`` converted to the field types of a schema dataclass.
 
-    Raises:
-        ConfigError: an unknown key, or a value of the wrong type.
+    Args:
+        node_type: the dataclass.
+        values: a block of a legacy tree.
+        where: names the file and key for messages.
+        keys: where the block stands in the tree.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     hints = typing.get_type_hints(node_type)
     node = OmegaConf.structured(node_type)
     converted: dict[str, Any] = {}
+    mistakes: list[Mistake] = []
     for name, value in values.items():
         if name not in hints:
-            raise unknown_key(where(*keys, name), name, [f.name for f in fields(node_type)])
-        hint = hints[name]
-        if hint is Any:
-            converted[name] = value
+            mistakes.append(_unknown(where, (*keys, name), hints))
             continue
-        if _is_missing(value):
-            what = f"{value!r} stands for a missing value"
-            raise ConfigError(where(*keys, name), what, "give the value")
-        if not fits(hint, value):
-            raise wrong_type(where(*keys, name), hint, value)
-        integral = is_integer(hint) and isinstance(value, float | str)
         try:
-            node[name] = int(float(value)) if integral else _literal(value)
-            converted[name] = _plain(node[name])
-        except OmegaConfBaseException:
-            raise wrong_type(where(*keys, name), hint, value) from None
-    return converted
+            converted[name] = _converted(node, name, hints[name], value, where(*keys, name))
+        except ConfigError as error:
+            mistakes.append(Mistake(error, ((*keys, name),)))
+    return Typed(converted, tuple(mistakes))
+
+
+def _converted(node: Any, name: str, hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the field ``name`` of an OmegaConf node holds it.
+
+    Raises:
+        ConfigError: it has the wrong type.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    if hint is Any:
+        return value
+    if _is_missing(value):
+        what = f"{kinds.said(value)} stands for a missing value"
+        raise ConfigError(where, what, "give the value")
+    if not kinds.fits(hint, value) or kinds.nests(value):
+        raise kinds.wrong_type(where, hint, value)
+    if kinds.is_integer(hint) and isinstance(value, float | str):
+        value = int(float(value))
+    elif kinds.is_mapping(hint) and isinstance(value, dict):
+        value = _spelled_as_yaml(cast("dict[Any, Any]", value))
+    try:
+        node[name] = _literal(value)
+        return _plain(node[name])
+    except OmegaConfBaseException:
+        raise kinds.wrong_type(where, hint, value) from None
+
+
+def _spelled_as_yaml(pairs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Environment variables: OmegaConf would turn ``false`` into the text ``False``."""
+    return {k: kinds.said(v) if isinstance(v, bool) else v for k, v in pairs.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -132,44 +183,6 @@ def _plain(value: Any) -> Any:
     if OmegaConf.is_config(value):
         return OmegaConf.to_container(value, resolve=True)
     return value.name if isinstance(value, Enum) else value
-
-
-def fits(hint: Any, value: Any) -> bool:
-    """Whether ``value`` may become ``hint`` without losing anything.
-
-    OmegaConf alone would cut 12000.7 to 12000 and read 2 as true. Integral floats
-    and numeric strings pass for integers, as they always did; booleans do not.
-    """
-    if value is None:
-        return True
-    try:
-        if is_integer(hint):
-            return not isinstance(value, bool) and float(value) == int(float(value))
-        if _is_one_of(hint, bool) and _is_number(value):
-            return float(value) in (0, 1)
-        if _is_one_of(hint, float) and isinstance(value, int):
-            return not isinstance(value, bool) and math.isfinite(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
-
-
-def is_integer(hint: Any) -> bool:
-    """Whether a type hint is ``int`` or ``int | None``."""
-    return _is_one_of(hint, int)
-
-
-def is_mapping(hint: Any) -> bool:
-    """Whether a type hint is a mapping with free keys."""
-    return typing.get_origin(hint) is dict
-
-
-def _is_one_of(hint: Any, kind: type) -> bool:
-    return kind in (hint, *typing.get_args(hint)) and typing.get_origin(hint) not in (list, dict)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal())
 
 
 def _is_missing(value: Any) -> bool:
@@ -193,71 +206,18 @@ def _literal(value: Any) -> Any:
     return value
 
 
-def wrong_type(where: str, hint: Any, value: Any) -> ConfigError:
-    """The error for a value of the wrong type."""
-    return ConfigError(where, f"{value!r} is not {describe(hint)}", _EXAMPLES[_kind(hint)])
-
-
-def describe(hint: Any) -> str:
-    """A type for people: ``an integer``, ``true or false``, ``one of http, generate``."""
-    kind = _kind(hint)
-    if kind is Enum:
-        inner = next(t for t in (hint, *typing.get_args(hint)) if _is_enum(t))
-        return "one of " + ", ".join(inner.__members__)
-    return _NAMES[kind]
-
-
-_NAMES = {
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    str: "a string",
-    list: "a list",
-    dict: "a mapping of names to strings",
-    object: "a mapping",
-}
-_EXAMPLES = {
-    int: "write an integer there",
-    float: "write a number there",
-    bool: "write true or false",
-    str: "write a string there",
-    list: "write a list, [a, b]",
-    dict: "write a mapping, {NAME: 'value'}",
-    object: "set the keys below it",
-    Enum: "choose one of them",
-}
-
-
-def _kind(hint: Any) -> type:
-    """The key of ``hint`` in the tables above; ``object`` stands for a typed node."""
-    for candidate in (hint, *typing.get_args(hint)):
-        kind = typing.get_origin(candidate) or candidate
-        if kind in _NAMES:
-            return kind
-        if _is_enum(kind):
-            return Enum
-    return object
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
-
-
-def unknown_key(
-    where: str, name: Any, known: typing.Iterable[str], prefix: str = ""
-) -> ConfigError:
-    """The error for a key ``name`` that a typed node at ``prefix`` does not have."""
+def _unknown(where: Where, keys: KeyPath, known: Iterable[str]) -> Mistake:
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
-    fix = f"did you mean {prefix}{near[0]}?" if near else f"use one of {', '.join(names)}"
-    return ConfigError(where, "unknown key", fix)
+    meant = kinds.nearest(keys[-1], names)
+    error = kinds.unknown_key(where(*keys), keys[-1], names)
+    return Mistake(error, ((*keys[:-1], meant),) if meant else ())
 
 
 def write_back(
     train: dict[Any, Any],
     flags: Mapping[str, Any],
     where: Where = lambda *keys: ".".join(map(str, keys)),
-) -> None:
+) -> tuple[Mistake, ...]:
     """Write flags that were overridden after the lift into the legacy block.
 
     Args:
@@ -265,17 +225,19 @@ def write_back(
         flags: the final ``rollout_server`` node; None means "not said".
         where: names the file and key for messages.
 
-    Raises:
-        ConfigError: the block, which nothing checked in a native file, is wrong.
+    Returns:
+        What is wrong with the block: known from the load for a legacy file, news for a
+        native one.
     """
     present = block(train, SERVER_BLOCK) or {}
     lifted = typed(schema.RolloutServer, present, where, SERVER_BLOCK)
-    changed = {key: value for key, value in flags.items() if value != lifted.get(key)}
+    changed = {key: value for key, value in flags.items() if value != lifted.values.get(key)}
     if not changed:
-        return
+        return lifted.mistakes
     node = train
     for key in SERVER_BLOCK:
         if not isinstance(node.get(key), dict):
             node[key] = {}
         node = node[key]
     node.update(changed)
+    return lifted.mistakes

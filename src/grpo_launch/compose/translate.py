@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grpo_launch.compose import hints, lift
+from grpo_launch import schema
+from grpo_launch.compose import hints, kinds
 from grpo_launch.errors import ConfigError
+from grpo_launch.flags import snapshot
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,15 @@ class CommandLine:
         known: gives the dotted keys of the configuration without overridden values.
         options: from a group to the names that it offers.
         file: finds the file that a value of ``config=`` names, as it is shown.
+        place: from an experiment and a dotted key to ``FILE: KEY`` as its files say it;
+            None where no legacy file is found.
     """
 
     overrides: Sequence[str]
     known: Callable[[], Iterable[str]]
     options: Callable[[str], Sequence[str]]
     file: Callable[[str], str | None]
+    place: Callable[[str, str], str | None]
 
     @functools.cached_property
     def keys(self) -> list[str]:
@@ -52,6 +57,10 @@ class CommandLine:
 
     def in_experiment(self, key: str) -> str:
         """``FILE: KEY`` for a key that the experiment must have said."""
+        if key and (override := self.find("config")):
+            name = hints.unquoted(override.partition("=")[2])
+            if place := self.place(name, key):
+                return place
         return ": ".join(filter(None, (self.experiment, key))) or "command line"
 
 
@@ -91,7 +100,10 @@ def _missing(error: Any, line: CommandLine) -> ConfigError:
         return ConfigError(where, f"there is no config {name}", "correct the defaults list")
     what = "no such experiment" if group == "config" else "no such option"
     names = list(error.options or ()) or list(line.options(group))
-    return ConfigError(f"{line.where(group)}={name}", what, _choice(name, names, 0.5))
+    fix = _choice(name, names, 0.5)
+    if line.find(group):
+        return ConfigError(f"{line.where(group)}={name}", what, fix)
+    return ConfigError(line.in_experiment(group), f"there is no option {name}", fix)
 
 
 def _choice(name: str, names: Sequence[str], cutoff: float) -> str:
@@ -184,8 +196,11 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
     if cause is not None and type(cause).__name__ == "ValidationError":
         return _of_omegaconf(cause, line)
     parent = key.rpartition(".")[0]
-    if lift.is_mapping(hints.type_of(parent)):
+    if kinds.is_mapping(hints.type_of(parent)):
         return ConfigError(where, "is not set yet", f"write +{key}=... to add it")
+    if meant := _flag_meant(key, line):
+        extra = f" (or +{key}=... to add it)" if key.startswith("train.") else ""
+        return ConfigError(where, "unknown key", f"did you mean {meant}?{extra}")
     if f"train.{key}" in line.keys or (parent and f"train.{parent}" in line.keys):
         return ConfigError(where, "unknown key", f"did you mean train.{key}?")
     if near := difflib.get_close_matches(key, set(line.keys) - {key}, n=1, cutoff=0.75):
@@ -194,6 +209,23 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
     if key.startswith("train."):
         return ConfigError(where, "the experiment does not set it", f"write +{key}=... to add it")
     return ConfigError(where, "unknown key", "see docs/training/REFERENCE.md for the keys")
+
+
+def _flag_meant(key: str, line: CommandLine) -> str | None:
+    """The argument of the learner that a key, without a section or in one, misspells."""
+    *above, name = key.removeprefix("train.").split(".")
+    if len(above) > 1 or not set(above) <= {*schema.SECTIONS}:
+        return None
+    if not above and (near := difflib.get_close_matches(name, line.keys, n=1, cutoff=0.75)):
+        return near[0]
+    home = above[0] if above else "training"
+    known = {flag: f"train.{home}.{flag}" for flag in (*snapshot().rlhf, *schema.LAUNCHER_FLAGS)}
+    said = (dotted.split(".") for dotted in line.keys)
+    known |= {k[2]: ".".join(k) for k in said if len(k) == 3 and k[1] in schema.SECTIONS}
+    if not above:  # the server's flags have a node of their own
+        known |= {k.rpartition(".")[2]: k for k in line.keys if k.startswith("rollout_server.")}
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return known[near[0]] if near and known[near[0]] != key else None
 
 
 def _in_a_file(found: re.Match[str], error: Exception, line: CommandLine) -> ConfigError:
@@ -218,8 +250,8 @@ def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
     if hint is None or hints.key_of(override) != key:
         return ConfigError(hints.where(hints.key_of(override)), what, _CORRECT)
     if value == "null":
-        return ConfigError(hints.where(key), "cannot be null", f"give it {lift.describe(hint)}")
-    return lift.wrong_type(hints.where(key), hint, value.strip("'\""))
+        return ConfigError(hints.where(key), "cannot be null", f"give it {kinds.describe(hint)}")
+    return kinds.wrong_type(hints.where(key), hint, value.strip("'\""))
 
 
 _CORRECT = "correct the value"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch import resources
-from grpo_launch.compose import lift
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.errors import ConfigError
 from grpo_launch.schema import SECTIONS
 
 
@@ -26,9 +23,6 @@ def flatten(config: LaunchConfig, world_size: int, output_dir: str) -> dict[str,
         config: a valid configuration.
         world_size: processes of the learner.
         output_dir: where the learner writes, unless ``training.output_dir`` is set.
-
-    Raises:
-        ConfigError: batch sizes contradict each other or are not positive integers.
     """
     arguments: dict[str, Any] = {"rlhf_type": "grpo"}
     for section in SECTIONS:
@@ -40,7 +34,7 @@ def flatten(config: LaunchConfig, world_size: int, output_dir: str) -> dict[str,
             arguments.update({str(k): v for k, v in mapping.items() if v is not None})
     if (length := config.get("global_max_length")) is not None:
         arguments.setdefault("max_length", int(float(length)))
-    _expand_effective_batch_size(config, arguments, world_size)
+    _expand_effective_batch_size(arguments, world_size)
     arguments.setdefault("output_dir", output_dir)
     return arguments
 
@@ -55,33 +49,14 @@ def _deepspeed(value: Any) -> Any:
     return value
 
 
-def _expand_effective_batch_size(
-    config: LaunchConfig, arguments: dict[str, Any], world_size: int
-) -> None:
+def _expand_effective_batch_size(arguments: dict[str, Any], world_size: int) -> None:
+    """Replace the launcher's own key; that both agree is a rule of ``validate/grpo.py``."""
     effective = arguments.pop("effective_batch_size", None)
     if effective is None:
         return
-    per_device = arguments.get("per_device_train_batch_size", 1)
-    effective = _positive(config, "effective_batch_size", effective)
-    per_device = _positive(config, "per_device_train_batch_size", per_device)
-    steps = max(1, math.ceil(effective / (per_device * world_size)))
-    said: Any = cast("Mapping[str, Any]", arguments).get("gradient_accumulation_steps", steps)
-    if said != steps:
-        raise ConfigError(
-            config.where("train.training.gradient_accumulation_steps"),
-            f"is {said}, but effective_batch_size {effective} over {per_device} x {world_size} "
-            f"gives {steps}",
-            "remove one of the two",
-        )
-    arguments["gradient_accumulation_steps"] = steps
-
-
-def _positive(config: LaunchConfig, key: str, value: Any) -> int:
-    if lift.fits(int, value) and int(float(value)) >= 1:
-        return int(float(value))
-    raise ConfigError(
-        config.where(f"train.training.{key}"), f"{value!r} is no size", "use a positive integer"
-    )
+    per_device = int(float(arguments.get("per_device_train_batch_size", 1)))
+    steps = math.ceil(int(float(effective)) / (per_device * world_size))
+    arguments["gradient_accumulation_steps"] = max(1, steps)
 
 
 _FILES = ("dataset", "val_dataset", "external_plugins", "custom_register_path")

@@ -34,22 +34,26 @@ def run(config: LaunchConfig, host: Host) -> int:
         failure = InvalidConfigError(str(p) for p in problems if p.severity is Severity.ERROR)
     else:
         failure = _preflight(config, host, known)
+    checked = config.preflight and not wrong
+    unchecked = facts.unchecked(config) if checked else []
     body: dict[str, Any] = {
         "experiment": config.experiment,
         "status": failure.status if failure else 0,
-        "passed": [outcome.rule for outcome in outcomes if not outcome.problems],
+        "passed": [o.rule for o in outcomes if not o.problems and o.skipped is None],
+        "skipped": [{"rule": o.rule, "missing": o.skipped} for o in outcomes if o.skipped],
         "problems": [report.of_problem(problem) for problem in problems],
         "shadowed": report.shadowed(config),
         "preflight": None if wrong or failure is None else str(failure),
+        "unchecked": [report.of_problem(problem) for problem in unchecked],
         "summary": report.summary(config, known) if not wrong else None,
     }
     if config.output is OutputFormat.json:
         sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False, default=str) + "\n")
         return body["status"]
-    for problem in problems:
-        if problem.severity is Severity.WARNING:
-            print(f"warning: {problem}", file=sys.stderr)
-    sys.stdout.write(report.text(body, checked=config.preflight and not wrong))
+    warnings = [problem for problem in problems if problem.severity is Severity.WARNING]
+    for problem in (*warnings, *unchecked):
+        print(f"warning: {problem}", file=sys.stderr)
+    sys.stdout.write(report.text(body, checked=checked))
     if failure:
         raise failure
     return 0

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from grpo_launch import facts
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.errors import ConfigError
+from grpo_launch.errors import ConfigError, InvalidConfigError
 from grpo_launch.explain import explain
 from grpo_launch.host import Host
 from grpo_launch.schema import OutputFormat
@@ -18,8 +18,11 @@ def run(config: LaunchConfig, host: Host) -> int:
     """Print the chain of places that set ``key``, the weakest first, and the value.
 
     Raises:
+        InvalidConfigError: the experiment has keys that could not be read.
         ConfigError: ``key=`` is missing, or nothing sets that key.
     """
+    if config.mistakes:
+        raise InvalidConfigError(str(mistake.error) for mistake in config.mistakes)
     if not config.key:
         raise ConfigError("command line", "key= is missing", "say key=rlhf.num_generations")
     found = explain(config, config.key, facts.gather(config, host))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError
+from grpo_launch.validate import grpo, memory
 from grpo_launch.validate.engine_flags import ENGINE_RULES
 from grpo_launch.validate.facts import Facts
 from grpo_launch.validate.grpo import GRPO_RULES
@@ -14,8 +16,12 @@ from grpo_launch.validate.memory import MEMORY_RULES
 from grpo_launch.validate.ports import PORT_RULES
 from grpo_launch.validate.problem import Problem, Severity
 from grpo_launch.validate.rules import RULES
+from grpo_launch.validate.structure import STRUCTURE_RULES, unread, unread_plan, unread_section
 
 __all__ = ["Facts", "Outcome", "Problem", "Severity", "examine", "require_valid", "validate"]
+
+
+_SAID = "what it finds follows from a problem that is reported already"
 
 
 @dataclass(frozen=True)
@@ -24,21 +30,32 @@ class Outcome:
 
     Attributes:
         rule: the rule's name in words.
-        problems: what it found; empty where it passed.
+        problems: what it found; empty where it passed or was skipped.
+        skipped: why it could not judge everything that it is about, or None.
     """
 
     rule: str
     problems: tuple[Problem, ...]
+    skipped: str | None = None
 
 
 def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
-    """The outcome of every rule, in order; a problem that two rules find is said once."""
+    """The outcome of every rule, in order; a problem that two rules find is said once.
+
+    What follows from a problem of structure (a section that is a list, a key that could
+    not be read) is not reported beside it.
+    """
+    structure = [(rule, rule(config), None) for rule in STRUCTURE_RULES]
+    broken = unread(config, [problem for _, found, _ in structure for problem in found])
+    others = _judged(config, Facts() if facts is None else facts)
     seen: set[Problem] = set()
     outcomes: list[Outcome] = []
-    for rule, found in _run(config, Facts() if facts is None else facts):
-        fresh = tuple(problem for problem in dict.fromkeys(found) if problem not in seen)
+    for rule, found, missing in itertools.chain(structure, others):
+        own = rule in STRUCTURE_RULES
+        fresh = [p for p in dict.fromkeys(found) if p not in seen and (own or not p.below(broken))]
         seen.update(fresh)
-        outcomes.append(Outcome(rule.__name__.replace("_", " "), fresh))
+        skipped = missing or (_SAID if len(fresh) < len(found) else None)
+        outcomes.append(Outcome(rule.__name__.replace("_", " "), tuple(fresh), skipped))
     return outcomes
 
 
@@ -60,14 +77,24 @@ def require_valid(config: LaunchConfig, facts: Facts | None = None) -> list[Prob
     return problems
 
 
-def _run(
-    config: LaunchConfig, facts: Facts
-) -> Iterator[tuple[Callable[..., list[Problem]], list[Problem]]]:
+_Judged = tuple[Callable[..., list[Problem]], list[Problem], str | None]
+"""A rule, what it found, and what it would have had to know besides."""
+
+
+def _judged(config: LaunchConfig, facts: Facts) -> Iterator[_Judged]:
     for rule in (*RULES, *PORT_RULES):
-        yield rule, rule(config)
+        yield rule, rule(config), None
     for rule in ENGINE_RULES:
-        yield rule, rule(config, facts.flags)
+        yield rule, rule(config, facts.flags), None
+    no_section, no_plan = unread_section(config), unread_plan(config)
     for rule in GRPO_RULES:
-        yield rule, rule(config, facts.world_size)
+        if unknown := no_section or (no_plan if rule not in grpo.OF_REWARDS else None):
+            yield rule, [], unknown
+        else:
+            yield rule, rule(config, facts.world_size), grpo.lacks(rule, facts.world_size)
     for rule in MEMORY_RULES:
-        yield rule, rule(config, facts.shape, facts.gpu_memory_gib)
+        if no_section:
+            yield rule, [], no_section
+        else:
+            known = (config, facts.shape, facts.gpu_memory_gib)
+            yield rule, rule(*known), memory.lacks(rule, *known)

@@ -17,9 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from grpo_launch.compose import batch_plan, lift
+from grpo_launch.compose import batch_plan, kinds, lift
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.errors import ConfigError
 from grpo_launch.schema import SECTIONS
 
 SIZES = {
@@ -210,7 +209,7 @@ def rewards(config: LaunchConfig) -> list[str]:
     gym = find(config, "use_gym_env")[1]
     if _is_true(gym) or (gym is None and find(config, "gym_env")[1] is not None):
         names.append("gym_reward")
-    return [name if isinstance(name, str) else batch_plan.shown(name) for name in names]
+    return [name if isinstance(name, str) else kinds.said(name) for name in names]
 
 
 def has_teacher(config: LaunchConfig) -> bool:
@@ -235,7 +234,4 @@ def _is_unset(key: str, value: Any) -> bool:
 
 
 def _unified(config: LaunchConfig) -> int | None:
-    try:
-        return batch_plan.read(config.train, where_in(config)).get(UNIFIED)
-    except ConfigError:
-        return None
+    return batch_plan.read(config.train, where_in(config)).sizes.get(UNIFIED)

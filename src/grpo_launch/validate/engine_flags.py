@@ -15,6 +15,7 @@ from dataclasses import fields
 from typing import Any, TypeGuard, cast
 
 from grpo_launch import schema
+from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.engines import swift
 from grpo_launch.flags import TAKEN_FOR_A_FLAG, EngineFlags, Flag, accepts, expected
@@ -31,8 +32,12 @@ _DEEPSPEED_KEYS = ("enabled", "config")
 _RENAMED = {"train_type": "tuner_type", "tuner_type": "train_type"}
 """ms-swift 3 says ``train_type`` where ms-swift 4 says ``tuner_type``."""
 
-_GRPO_TAKES = {"truncation_strategy": ("delete", "left")}
-"""Narrower than the parser: ``RLHFArguments._init_grpo`` raises for other values."""
+_NARROWER = {
+    "truncation_strategy": (("delete", "left"), " (all that GRPO takes)"),
+    "eval_strategy": (("no", "steps", "epoch"), ""),
+}
+"""Narrower than the parser: ``RLHFArguments._init_grpo`` raises for other values, and so
+does ``TrainingArguments.__post_init__`` of transformers (``IntervalStrategy``)."""
 
 _COLOCATE_ONLY = (
     "vllm_gpu_memory_utilization",
@@ -101,7 +106,7 @@ def deepspeed_block(config: LaunchConfig, flags: EngineFlags) -> list[Problem]:
             what = "is not passed on beside enabled and config"
             problems.append(Problem(config.where(key), what, "move it to the section training"))
         elif name == "enabled" and not isinstance(value, bool):
-            what = f"{value!r} is not true or false"
+            what = f"{kinds.said(value)} is not true or false"
             problems.append(Problem(config.where(key), what, "write true or false"))
     return problems
 
@@ -129,7 +134,7 @@ def ignored_in_server_mode(config: LaunchConfig, flags: EngineFlags) -> list[Pro
         Problem(
             config.where(key),
             "is ignored in server mode",
-            f"set rollout_server.{name} instead" if name in served else "remove it",
+            _instead(config, name) if name in served else "remove it",
             Severity.WARNING,
         )
         for key, name, _ in _said(config)
@@ -184,6 +189,10 @@ def _said(config: LaunchConfig) -> Iterator[tuple[str, str, Any]]:
                     yield f"train.{section}.{name}", str(name), item
 
 
+def _instead(config: LaunchConfig, name: str) -> str:
+    return f"set {config.spelled(f'rollout_server.{name}')} instead"
+
+
 def _is_launcher_form(value: Any) -> TypeGuard[Mapping[Any, Any]]:
     return isinstance(value, Mapping) and any(key in value for key in _DEEPSPEED_KEYS)
 
@@ -219,16 +228,18 @@ def _wrong(
         what = f"cannot be given to {flags.engine} {flags.version} as a flag"
         return [Problem(config.where(key), what, "remove it")]
     wanted = accepts(flag, value)
-    narrow = _GRPO_TAKES.get(name)
+    narrow, why = _NARROWER.get(name, ((), ""))
     if narrow and (wanted or str(value) not in narrow) and config.get("rlhf.rlhf_type") in _GRPO:
         flag = Flag("str", choices=narrow)
-        wanted = f"{expected(flag)} (all that GRPO takes)"
+        wanted = expected(flag) + why
     if wanted is None:
         return []
     fix = "choose one of them" if flag.choices else f"write {expected(flag)}"
+    if value is False and "no" in (flag.choices or ()):
+        fix = "quote it, since YAML reads no as false: 'no'"
     if wanted.endswith(TAKEN_FOR_A_FLAG):
         fix = "write it without an exponent" if flag.kind == "float" else "begin it otherwise"
-    return [Problem(config.where(key), f"{value!r} is not {wanted}", fix)]
+    return [Problem(config.where(key), f"{kinds.said(value)} is not {wanted}", fix)]
 
 
 _GRPO = (None, "grpo")

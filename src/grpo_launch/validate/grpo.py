@@ -16,9 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from grpo_launch.compose import batch_plan, lift
+from grpo_launch.compose import batch_plan, kinds, lift
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.errors import ConfigError
 from grpo_launch.validate.batches import (
     UNIFIED,
     BatchArithmetic,
@@ -49,7 +48,7 @@ def sizes_are_positive(config: LaunchConfig, world_size: int) -> list[Problem]:
     del world_size
     problems: list[Problem] = []
     for key, value in not_positive(config):
-        what = f"{batch_plan.shown(value)} is no size"
+        what = f"{kinds.said(value)} is no size"
         problems.append(Problem(config.where(f"train.{key}"), what, "use a positive integer"))
     return problems
 
@@ -97,7 +96,7 @@ def generation_is_whole_steps(config: LaunchConfig, world_size: int) -> list[Pro
     what = f"{sizes.steps} x {sizes.batch} ({_product(sizes)}) is {product}, "
     what += f"but generation_batch_size is {sizes.generation}"
     steps, rest = divmod(sizes.generation, sizes.batch)
-    fix = f"set {generation_key} to {product}" if rest else f"set it to {steps}"
+    fix = f"set {_spelled(config, generation_key)} to {product}" if rest else f"set it to {steps}"
     key = find(config, "steps_per_generation")[0]
     return [Problem(config.where(f"train.{key}"), what, fix)]
 
@@ -144,12 +143,16 @@ def evaluation_groups_are_whole(config: LaunchConfig, world_size: int) -> list[P
     batch = sizes.per_device_eval * world_size
     if batch % sizes.group_eval == 0:
         return []
-    what = f"{sizes.per_device_eval} x {_devices(world_size)} is no multiple of the "
-    what += f"{sizes.group_eval} completions of a prompt"
+    key, said = find(config, "per_device_eval_batch_size")
+    eval_key, eval_said = find(config, "num_generations_eval")
+    group = "num_generations" if size(eval_said) is None else "num_generations_eval"
+    what = "is not set (default 1); " if said is None else ""
+    what += f"{sizes.per_device_eval} x {_devices(world_size)} is {batch}, no multiple of {group} "
+    what += f"{sizes.group_eval}"
     step = sizes.group_eval // math.gcd(sizes.group_eval, world_size)
-    fix = f"set it to {_multiples_near(sizes.per_device_eval, step)}, or "
-    fix += f"{find(config, 'num_generations_eval')[0]} to {_divisors_near(batch, sizes.group_eval)}"
-    key = find(config, "per_device_eval_batch_size")[0]
+    fix = f"set it to {_multiples_near(sizes.per_device_eval, step)}"
+    fix += f", {_spelled(config, eval_key)} to {_divisors_near(batch, sizes.group_eval)}"
+    fix += f", or {_spelled(config, find(config, 'eval_strategy', 'training')[0])} to 'no'"
     return [Problem(config.where(f"train.{key}"), what, fix)]
 
 
@@ -165,8 +168,13 @@ def weights_match_rewards(config: LaunchConfig, world_size: int) -> list[Problem
     if weights is None or isinstance(weights, dict) or len(listed(weights)) == len(named):
         return []
     what = f"has {_count(len(listed(weights)), 'weight')} for {_count(len(named), 'reward')}"
-    what += f" ({', '.join(named)})" if named else ""
+    said = [found[0] for name in _REWARDS if (found := find(config, name, "rlhf"))[1] is not None]
+    places = [config.where(f"train.{key}") for key in said[:1]]
+    what += f" ({'; '.join(filter(None, (', '.join(named), *places)))})" if said else ""
     return [Problem(config.where(f"train.{key}"), what, "give one weight for each, in that order")]
+
+
+_REWARDS = ("reward_funcs", "reward_model", "use_gym_env", "gym_env")
 
 
 def something_is_rewarded(config: LaunchConfig, world_size: int) -> list[Problem]:
@@ -189,16 +197,13 @@ def batch_plan_divides(config: LaunchConfig, world_size: int) -> list[Problem]:
     are the quotient. A plan is expanded when its file is loaded, so that the command line
     overrides what it was expanded to; overriding the plan itself would change nothing.
     """
-    try:
-        plan = batch_plan.read(config.train, where_in(config))
-    except ConfigError as error:
-        return [Problem(error.where, error.what, error.fix)]
-    problems: list[Problem] = []
-    for key, value in plan.items():
+    plan = batch_plan.read(config.train, where_in(config))
+    problems = [Problem.of(mistake.error) for mistake in plan.mistakes]
+    for key, value in plan.sizes.items():
         where = config.where(f"train.{'.'.join(key)}")
         stale = [t for t in batch_plan.targets(key) if _final(config, t) != value]
         if stale and where.startswith("command line"):
-            instead = " and ".join(_spelled(target) for target in stale)
+            instead = " and ".join(_override(target) for target in stale)
             what = "is expanded when the file is loaded, here it changes nothing"
             problems.append(Problem(where, what, f"override {instead}"))
     sizes = Sizes.read(config, world_size)
@@ -233,6 +238,17 @@ GRPO_RULES: Sequence[GrpoRule] = (
 """All rules of this module, in the order in which their findings are reported."""
 
 
+OF_REWARDS = (weights_match_rewards, something_is_rewarded)
+"""The rules that are not about batch sizes."""
+
+
+def lacks(rule: GrpoRule, world_size: int) -> str | None:
+    """What ``rule`` cannot know: with no world size no batch can be reckoned."""
+    if world_size or rule in (sizes_are_positive, *OF_REWARDS):
+        return None
+    return "the devices of the learner are not known"
+
+
 def _final(config: LaunchConfig, target: batch_plan.KeyPath) -> int | None:
     in_server = target[:-1] == lift.SERVER_BLOCK
     key = target[-1]
@@ -240,7 +256,12 @@ def _final(config: LaunchConfig, target: batch_plan.KeyPath) -> int | None:
     return batch_plan.integer(said)
 
 
-def _spelled(target: batch_plan.KeyPath) -> str:
+def _spelled(config: LaunchConfig, key: str) -> str:
+    """A key of a section as the place that says it spells it."""
+    return config.spelled(f"train.{key}")
+
+
+def _override(target: batch_plan.KeyPath) -> str:
     in_server = target[:-1] == lift.SERVER_BLOCK
     return f"rollout_server.{target[-1]}" if in_server else f"train.{'.'.join(target)}"
 
@@ -250,19 +271,23 @@ def _larger_generation(config: LaunchConfig, sizes: Sizes) -> str:
     group = max(sizes.group, 2)
     whole = group // math.gcd(sizes.batch, group)
     steps = (sizes.generation // sizes.batch // whole + 1) * whole
-    generation = f"{find(config, 'generation_batch_size')[0]} to {steps * sizes.batch}"
+
+    def spelled(name: str) -> str:
+        return _spelled(config, find(config, name)[0])
+
+    generation = f"{spelled('generation_batch_size')} to {steps * sizes.batch}"
     if sizes.planned:
         return f"{'.'.join(UNIFIED)} to {steps * sizes.batch}"
     if sizes.steps is not None:
-        key = f"{find(config, 'steps_per_generation')[0]} to {steps}"
+        key = f"{spelled('steps_per_generation')} to {steps}"
         return f"{key} and {generation}" if sizes.generation_said else key
     if sizes.generation_said:
         return generation
-    key, said = find(config, "gradient_accumulation_steps")
-    accumulation = f"{key} to {steps}"
+    accumulation = f"{spelled('gradient_accumulation_steps')} to {steps}"
     if sizes.effective is None:
         return accumulation
-    effective = f"{find(config, 'effective_batch_size')[0]} to {steps * sizes.batch}"
+    effective = f"{spelled('effective_batch_size')} to {steps * sizes.batch}"
+    said = find(config, "gradient_accumulation_steps")[1]
     return effective if said is None else f"{effective} and {accumulation}"
 
 

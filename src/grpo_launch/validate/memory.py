@@ -21,9 +21,10 @@ MemoryRule = Callable[[LaunchConfig, ModelShape | None, float | None], list[Prob
 """From a configuration, the model's shape and a device's GiB to what is wrong."""
 
 TENSOR_PARALLEL = "rollout_server.vllm_tensor_parallel_size"
+DATA_PARALLEL = "rollout_server.vllm_data_parallel_size"
 MODEL_LEN = "rollout_server.vllm_max_model_len"
 NUM_SEQS = "rollout_server.vllm_max_num_seqs"
-UTILIZATION = "rollout_server.vllm_gpu_memory_utilization"
+MEMORY = "accelerator.memory_gib"
 ALLOW_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 
 DEFAULT_UTILIZATION = 0.9
@@ -130,22 +131,28 @@ def completion_leaves_room(
     if length is None or completion is None:
         return []
     prompt_key, prompt = prompt_limit(config, shape)
+    longer = _longer_server(config, shape, None if prompt is None else prompt + completion)
     if completion >= length:
         what = f"{completion} leaves no token for the prompt in vllm_max_model_len {length}"
-        more = f"raise {MODEL_LEN} to {completion + prompt}" if prompt else f"raise {MODEL_LEN}"
-        fix = f"lower it below {length} by the longest prompt, or {more}"
-        return [Problem(config.where(f"train.{key}"), what, fix)]
+        rest = length - prompt if prompt and prompt < length else length // 2
+        fix = f"set it to {rest}"
+        if prompt and prompt >= length:
+            fix += f" and template.max_length to {length - rest}"
+        if rest < 1:
+            fix, longer = f"raise {config.spelled(MODEL_LEN)} above {completion}", ""
+        return [Problem(config.where(f"train.{key}"), what, fix + longer)]
     if prompt is None or prompt + completion <= length:
         return []
     rest = length - completion
     what = f"prompts of up to {prompt} tokens and completions of up to {completion} exceed "
     what += f"vllm_max_model_len {length}: a prompt above {rest} tokens cuts its completions short"
-    fix = "set template.max_length"
-    if prompt_key == "template.max_length":
-        fix = "set it"
-    fix += f" to {rest} with template.truncation_strategy: delete"
+    fix = "set template.max_length" if prompt_key == "global_max_length" else "set it"
+    fix += f" to {rest}"
+    strategy_key, strategy = find(config, "truncation_strategy", "template")
+    if strategy != "delete":  # the only one that enforces the length
+        fix += f" and {config.spelled(f'train.{strategy_key}')} to delete"
     where = config.where(f"train.{prompt_key}")
-    return [Problem(where, what, fix, Severity.WARNING)]
+    return [Problem(where, what, fix + longer, Severity.WARNING)]
 
 
 def memory_holds_a_sequence(
@@ -160,17 +167,17 @@ def memory_holds_a_sequence(
     if shape is None or memory is None or memory.tokens is None or memory.sequences != 0:
         return []
     length = cast("int", memory.max_model_len)
-    larger = _tp_that_fits(config, shape, cast("float", gpu_memory_gib))
+    split = _split_that_fits(config, shape, cast("float", gpu_memory_gib))
     device = f"({gpu_memory_gib:.1f} GiB a device, utilization {_share(config)})"
     if memory.tokens <= 0:
         what = f"{memory.weights_gib:.1f} GiB of weights a device leave no KV cache {device}"
-        fix = f"set it to {larger}" if larger else "use a smaller model or larger devices"
+        fix = f"set it to {split}" if split else "use a smaller model, or more or larger devices"
         return [Problem(config.where(TENSOR_PARALLEL), what, fix, Severity.WARNING)]
     what = (
         f"the KV cache holds at most {memory.tokens} tokens, not one sequence of {length} {device}"
     )
     fix = f"set it to {memory.tokens} or less"
-    fix += f", or {TENSOR_PARALLEL} to {larger}" if larger else ""
+    fix += f", or {config.spelled(TENSOR_PARALLEL)} to {split}" if split else ""
     return [Problem(config.where(MODEL_LEN), what, fix, Severity.WARNING)]
 
 
@@ -204,6 +211,30 @@ MEMORY_RULES: Sequence[MemoryRule] = (
 """All rules of this module, in the order in which their findings are reported."""
 
 
+def lacks(
+    rule: MemoryRule,
+    config: LaunchConfig,
+    shape: ModelShape | None,
+    gpu_memory_gib: float | None,
+) -> str | None:
+    """What ``rule`` would have to know and does not: in words, or None."""
+    if rule is completion_leaves_room:
+        return None if prompt_limit(config, shape)[1] else "nothing limits the prompt"
+    if shape is None:
+        return "the model has no local config.json"
+    if rule is tensor_parallel_divides_heads:
+        known = shape.num_attention_heads or shape.num_key_value_heads
+        return None if known else "the model's config.json names no attention heads"
+    if rule is model_reaches_the_length:
+        return None if shape.max_model_len else "the model's config.json names no positions"
+    if gpu_memory_gib is None:
+        return f"the memory of a device is not known ({MEMORY} says it)"
+    memory = estimate_of(config, shape, gpu_memory_gib)
+    if memory is None or memory.tokens is None:
+        return "the memory of this model cannot be estimated"
+    return None
+
+
 def _tp(config: LaunchConfig) -> int | None:
     return size(config.rollout_server.get("vllm_tensor_parallel_size"))
 
@@ -223,15 +254,26 @@ def _tp_fits(shape: ModelShape, tp: int) -> bool:
     return not kv_heads or max(kv_heads, tp) % min(kv_heads, tp) == 0
 
 
-def _tp_that_fits(config: LaunchConfig, shape: ModelShape, gpu_memory_gib: float) -> int | None:
-    """The smallest larger TP with which a sequence fits."""
-    for tp in range((_tp(config) or 1) + 1, (shape.num_attention_heads or 0) + 1):
-        flags = {**config.rollout_server, "vllm_tensor_parallel_size": tp}
+def _split_that_fits(config: LaunchConfig, shape: ModelShape, gpu_memory_gib: float) -> str | None:
+    """The smallest larger TP, and the DP for as many devices, with which a sequence fits."""
+    tp, dp = _tp(config) or 1, size(config.rollout_server.get("vllm_data_parallel_size")) or 1
+    for more in range(tp + 1, min(tp * dp, shape.num_attention_heads or 0) + 1):
+        if tp * dp % more or not _tp_fits(shape, more):
+            continue
+        flags = {**config.rollout_server, "vllm_tensor_parallel_size": more}
         larger = dataclasses.replace(config, rollout_server=flags)
         memory = estimate_of(larger, shape, gpu_memory_gib)
-        if _tp_fits(shape, tp) and memory is not None and memory.sequences:
-            return tp
+        if memory is not None and memory.sequences:
+            return f"{more} and {config.spelled(DATA_PARALLEL)} to {tp * dp // more}"
     return None
+
+
+def _longer_server(config: LaunchConfig, shape: ModelShape | None, length: int | None) -> str:
+    """``, or ...``: the advice to raise ``vllm_max_model_len``, where the model reaches it."""
+    limit = shape.max_model_len if shape else None
+    if length is None or (limit is not None and length > limit):
+        return ""
+    return f", or {config.spelled(MODEL_LEN)} to {length}"
 
 
 def completion_limit(config: LaunchConfig) -> tuple[str, int | None]:

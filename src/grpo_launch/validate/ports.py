@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from grpo_launch import endpoint
-from grpo_launch.compose import lift
+from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.validate.problem import Problem
 
@@ -62,4 +62,4 @@ def _optional(config: LaunchConfig) -> list[tuple[str, Any]]:
 
 
 def _is_port(value: Any) -> bool:
-    return value is not None and lift.fits(int, value) and 1 <= int(float(value)) <= 65535
+    return value is not None and kinds.fits(int, value) and 1 <= int(float(value)) <= 65535

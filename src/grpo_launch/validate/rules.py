@@ -7,20 +7,19 @@ ms-swift 4.6 (``swift/arguments/rlhf_args.py``, ``deploy_args.py``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from grpo_launch import endpoint, schema
-from grpo_launch.compose import lift
+from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.devices import world_size
 from grpo_launch.schema import SECTIONS
-from grpo_launch.validate.problem import Problem, Severity
+from grpo_launch.validate.problem import Problem, Rule
 
-Rule = Callable[[LaunchConfig], list[Problem]]
-
-_NOT_SECTIONS = ("global_max_length", "custom")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_TP = "rollout_server.vllm_tensor_parallel_size"
+_DP = "rollout_server.vllm_data_parallel_size"
 _SECRET = re.compile(
     r"(^|_)(?<!bos_)(?<!eos_)(?<!pad_)(?<!unk_)(token|api_key|apikey|password|passwd|secret)$",
     re.IGNORECASE,
@@ -48,8 +47,10 @@ def one_local_host(config: LaunchConfig) -> list[Problem]:
     hosts = endpoint.hosts(config)
     if len(hosts) == 1 and hosts[0] in endpoint.LOCAL_HOSTS:
         return []
-    one = len(hosts) == 1
-    what = f"{hosts[0]!r} is not this machine" if one else f"names {len(hosts)} hosts, not one"
+    if len(hosts) == 1:
+        what = f"{kinds.said(hosts[0])} is not this machine, where the rollout server must be"
+    else:
+        what = _not_one(len(hosts), "host")
     return [Problem(config.where(endpoint.HOST_KEY), what, "set it to [127.0.0.1]")]
 
 
@@ -58,10 +59,10 @@ def one_port(config: LaunchConfig) -> list[Problem]:
     ports = endpoint.ports(config)
     if len(ports) != 1:
         where = config.where(endpoint.PORT_KEY)
-        return [Problem(where, f"names {len(ports)} ports, not one", "set it to [8080]")]
-    if ports[0] is None or not lift.fits(int, ports[0]) or not 1 <= int(float(ports[0])) <= 65535:
-        where = config.where(endpoint.PORT_KEY)
-        return [Problem(where, f"{ports[0]!r} is no port", "use a number from 1 to 65535")]
+        return [Problem(where, _not_one(len(ports), "port"), "set it to [8080]")]
+    if ports[0] is None or not kinds.fits(int, ports[0]) or not 1 <= int(float(ports[0])) <= 65535:
+        what = f"{kinds.said(ports[0])} is no port"
+        return [Problem(config.where(endpoint.PORT_KEY), what, "use a number from 1 to 65535")]
     return []
 
 
@@ -85,7 +86,7 @@ def required_sizes(config: LaunchConfig) -> list[Problem]:
         value = config.rollout_server.get(key)
         if value is None:
             where = config.where(f"rollout_server.{key}")
-            problems.append(Problem(where, "is required", f"set rollout_server.{key}"))
+            problems.append(Problem(where, "is required", "set it to a positive integer"))
         elif value < 1:
             where = config.where(f"rollout_server.{key}")
             problems.append(Problem(where, f"{value} is below 1", "use a positive integer"))
@@ -98,7 +99,8 @@ def memory_share(config: LaunchConfig) -> list[Problem]:
     if share is None or 0 < share <= 1:
         return []
     where = config.where("rollout_server.vllm_gpu_memory_utilization")
-    return [Problem(where, f"{share} is no share of the memory", "use a number in (0, 1]")]
+    fix = f"did you mean {share / 100:g}?" if 1 < share <= 100 else "use a number in (0, 1]"
+    return [Problem(where, f"{share:g} is no share of the memory", fix)]
 
 
 def sizes_match_devices(config: LaunchConfig) -> list[Problem]:
@@ -106,15 +108,14 @@ def sizes_match_devices(config: LaunchConfig) -> list[Problem]:
     devices, needed = config.gpus.server, world_size(config)
     if devices is None or needed is None or len(devices) == needed:
         return []
-    tp = config.rollout_server["vllm_tensor_parallel_size"]
-    dp = config.rollout_server["vllm_data_parallel_size"]
-    return [
-        Problem(
-            config.where("gpus.server"),
-            f"lists {len(devices)} devices ({', '.join(devices)}), but TP x DP is {tp} x {dp}",
-            f"list {needed} devices or change rollout_server.vllm_data_parallel_size",
-        )
-    ]
+    tp, dp = (config.rollout_server[key.rpartition(".")[2]] for key in (_TP, _DP))
+    listed = f"{len(devices)} device{'' if len(devices) == 1 else 's'}"
+    what = f"lists {listed} ({', '.join(devices)}), but TP x DP is {tp} x {dp} "
+    what += f"({_both(config.where(_TP), config.where(_DP))})"
+    fix = f"list {needed} devices"
+    if devices and tp > 0 and len(devices) % tp == 0:
+        fix += f", or set {config.spelled(_DP)} to {len(devices) // tp}"
+    return [Problem(config.where("gpus.server"), what, fix)]
 
 
 def devices_are_disjoint(config: LaunchConfig) -> list[Problem]:
@@ -149,8 +150,8 @@ def server_holds_a_full_sequence(config: LaunchConfig) -> list[Problem]:
     if wanted is None or longest is None:
         return []
     key = "train.global_max_length"
-    if not lift.fits(int, wanted) or int(float(wanted)) < 1:
-        what = f"{wanted!r} is no length"
+    if not kinds.fits(int, wanted) or int(float(wanted)) < 1:
+        what = f"{kinds.said(wanted)} is no length"
         return [Problem(config.where(key), what, "use a positive integer")]
     wanted = int(float(wanted))
     if longest >= wanted:
@@ -162,9 +163,6 @@ def server_holds_a_full_sequence(config: LaunchConfig) -> list[Problem]:
             f"set it to {wanted}",
         )
     ]
-
-
-_LORA_FLAGS = (("vllm_enable_lora", "set it to false"), ("vllm_max_lora_rank", "remove it"))
 
 
 def lora_policy_holds(config: LaunchConfig) -> list[Problem]:
@@ -179,7 +177,7 @@ def lora_policy_holds(config: LaunchConfig) -> list[Problem]:
         Problem(
             config.where(f"rollout_server.{key}"),
             "LoRA on the rollout server is forbidden",
-            f"{fix}, or set rollout_server.lora_policy=allow",
+            f"{fix}, or set {config.spelled('rollout_server.lora_policy')} to allow",
         )
         for key, fix in (
             ("vllm_enable_lora", "set it to false"),
@@ -196,34 +194,6 @@ def flags_are_not_empty(config: LaunchConfig) -> list[Problem]:
         for key, value in config.rollout_server.items()
         if isinstance(value, str) and not value.strip()
     ]
-
-
-def lifted_blocks_are_mappings(config: LaunchConfig) -> list[Problem]:
-    """``custom.extra.rollout_server`` and ``custom.extra.launch``, where present, are mappings."""
-    problems: list[Problem] = []
-    for key in (".".join(lift.SERVER_BLOCK), ".".join(lift.LAUNCH_BLOCK)):
-        value = config.get(key)
-        if value is not None and not isinstance(value, dict):
-            what, fix = f"is {_said(value)}, not a mapping", "write 'key: value' lines below"
-            problems.append(Problem(config.where(f"train.{key}"), what, fix))
-    return problems
-
-
-def sections_are_mappings(config: LaunchConfig) -> list[Problem]:
-    """Every learner section is a mapping, and no top-level key is dropped unsaid."""
-    problems: list[Problem] = []
-    for name, value in config.train.items():
-        if name not in (*SECTIONS, *_NOT_SECTIONS):
-            where = config.where(f"train.{name}")
-            what = "is no section of the learner and is not passed on"
-            fix = f"move it below one of {', '.join(SECTIONS)}, or below custom"
-            problems.append(Problem(where, what, fix, Severity.WARNING))
-        elif name in SECTIONS and value is not None and not isinstance(value, dict):
-            if name == "deepspeed" and isinstance(value, str):
-                continue
-            where = config.where(f"train.{name}")
-            problems.append(Problem(where, f"is {_said(value)}, not a mapping", "write keys below"))
-    return problems
 
 
 def sections_agree(config: LaunchConfig) -> list[Problem]:
@@ -260,11 +230,11 @@ def probes_and_deadlines(config: LaunchConfig) -> list[Problem]:
             where = config.where(key)
             problems.append(Problem(where, f"{value} s is no deadline", "use a positive number"))
     if not config.health.path.startswith("/"):
-        where = config.where("health.path")
-        problems.append(Problem(where, f"{config.health.path!r} is no path", "begin it with /"))
+        what = f"{kinds.said(config.health.path)} is no path"
+        problems.append(Problem(config.where("health.path"), what, "begin it with /"))
     if config.dry_run not in (True, False, "json"):
-        where = config.where("dry_run")
-        problems.append(Problem(where, f"{config.dry_run!r} is unknown", "use true, false or json"))
+        what = f"{kinds.said(config.dry_run)} is unknown"
+        problems.append(Problem(config.where("dry_run"), what, "use true, false or json"))
     return problems
 
 
@@ -272,9 +242,9 @@ def runtime_is_complete(config: LaunchConfig) -> list[Problem]:
     """A virtual environment has a path, a conda environment has a name."""
     runtime = config.runtime
     if runtime.kind is schema.RuntimeKind.venv and not runtime.path:
-        return [Problem(config.where("runtime.path"), "is required", "set runtime.path=DIR")]
+        return [_required(config, "runtime.path", "a directory")]
     if runtime.kind is schema.RuntimeKind.conda and not runtime.name:
-        return [Problem(config.where("runtime.name"), "is required", "set runtime.name=ENV")]
+        return [_required(config, "runtime.name", "a conda environment")]
     return []
 
 
@@ -285,7 +255,7 @@ def env_names_are_names(config: LaunchConfig) -> list[Problem]:
         for name, value in pairs:
             where = config.where(f"env.{kind}.{name}")
             if not _NAME.fullmatch(name):
-                what = f"{name!r} is no name of a variable"
+                what = f"{kinds.said(name)} is no name of a variable"
                 problems.append(Problem(where, what, "use letters, digits and _"))
             if "\0" in value:
                 problems.append(Problem(where, "holds a zero byte", "remove it"))
@@ -316,7 +286,6 @@ RULES: Sequence[Rule] = (
     one_local_host,
     one_port,
     model_is_named,
-    lifted_blocks_are_mappings,
     required_sizes,
     memory_share,
     flags_are_not_empty,
@@ -324,7 +293,6 @@ RULES: Sequence[Rule] = (
     sizes_match_devices,
     devices_are_disjoint,
     server_holds_a_full_sequence,
-    sections_are_mappings,
     sections_agree,
     probes_and_deadlines,
     runtime_is_complete,
@@ -339,4 +307,21 @@ def _env(config: LaunchConfig) -> list[tuple[str, Any]]:
 
 
 def _said(value: Any) -> str:
-    return "not set" if value is None else repr(value)
+    return "not set" if value is None else kinds.said(value)
+
+
+def _both(first: str, second: str) -> str:
+    """Two places; what they share is said once."""
+    file, _, key = second.rpartition(": ")
+    same = file == first.rpartition(": ")[0]
+    return f"{first} and {key if same else second}"
+
+
+def _not_one(count: int, noun: str) -> str:
+    if count == 0:
+        return f"names no {noun}"
+    return f"names {count} {noun}s, but one rollout server with one address is supported"
+
+
+def _required(config: LaunchConfig, key: str, value: str) -> Problem:
+    return Problem(config.where(key), "is required", f"set it to {value}")

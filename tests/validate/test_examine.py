@@ -1,0 +1,126 @@
+"""All rules together: what hides what, and what could not be judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grpo_launch.compose import compose, lookup
+from grpo_launch.devices import Devices
+from grpo_launch.model_shape import ModelShape
+from grpo_launch.validate import Facts, Outcome, examine, validate
+
+VALID = """\
+model: {model: some/model}
+training: {per_device_train_batch_size: 8, learning_rate: 1.0e-6}
+template: {max_length: 64}
+rlhf:
+  use_vllm: true
+  vllm_mode: server
+  vllm_server_host: [127.0.0.1]
+  vllm_server_port: [8080]
+  reward_funcs: [a.b]
+  max_completion_length: 64
+custom:
+  extra:
+    rollout_server:
+      vllm_tensor_parallel_size: 1
+      vllm_data_parallel_size: 1
+      vllm_max_model_len: 128
+"""
+FACTS = Facts(devices=Devices(("0",), ("1",), cuda=True))
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(lookup.SETTING, raising=False)
+
+
+def outcomes(text: str, facts: Facts = FACTS) -> list[Outcome]:
+    Path("x.yaml").write_text(text)
+    return examine(compose("x"), facts)
+
+
+def places(text: str) -> list[str]:
+    found = [problem for outcome in outcomes(text) for problem in outcome.problems]
+    return [problem.where.removeprefix("x.yaml: ") for problem in found]
+
+
+def test_a_valid_configuration_has_no_problem() -> None:
+    assert places(VALID) == []
+
+
+@pytest.mark.parametrize("section", ["rlhf", "training", "model", "template"])
+def test_a_section_that_is_a_list_is_one_error(section: str) -> None:
+    lines = VALID.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"{section}:"))
+    end = next(i for i, line in enumerate(lines) if i > start and not line.startswith(" "))
+    text = "\n".join([*lines[:start], f"{section}: [{{a: 1}}]", *lines[end:]])
+    assert places(text) == [section]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "place"),
+    [
+        ("vllm_max_model_len: 128", "vllm_max_model_len: 1k", "vllm_max_model_len"),
+        ("vllm_max_model_len: 128", "max_model_len: 128", "max_model_len"),
+        ("vllm_data_parallel_size: 1", "vllm_data_parallel: 1", "vllm_data_parallel"),
+    ],
+)
+def test_a_key_that_could_not_be_read_is_not_called_missing_as_well(
+    right: str, wrong: str, place: str
+) -> None:
+    assert places(VALID.replace(right, wrong)) == [f"custom.extra.rollout_server.{place}"]
+
+
+def test_what_is_wrong_elsewhere_is_said_beside_what_could_not_be_read() -> None:
+    text = VALID.replace("vllm_max_model_len: 128", "max_model_len: 128")
+    text = text.replace("vllm_mode: server", "vllm_mode: colocate").replace("[8080]", "[0]")
+    assert places(text) == [
+        "custom.extra.rollout_server.max_model_len",
+        "rlhf.vllm_mode",
+        "rlhf.vllm_server_port",
+    ]
+
+
+def test_a_wrong_plan_hides_the_batches_and_nothing_else() -> None:
+    plan = "  grpo: {batch_plan: {enabled: true, unified_batch_size: 48}}\n"
+    text = VALID.replace("reward_funcs: [a.b]", "reward_weights: [1]") + plan
+    assert [place.rpartition(".")[2] for place in places(text)] == [
+        "per_device_train_batch_size",
+        "reward_weights",
+        "reward_funcs",
+    ]
+    hidden = {o.rule for o in outcomes(text) if o.skipped == "the batch plan is wrong"}
+    assert "groups are whole" in hidden
+    assert "weights match rewards" not in hidden
+
+
+def skipped(facts: Facts) -> dict[str, str]:
+    return {o.rule: o.skipped for o in outcomes(VALID, facts) if o.skipped is not None}
+
+
+def test_what_lacks_a_fact_is_skipped_and_says_which() -> None:
+    devices = FACTS.devices
+    memory = ("memory holds a sequence", "memory reaches max num seqs")
+    shaped = ("tensor parallel divides heads", "model reaches the length", *memory)
+    no_model = dict.fromkeys(shaped, "the model has no local config.json")
+    assert skipped(FACTS) == no_model
+    assert skipped(Facts())["groups are whole"] == "the devices of the learner are not known"
+    shape = ModelShape(num_attention_heads=4, num_key_value_heads=4, max_model_len=256)
+    assert skipped(Facts(devices=devices, shape=shape)) == dict.fromkeys(
+        memory, "the memory of a device is not known (accelerator.memory_gib says it)"
+    )
+    assert skipped(Facts(devices=devices, shape=shape, gpu_memory_gib=80.0)) == dict.fromkeys(
+        memory, "the memory of this model cannot be estimated"
+    )
+    bare = skipped(Facts(devices=devices, shape=ModelShape(), gpu_memory_gib=80.0))
+    assert bare["model reaches the length"] == "the model's config.json names no positions"
+
+
+def test_what_was_skipped_is_no_problem() -> None:
+    Path("x.yaml").write_text(VALID)
+    assert validate(compose("x"), Facts()) == []
