@@ -45,6 +45,20 @@ def test_every_leaf_knows_the_file_and_line_that_set_it(files: Files) -> None:
                 assert keys[-1] in text.split("\n")[origin.line - 1]
 
 
+@settings(max_examples=80, deadline=None)
+@given(graphs())
+def test_the_file_of_a_single_value_is_that_of_the_whole_tree(files: Files) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        tree = legacy.load(write(Path(directory), files))
+        for keys, origin in tree.origins.items():
+            assert tree.setter(*keys) == origin.file
+            assert tree.setter(*keys, "below") is None
+        for key in tree.data:
+            last, _ = tree.sayings(key)[-1]
+            assert tree.setter(key) == last.file
+            assert tree.origin(key) == last
+
+
 def _leaves(data: Any, keys: tuple[Any, ...]) -> Any:
     if isinstance(data, dict) and data:
         for key, value in data.items():

@@ -115,6 +115,6 @@ def where(tree: legacy.LegacyTree, *keys: Any) -> str:
 
 def place(tree: legacy.LegacyTree, *keys: Any) -> tuple[str, str]:
     """The file and the key of :func:`where`, apart."""
-    origin = next((o for n in range(len(keys), 0, -1) if (o := tree.origin(*keys[:n]))), None)
-    file = origin.file if origin else tree.path
+    files = (tree.setter(*keys[:n]) for n in range(len(keys), 0, -1))
+    file = next(filter(None, files), tree.path)
     return document.shown(file), ".".join(map(str, keys))

@@ -40,12 +40,14 @@ class LegacyTree:
 
     Attributes:
         path: the file, absolute.
-        data: the merged mapping, without ``extends``; its values are shared with other trees
-            and with what is memoised, so nobody may change it.
+        own: what the file itself says, without ``extends``.
+        data: that and what the bases say, merged. Values are shared with other trees and
+            with what is memoised, so nobody may change them.
         bases: the trees that ``extends`` names, in the order of the file.
     """
 
     path: Path
+    own: Mapping[Any, Any]
     data: Mapping[Any, Any]
     bases: tuple[LegacyTree, ...]
 
@@ -54,14 +56,27 @@ class LegacyTree:
         """For every leaf of ``data`` (a list and an empty mapping are leaves) what set it."""
         return dict(_flatten(self.data, self._origin_tree, ()))
 
+    def setter(self, *keys: Any) -> Path | None:
+        """The file that set the value at ``keys``; for a mapping, the last that mentions it.
+
+        No file is read for it, unlike for :meth:`origin`.
+        """
+        if (said := _holds(self.own, keys)) is not False:
+            return self.path if said else None
+        for base in reversed(self.bases):
+            if (said := _holds(base.data, keys)) is not False:
+                return base.setter(*keys) if said else None
+        return None
+
     def origin(self, *keys: Any) -> Origin | None:
-        """What set the value at ``keys``; for a mapping, the last file that mentions it."""
-        node: Any = self._origin_tree
+        """The place that set the value at ``keys``; see :meth:`setter`."""
+        path = self.setter(*keys)
+        if path is None:
+            return None
+        node: Any = read_origins(path)
         for key in keys:
-            if not isinstance(node, dict) or key not in node:
-                return None
-            node = cast("dict[Any, Any]", node)[key]
-        return node.get(SELF) if isinstance(node, dict) else node
+            node = node[key]
+        return node[SELF] if isinstance(node, dict) else node
 
     def sayings(self, *keys: Any) -> list[tuple[Origin, Any]]:
         """Every file that says something at ``keys``, with the value that it says there.
@@ -154,8 +169,20 @@ def _load(path: Path, chain: tuple[Path, ...], loaded: dict[Path, LegacyTree]) -
         bases.append(base)
         merged = merge(merged, base.data)
     own = {key: value for key, value in document.items() if key != "extends"}
-    tree = loaded[path] = LegacyTree(path, merge(merged, own), tuple(bases))
+    tree = loaded[path] = LegacyTree(path, own, merge(merged, own), tuple(bases))
     return tree
+
+
+def _holds(data: Mapping[Any, Any], keys: KeyPath) -> bool | None:
+    """Whether there is a value at ``keys``; None where something else replaced what held it."""
+    node: Any = data
+    for key in keys:
+        if not isinstance(node, dict):
+            return None
+        if key not in node:
+            return False
+        node = cast("dict[Any, Any]", node)[key]
+    return True
 
 
 def _identity(path: Path) -> Path:
