@@ -24,6 +24,7 @@ LAYERS = [
     {"preflight"},
     {"runs", "console"},
     {"launch"},
+    {"monitor"},
     {"explain", "report"},
     {"roles", "usage", "completion"},
     {"cli", "__main__"},

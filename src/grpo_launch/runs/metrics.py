@@ -71,6 +71,69 @@ class MetricsFollower:
         return max(grown)[1] if grown else None
 
 
+class History:
+    """The steps that a run has logged so far; cheap to ask for again and again.
+
+    An attempt that begins again before the end of the last one takes its steps back.
+
+    Args:
+        output_dir: the learner's output directory; it need not exist yet.
+        since: leave out logs that were last written before (seconds since the epoch);
+            for a directory that several runs write into.
+        until: leave out logs that were last written after.
+        at_most: bytes to read of each log at first, from its end; None: all.
+
+    Attributes:
+        newest: the numbers of the row that was logged last, by ms-swift's names.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path,
+        since: float | None = None,
+        until: float | None = None,
+        at_most: int | None = None,
+    ) -> None:
+        self._output_dir = output_dir
+        self._since = float("-inf") if since is None else since
+        self._until = float("inf") if until is None else until
+        self._at_most = at_most
+        self._offsets: dict[Path, int] = {}
+        self._rests: dict[Path, bytes] = {}
+        self._steps: dict[int, Step] = {}
+        self.newest: dict[str, float] = {}
+
+    def steps(self) -> list[Step]:
+        """The steps so far, in ascending order."""
+        for modified, path, size in sorted(_logs(self._output_dir)):
+            if self._since <= modified <= self._until and size > self._offsets.get(path, 0):
+                self._read(path, size)
+        return list(self._steps.values())
+
+    def _read(self, path: Path, size: int) -> None:
+        offset = self._offsets.get(path)
+        if offset is None:
+            offset = 0 if self._at_most is None else max(0, size - self._at_most)
+        try:
+            with open(path, "rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except OSError:
+            return
+        self._offsets[path] = offset + len(data)
+        *lines, self._rests[path] = (self._rests.get(path, b"") + data).split(b"\n")
+        for line in lines:
+            row = _row(line)
+            step = None if row is None else _step(row)
+            if row is not None and step is not None:
+                if self._steps and next(reversed(self._steps)) >= step.step:
+                    self._steps = {n: s for n, s in self._steps.items() if n < step.step}
+                self._steps[step.step] = step
+                self.newest = {
+                    name: value for name in row if (value := _number(row[name])) is not None
+                }
+
+
 def _logs(output_dir: Path) -> list[tuple[float, Path, int]]:
     """Modification time, path and bytes of each log of metrics."""
     found: list[tuple[float, Path, int]] = []
@@ -86,15 +149,21 @@ def _logs(output_dir: Path) -> list[tuple[float, Path, int]]:
 
 def parse(line: bytes) -> Step | None:
     """The step of one line, or None where it is no step (the summary at the end)."""
+    row = _row(line)
+    return None if row is None else _step(row)
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
     try:
         row: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(row, dict):
-        return None
-    row = cast("dict[str, Any]", row)
+    return cast("dict[str, Any]", row) if isinstance(row, dict) else None
+
+
+def _step(row: dict[str, Any]) -> Step | None:
     done, slash, total = str(row.get("global_step/max_steps", "")).partition("/")
-    if not slash or not done.isdigit() or not total.isdigit() or "reward" not in row:
+    if not slash or not _is_count(done) or not _is_count(total) or "reward" not in row:
         return None
     return Step(
         int(done),
@@ -105,5 +174,12 @@ def parse(line: bytes) -> Step | None:
     )
 
 
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and len(text) < 16
+
+
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    # Python's JSON has numbers of any length, and true is one.
+    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > 1e300:
+        return None
+    return float(value)

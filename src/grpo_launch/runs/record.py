@@ -15,7 +15,8 @@
 
 The process that supervises the run writes it; where that process was killed, its
 guards write that the run is lost. Where they were killed as well, or the power
-went, a reader sees it: the supervisor is named by boot, pid and start time.
+went, a reader sees it: the supervisor is named by boot, pid and start time. On
+another host nothing can be said of it.
 """
 
 from __future__ import annotations
@@ -193,4 +194,9 @@ def boot_id() -> str:
 
 def _identity(pid: int) -> dict[str, Any]:
     entry = proc.read(pid)
-    return {"pid": pid, "start_time": entry.start_time if entry else 0, "boot": boot_id()}
+    return {
+        "pid": pid,
+        "start_time": entry.start_time if entry else 0,
+        "boot": boot_id(),
+        "host": os.uname().nodename,
+    }

@@ -1,0 +1,1 @@
+"""``grpo-runs``: find, show, follow, stop and remove runs, from any terminal."""

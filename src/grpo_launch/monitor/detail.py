@@ -1,0 +1,167 @@
+"""One run in full: what ``grpo-runs status`` and ``watch`` tell besides a line of the list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grpo_launch.monitor import planned
+from grpo_launch.monitor.listing import brief, finite
+from grpo_launch.monitor.recorded import RecordedProcess
+from grpo_launch.monitor.view import View
+from grpo_launch.plan import LEARNER, SERVER
+from grpo_launch.runs import checkpoints
+from grpo_launch.runs.checkpoints import Checkpoint
+from grpo_launch.runs.metrics import History, Step
+
+HALVES = (SERVER, LEARNER)
+
+_RECENT = 20
+"""Steps whose mean time tells how long the rest will take."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One run in full.
+
+    Attributes:
+        view: the run.
+        planned: what was planned for it.
+        logs: the logs of the newest attempt, by half.
+        checkpoints: the complete ones, fewest steps first.
+        steps: all that was logged, in ascending order.
+        metrics: the numbers of the newest row, by the learner's own names.
+    """
+
+    view: View
+    planned: planned.Planned
+    logs: dict[str, Path]
+    checkpoints: tuple[Checkpoint, ...]
+    steps: tuple[Step, ...]
+    metrics: dict[str, float]
+
+    @property
+    def step_s(self) -> float | None:
+        """Seconds of a recent step, on the mean; generation and learning together."""
+        known = [s.step_time for s in self.steps[-_RECENT:] if s.step_time is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the last step, while the run goes on."""
+        if self.step_s is None or not self.view.is_supervised:
+            return None
+        return max(0, self.steps[-1].max_steps - self.steps[-1].step) * self.step_s
+
+    def is_alive(self, process: RecordedProcess) -> bool:
+        """Whether a process of the record itself lives."""
+        identity = (process.identity.pid, process.identity.start_time)
+        return identity in [(p.entry.pid, p.entry.start_time) for p in self.view.alive]
+
+    def children(self, process: RecordedProcess) -> list[int]:
+        """The pids of the living processes of that half, without the first."""
+        return [
+            p.pid
+            for p in self.view.alive
+            if p.name == process.name and p.pid != process.identity.pid
+        ]
+
+
+def detail(shown: View, past: History | None = None, *, with_checkpoints: bool = True) -> Detail:
+    """Look at all that a run has left in its directory.
+
+    Args:
+        shown: the run.
+        past: what it has logged, where that is being followed.
+        with_checkpoints: whether to look into its checkpoints, which takes a moment.
+    """
+    directory, plan = shown.found.directory, planned.read(shown.found.directory)
+    if past is None and shown.recorded is not None:
+        past = planned.history(directory, shown.recorded, plan)
+    inside = _is_inside(plan.output_dir, directory)
+    started = shown.recorded.started if shown.recorded else 0.0
+    every = checkpoints.every(plan.output_dir) if with_checkpoints else []
+    kept = [c for c in every if inside or c.written >= started]
+    steps = past.steps() if past else []
+    return Detail(
+        view=shown,
+        planned=plan,
+        logs=newest_logs(directory),
+        checkpoints=tuple(kept),
+        steps=tuple(steps),
+        metrics=dict(past.newest) if past else {},
+    )
+
+
+def newest_logs(directory: Path) -> dict[str, Path]:
+    """The logs of the newest attempt, by half; absolute."""
+    numbers = attempts(directory)
+    if not numbers:
+        return {}
+    logs = directory / "logs" / f"attempt_{numbers[-1]}"
+    return {name: logs / f"{name}.log" for name in HALVES if (logs / f"{name}.log").is_file()}
+
+
+def attempts(directory: Path) -> list[int]:
+    """The numbers of the attempts that have logs, in ascending order."""
+    try:
+        names = os.listdir(directory / "logs")
+    except OSError:
+        return []
+    said = (name.removeprefix("attempt_") for name in names if name.startswith("attempt_"))
+    return sorted(int(number) for number in said if number.isdecimal() and len(number) < 10)
+
+
+def full(shown: Detail, now: float) -> dict[str, Any]:
+    """A run in full as JSON; see docs/runs.md for the fields.
+
+    Args:
+        shown: the run.
+        now: seconds since the epoch.
+    """
+    recorded = shown.view.recorded
+    return {
+        **brief(shown.view, now),
+        "supervisor": recorded.supervisor.pid if recorded else None,
+        "processes": _processes(shown, recorded.processes if recorded else ()),
+        "attempts": [
+            {
+                "number": attempt.number,
+                "started": attempt.started,
+                "ended": attempt.ended,
+                "reason": attempt.reason,
+                "resumed_from": attempt.resumed_from,
+                "exits": {p.name: p.exit for p in attempt.processes},
+            }
+            for attempt in (recorded.attempts if recorded else ())
+        ],
+        "logs": {name: str(path) for name, path in shown.logs.items()},
+        "checkpoints": [
+            {"path": str(c.path), "step": c.step, "written": c.written} for c in shown.checkpoints
+        ],
+        "step_s": shown.step_s,
+        "eta_s": shown.eta_s,
+        "metrics": {name: finite(value) for name, value in shown.metrics.items()},
+    }
+
+
+def _processes(shown: Detail, processes: Sequence[RecordedProcess]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": process.name,
+            "pid": process.identity.pid,
+            "exit": process.exit,
+            "is_alive": shown.is_alive(process),
+            "children": shown.children(process),
+            "gpus": list(shown.planned.gpus.get(process.name, ())),
+            "argv": list(process.argv),
+        }
+        for process in processes
+    ]
+
+
+def _is_inside(path: Path, directory: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory))

@@ -1,0 +1,155 @@
+"""From the bytes of a log to lines that a terminal can be shown.
+
+A log holds what a process wrote: colours, progress bars that overwrite themselves,
+binary data, lines of megabytes. No control sequence may reach the reader's terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+LONGEST = 2000
+"""Characters of a line that are shown; after them stands how long it is."""
+
+_KEPT = 64 * 1024
+"""Bytes of an unfinished line that are kept."""
+
+_BLOCK = 1 << 20
+"""Bytes that are read at a time."""
+
+_SEQUENCE = re.compile(
+    r"\x1b(?:"
+    r"\[[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor (ECMA-48, 5.4)
+    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links
+    r"|[PX^_][^\x1b]*\x1b\\"  # device control and other strings
+    r"|[ -/]*[0-Z\\^-~]"  # two-character escapes
+    r")"
+)
+
+
+def clean(text: str, size: int | None = None) -> str:
+    r"""A line without what would act on a terminal.
+
+    Colours and cursor movements are left out; other characters that cannot be
+    printed become escapes, as ``\x00``. Of a line that overwrites itself its last
+    state is shown, as a terminal would.
+
+    Args:
+        text: the line, without its end.
+        size: its length in bytes where ``text`` is not all of it.
+    """
+    text = text.rstrip("\r").rpartition("\r")[2]
+    text = _SEQUENCE.sub("", text)
+    length = len(text)
+    shown = "".join(
+        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode()
+        for c in text[:LONGEST]
+    )
+    if size is None and length <= LONGEST:
+        return shown
+    return f"{shown} [... a line of {size or length} {'bytes' if size else 'characters'}]"
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines; of an endless line only its beginning is kept."""
+
+    def __init__(self) -> None:
+        self._begun = b""
+        self._dropped = 0
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that ``data`` finishes, cleaned."""
+        *ends, rest = data.split(b"\n")
+        lines: list[str] = []
+        for end in ends:
+            self._add(end)
+            lines.append(self.finish())
+        self._add(rest)
+        return lines
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no line has been begun."""
+        return not self._begun
+
+    def finish(self) -> str:
+        """The line that has been begun, cleaned; the next one begins."""
+        size = len(self._begun) + self._dropped
+        line = clean(self._begun.decode("utf-8", "replace"), size if self._dropped else None)
+        self._begun, self._dropped = b"", 0
+        return line
+
+    def _add(self, data: bytes) -> None:
+        self._begun += data
+        if len(self._begun) > _KEPT:
+            # A progress bar is one endless line; what it has overwritten is nothing.
+            _, overwrites, last = self._begun.rstrip(b"\r").rpartition(b"\r")
+            if overwrites:
+                self._begun, self._dropped = last, 0
+            self._dropped += max(0, len(self._begun) - _KEPT)
+            self._begun = self._begun[:_KEPT]
+
+
+class LogReader:
+    """Reads a log from its last lines on, while it may be written.
+
+    Args:
+        path: the log; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._splitter = LineSplitter()
+
+    def skip_to_last(self, count: int) -> None:
+        """Leave out all but the last ``count`` lines of what is there."""
+        try:
+            with open(self._path, "rb") as file:
+                self._offset = _beginning_of_last(file, count)
+        except OSError:
+            return
+
+    def read(self) -> Iterator[str]:
+        """The lines that were finished since the last call."""
+        try:
+            with open(self._path, "rb") as file:
+                size = file.seek(0, 2)
+                if size < self._offset:  # it was cut off meanwhile
+                    self._offset = 0
+                file.seek(self._offset)
+                # Not until its end: a fast writer would keep us here.
+                while block := file.read(min(_BLOCK, size - self._offset)):
+                    self._offset += len(block)
+                    yield from self._splitter.feed(block)
+        except OSError:
+            return
+
+    def rest(self) -> list[str]:
+        """The line that has no end yet, if there is one."""
+        return [] if self._splitter.is_empty else [self._splitter.finish()]
+
+
+def _beginning_of_last(file: BinaryIO, count: int) -> int:
+    """Where the last ``count`` lines of a file begin, in bytes."""
+    end = file.seek(0, 2)
+    if count == 0 or end == 0:
+        return end
+    file.seek(end - 1)
+    end -= file.read(1) == b"\n"  # the last line's end begins no line
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        block = file.read(end - start)
+        ends = block.count(b"\n")
+        if ends >= count:
+            at = len(block)
+            for _ in range(count):
+                at = block.rindex(b"\n", 0, at)
+            return start + at + 1
+        count -= ends
+        end = start
+    return 0

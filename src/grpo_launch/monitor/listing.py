@@ -1,0 +1,124 @@
+"""``grpo-runs list``: one line a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from grpo_launch.errors import one_line
+from grpo_launch.monitor import find, living
+from grpo_launch.monitor.context import Context
+from grpo_launch.monitor.view import View, view
+from grpo_launch.monitor.words import NOTHING, age, and_, table
+
+FORMAT = 1
+"""The version of what ``--json`` prints; fields may be added within a version."""
+
+_HEAD = ("RUN", "STATE", "ROLE", "ATTEMPT", "STEP", "REWARD", "STARTED", "TOOK", "URL")
+_RIGHT = "ATTEMPT STEP REWARD STARTED TOOK"
+
+
+def run(context: Context, *, as_json: bool) -> int:
+    """Print all runs, newest last.
+
+    Returns:
+        The exit status, 0.
+    """
+    found = find.runs(context.root)
+    machine = living.look()
+    views = [view(run, machine) for run in found]
+    if as_json:
+        context.json({"format": FORMAT, "runs": [brief(v, context.now()) for v in views]})
+    elif views:
+        context.out("\n".join(lines(views, context.now())))
+    else:
+        context.say(f"no runs below {context.root}")
+    return 0
+
+
+def lines(views: Sequence[View], now: float) -> list[str]:
+    """The table, with remarks below the runs that need one.
+
+    Args:
+        views: the runs.
+        now: seconds since the epoch.
+    """
+    head, *rows = table(_HEAD, [_row(v, now) for v in views], _RIGHT)
+    told = [head]
+    for shown, row in zip(views, rows, strict=True):
+        told += [row, *(f"  {remark}" for remark in remarks(shown))]
+    return told
+
+
+def remarks(shown: View) -> list[str]:
+    """What a table has no column for."""
+    found: list[str] = []
+    if shown.problem is not None:
+        found.append(shown.problem)
+    if not shown.is_here and shown.recorded is not None and not shown.has_end:
+        found.append(f"on host {one_line(shown.recorded.host or '')}, as last written there")
+    if not shown.is_supervised and (shown.alive or shown.guards):
+        found.append(f"still alive: {and_(who(shown))}")
+    return found
+
+
+def who(shown: View) -> list[str]:
+    """The living processes of a run in words: ``server 123``."""
+    processes = [f"{one_line(p.name or 'process')} {p.pid}" for p in shown.alive]
+    return processes + [f"guard {guard.pid}" for guard in shown.guards]
+
+
+def brief(shown: View, now: float) -> dict[str, Any]:
+    """A run as JSON; see docs/runs.md for the fields.
+
+    Args:
+        shown: the run.
+        now: seconds since the epoch.
+    """
+    recorded, step = shown.recorded, shown.step
+    body: dict[str, Any] = {
+        "run": shown.found.name,
+        "directory": str(shown.found.directory),
+        "state": shown.state,
+        "problem": shown.problem,
+        "host": recorded.host if recorded else None,
+        "is_here": shown.is_here,
+        "is_supervised": shown.is_supervised,
+        "is_over": shown.is_over,
+        "alive": [{"name": p.name, "pid": p.pid, "command": p.command} for p in shown.alive],
+        "guards": [guard.pid for guard in shown.guards],
+    }
+    for name in ("experiment", "role", "backend", "reason", "status", "started", "ended"):
+        body[name] = getattr(recorded, name) if recorded else None
+    return {
+        **body,
+        "duration_s": shown.duration_s(now),
+        "url": recorded.url if recorded else None,
+        "attempt": recorded.attempt if recorded else None,
+        "step": step.step if step else None,
+        "max_steps": step.max_steps if step else None,
+        "reward": finite(step.reward) if step else None,
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None where JSON has no word for it (NaN)."""
+    return None if value is None or value != value else value
+
+
+def _row(shown: View, now: float) -> tuple[str, ...]:
+    recorded, step = shown.recorded, shown.step
+    if recorded is None:
+        return (one_line(shown.found.name), shown.state, *[NOTHING] * (len(_HEAD) - 2))
+    took = shown.duration_s(now)
+    return (
+        one_line(shown.found.name),
+        one_line(shown.state),
+        one_line(recorded.role),
+        str(recorded.attempt),
+        f"{step.step}/{step.max_steps}" if step else NOTHING,
+        NOTHING if step is None or step.reward is None else f"{step.reward:.2f}",
+        f"{age(max(0.0, now - recorded.started))} ago",
+        NOTHING if took is None else age(took),
+        one_line(recorded.url),
+    )

@@ -1,0 +1,154 @@
+"""What of a run is alive on this machine.
+
+A process is of a run when it carries the run's mark in its environment, when its
+output goes to a log of an attempt, when the record names it by pid and start time,
+or when it descends from one of these. The mark alone is not enough: a process that
+sets its title writes over its environment (setproctitle, which vLLM's engines use).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grpo_launch.monitor.recorded import Identity, Recorded
+from grpo_launch.supervise import proc
+from grpo_launch.supervise.guard import GUARD_MARK, RUN_MARK
+
+_ATTEMPT = "attempt_"
+
+
+@dataclass(frozen=True)
+class Living:
+    """A living process of a run.
+
+    Attributes:
+        name: the half that it belongs to, or None where nothing tells.
+        entry: the process.
+    """
+
+    name: str | None
+    entry: proc.Entry
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.entry.pid
+
+    @property
+    def command(self) -> str:
+        """Its command line, now."""
+        return proc.command(self.entry.pid)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The processes of this machine at one moment, by the run that they name.
+
+    Attributes:
+        entries: the living processes, by pid.
+        marked: real path of a run, and the processes that carry its mark.
+        writers: log file, and the processes whose standard output it is.
+        guards: real path of a run, and the living guards of it, by name.
+    """
+
+    entries: dict[int, proc.Entry] = field(default_factory=dict)
+    marked: dict[str, set[int]] = field(default_factory=dict)
+    writers: dict[str, set[int]] = field(default_factory=dict)
+    guards: dict[str, dict[str, proc.Entry]] = field(default_factory=dict)
+
+    def of(self, directory: Path, recorded: Recorded | None) -> list[Living]:
+        """The living processes of a run, without its supervisor and its guards.
+
+        Args:
+            directory: the run directory.
+            recorded: its record, where it can be read.
+        """
+        run = os.path.realpath(directory)
+        guards = self.guards_of(directory, recorded)
+        names = dict.fromkeys(self.marked.get(run, ()), None) | self._known(run, recorded)
+        children: dict[int, list[int]] = {}
+        for entry in self.entries.values():
+            children.setdefault(entry.ppid, []).append(entry.pid)
+        waiting = [(pid, name) for pid, name in names.items() if name is not None]
+        waiting += [(entry.pid, name) for name, entry in guards.items()]
+        waiting += [(pid, None) for pid, name in names.items() if name is None]
+        found: dict[int, str | None] = {}
+        while waiting:
+            pid, name = waiting.pop(0)
+            if found.get(pid) is None:
+                found[pid] = name
+                waiting += [(c, name) for c in children.get(pid, ()) if c not in found]
+        spared = {entry.pid for entry in guards.values()} | {os.getpid()}
+        if recorded is not None and self._is_there(recorded.supervisor):
+            spared.add(recorded.supervisor.pid)
+        return [
+            Living(name, self.entries[pid])
+            for pid, name in sorted(found.items())
+            if pid not in spared and pid in self.entries
+        ]
+
+    def guards_of(self, directory: Path, recorded: Recorded | None) -> dict[str, proc.Entry]:
+        """The living guards of a run, by name."""
+        found = dict(self.guards.get(os.path.realpath(directory), {}))
+        for process in recorded.processes if recorded else ():
+            if self._is_there(process.guard):
+                found[process.name] = self.entries[process.guard.pid]
+        return found
+
+    def _known(self, run: str, recorded: Recorded | None) -> dict[int, str | None]:
+        """Processes whose half is known."""
+        found: dict[int, str | None] = {}
+        for log, pids in self.writers.items():
+            if log.startswith(f"{run}/logs/{_ATTEMPT}"):
+                found.update(dict.fromkeys(pids, Path(log.removesuffix(" (deleted)")).stem))
+        for process in recorded.processes if recorded else ():
+            if self._is_there(process.identity):
+                found[process.identity.pid] = process.name
+        return found
+
+    def _is_there(self, identity: Identity) -> bool:
+        entry = self.entries.get(identity.pid)
+        return entry is not None and entry.start_time == identity.start_time
+
+
+def look() -> Machine:
+    """Look at every process that this user can see, once."""
+    machine = Machine()
+    real: dict[str, str] = {}
+    for entry in proc.everything():
+        if not entry.alive:
+            continue
+        machine.entries[entry.pid] = entry
+        with contextlib.suppress(OSError):
+            log = os.readlink(f"/proc/{entry.pid}/fd/1")
+            if f"/logs/{_ATTEMPT}" in log:
+                machine.writers.setdefault(log, set()).add(entry.pid)
+        for name, value in _marks(entry.pid):
+            run, guarded = (value, "") if name == RUN_MARK else value.rpartition(":")[::2]
+            run = real.setdefault(run, os.path.realpath(run))
+            if name == RUN_MARK:
+                machine.marked.setdefault(run, set()).add(entry.pid)
+            else:
+                machine.guards.setdefault(run, {})[guarded] = entry
+    return machine
+
+
+def still_there(found: Iterable[Living]) -> list[Living]:
+    """Those of ``found`` that still live."""
+    return [p for p in found if proc.is_running(p.entry.pid, p.entry.start_time)]
+
+
+def _marks(pid: int) -> Iterator[tuple[str, str]]:
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environ = file.read()
+        if RUN_MARK.encode() not in environ and GUARD_MARK.encode() not in environ:
+            return
+        for variable in os.fsdecode(environ).split("\0"):
+            name, equals, value = variable.partition("=")
+            if equals and value and name in (RUN_MARK, GUARD_MARK):
+                yield name, value

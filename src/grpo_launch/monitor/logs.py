@@ -1,0 +1,188 @@
+"""``grpo-runs logs``: what the two halves wrote, and what they go on to write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grpo_launch.errors import ConfigError, one_line
+from grpo_launch.monitor import find, living
+from grpo_launch.monitor.context import Context
+from grpo_launch.monitor.detail import HALVES, attempts
+from grpo_launch.monitor.lines import LogReader
+from grpo_launch.monitor.view import goes_on, view
+from grpo_launch.monitor.words import and_
+
+PERIOD_S = 0.2
+"""How often a followed log is looked at."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a log.
+
+    Attributes:
+        process: ``server`` or ``learner``.
+        attempt: the attempt that wrote it.
+        text: the line, fit for a terminal.
+    """
+
+    process: str
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be printed.
+
+    Attributes:
+        halves: whose logs.
+        lines: how many of the last lines of each.
+        attempt: of which attempt; None: the newest, and those that follow it.
+        follow: go on until the run has ended.
+    """
+
+    halves: Sequence[str] = HALVES
+    lines: int = 10
+    attempt: int | None = None
+    follow: bool = False
+
+
+def run(context: Context, word: str, wanted: Wanted, *, as_json: bool) -> int:
+    """Print the last lines, and with ``follow`` all that come until the run has ended.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        ConfigError: the word means no run, or several; or there is no such log.
+    """
+    found = find.one(word, context.root, context.cwd)
+    logs = Logs(found.directory, wanted)
+    if not logs.are_there() and not (wanted.follow and goes_on(found)):
+        raise _no_such_log(found, wanted)
+    show = _as_json(context) if as_json else _as_text(context)
+    last_look = False
+    while True:
+        for line in logs.read():
+            show(line)
+        if last_look or not wanted.follow:
+            break
+        # What was written before the end is read once more after it.
+        last_look = not goes_on(found) or logs.has_passed()
+        if not last_look:
+            context.sleep(PERIOD_S)
+    for line in logs.rest():
+        show(line)
+    if wanted.follow and not logs.has_passed():
+        context.say(f"{found.name}: {_end(found)}")
+    return 0
+
+
+class Logs:
+    """The logs of a run, attempt after attempt.
+
+    Args:
+        directory: the run directory.
+        wanted: what to read of them.
+    """
+
+    def __init__(self, directory: Path, wanted: Wanted) -> None:
+        self._directory = directory
+        self._wanted = wanted
+        self._readers: dict[tuple[str, int], LogReader] = {}
+
+    def are_there(self) -> bool:
+        """Whether any wanted log exists."""
+        return any(
+            self._path(half, number).is_file()
+            for half in self._wanted.halves
+            for number in self._attempts()[-1:]
+        )
+
+    def has_passed(self) -> bool:
+        """Whether the wanted attempt has been followed by another."""
+        wanted, there = self._wanted.attempt, attempts(self._directory)
+        return wanted is not None and bool(there) and there[-1] > wanted
+
+    def read(self) -> Iterator[Line]:
+        """The lines that are new; at first the last ones of the newest attempt."""
+        for half in self._wanted.halves:
+            numbers = self._attempts()
+            if not any(name == half for name, _ in self._readers):
+                numbers = numbers[-1:]
+            for number in numbers:
+                yield from self._of(half, number)
+
+    def rest(self) -> Iterator[Line]:
+        """The lines that have no end."""
+        for (half, number), reader in self._readers.items():
+            for text in reader.rest():
+                yield Line(half, number, text)
+
+    def _of(self, half: str, number: int) -> Iterator[Line]:
+        begun = [other for name, other in self._readers if name == half]
+        if begun and number < begun[0]:
+            return
+        reader = self._readers.get((half, number))
+        if reader is None:
+            if not self._path(half, number).is_file():
+                return
+            reader = self._readers[half, number] = LogReader(self._path(half, number))
+            if not begun:
+                reader.skip_to_last(self._wanted.lines)
+        for text in reader.read():
+            yield Line(half, number, text)
+
+    def _attempts(self) -> list[int]:
+        there = attempts(self._directory)
+        wanted = self._wanted.attempt
+        return there if wanted is None else [number for number in there if number == wanted]
+
+    def _path(self, half: str, number: int) -> Path:
+        return self._directory / "logs" / f"attempt_{number}" / f"{half}.log"
+
+
+def _as_text(context: Context) -> Callable[[Line], None]:
+    """Prints lines below headings that say whose they are."""
+    before: list[tuple[str, int]] = []
+
+    def show(line: Line) -> None:
+        source = (line.process, line.attempt)
+        if before != [source]:
+            gap = "\n" if before else ""
+            context.out(f"{gap}==> {line.process}, attempt {line.attempt} <==")
+            before[:] = [source]
+        context.out(line.text)
+
+    return show
+
+
+def _as_json(context: Context) -> Callable[[Line], None]:
+    """Prints each line as one line of JSON."""
+
+    def show(line: Line) -> None:
+        body = {"process": line.process, "attempt": line.attempt, "line": line.text}
+        context.out(json.dumps(body, ensure_ascii=False))
+
+    return show
+
+
+def _end(found: find.Found) -> str:
+    """How a run ended, in words."""
+    shown = view(found, living.Machine(), with_step=False)
+    reason = shown.recorded.reason if shown.recorded else shown.problem
+    return one_line(f"{shown.state}, {reason}" if reason else shown.state)
+
+
+def _no_such_log(found: find.Found, wanted: Wanted) -> ConfigError:
+    there = attempts(found.directory)
+    if wanted.attempt is not None and wanted.attempt not in there:
+        known = and_([str(number) for number in there])
+        fix = f"choose {known.replace(' and ', ' or ')}" if there else "look at run.json"
+        return ConfigError("--attempt", f"{found.name} has no logs of {wanted.attempt}", fix)
+    what = f"has no log of the {and_(wanted.halves)} yet"
+    return ConfigError(found.name, what, "say -f to wait for it, or look at run.json")

@@ -1,0 +1,143 @@
+"""One run as it is at this moment: what its record says, held against what is alive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from grpo_launch.errors import one_line
+from grpo_launch.monitor import living, planned
+from grpo_launch.monitor.find import Found
+from grpo_launch.monitor.living import Living, Machine
+from grpo_launch.monitor.recorded import Recorded, read
+from grpo_launch.runs import record
+from grpo_launch.runs.metrics import Step
+from grpo_launch.supervise import proc
+
+UNREADABLE = "unreadable"
+"""Shown as the state of a run whose record cannot be read."""
+
+_GLANCE = 64 * 1024
+"""Bytes of each log of metrics that tell how far a run is."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One run.
+
+    Attributes:
+        found: its name and directory.
+        state: as recorded; ``lost`` where the supervisor is gone without an end, and
+            ``unreadable`` where there is no record.
+        recorded: the record, or None.
+        problem: why there is no record.
+        is_here: whether it runs, or ran, on this host; another host's processes
+            cannot be seen.
+        is_supervised: whether its supervisor is alive.
+        alive: its processes that live, without supervisor and guards.
+        guards: its living guards.
+        step: the step that was logged last.
+    """
+
+    found: Found
+    state: str
+    recorded: Recorded | None
+    problem: str | None
+    is_here: bool
+    is_supervised: bool
+    alive: tuple[Living, ...]
+    guards: tuple[proc.Entry, ...]
+    step: Step | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it goes on any more, as far as can be seen from here."""
+        ended = self.recorded is not None and self.recorded.ended is not None
+        if not self.is_here:
+            return ended
+        return not self.is_supervised and not self.alive and not self.guards
+
+    @property
+    def has_end(self) -> bool:
+        """Whether its end is on record."""
+        return self.recorded is not None and self.recorded.ended is not None
+
+    def duration_s(self, now: float) -> float | None:
+        """Seconds from its start to its end or now; None where nobody knows."""
+        if self.recorded is None:
+            return None
+        if self.recorded.ended is not None:
+            return max(0.0, self.recorded.ended - self.recorded.started)
+        return None if self.state == record.LOST else max(0.0, now - self.recorded.started)
+
+
+def view(found: Found, machine: Machine, *, with_step: bool = True) -> View:
+    """The run as ``machine`` shows it.
+
+    Args:
+        found: the run.
+        machine: what was alive a moment ago.
+        with_step: whether to look how far the training is.
+    """
+    recorded, problem = _read(found.directory)
+    here = recorded is None or _is_here(recorded)
+    supervised = recorded is not None and _is_supervised(recorded)
+    if here and not supervised and recorded is not None and recorded.ended is None:
+        # It may have written its end and gone since it was read.
+        recorded, problem = _read(found.directory)
+    state = UNREADABLE if recorded is None else recorded.state
+    if recorded is not None and recorded.ended is None and here and not supervised:
+        state = record.LOST
+    # Numbers of processes mean nothing on another host or after another boot.
+    named = recorded if here and recorded and recorded.boot == record.boot_id() else None
+    return View(
+        found=found,
+        state=state,
+        recorded=recorded,
+        problem=problem,
+        is_here=here,
+        is_supervised=supervised,
+        alive=tuple(machine.of(found.directory, named)),
+        guards=tuple(machine.guards_of(found.directory, named).values()),
+        step=_last_step(found.directory, recorded) if recorded and with_step else None,
+    )
+
+
+def goes_on(found: Found, look: Callable[[], Machine] = living.look) -> bool:
+    """Whether a run has not ended yet; cheap to ask for again and again."""
+    recorded, _ = _read(found.directory)
+    if recorded is not None and (recorded.ended is not None or not _is_here(recorded)):
+        return recorded.ended is None
+    if recorded is not None and _is_supervised(recorded):
+        return True
+    shown = view(found, look(), with_step=False)
+    return not shown.has_end and not shown.is_over
+
+
+def _read(directory: Path) -> tuple[Recorded | None, str | None]:
+    """The record of a run, or why there is none."""
+    try:
+        return read(directory), None
+    except OSError as error:
+        return None, f"{record.NAME} cannot be read ({error.strerror})"
+    except ValueError as error:
+        return None, one_line(str(error).removeprefix(f"{directory}/"))
+
+
+def _last_step(directory: Path, recorded: Recorded) -> Step | None:
+    glance = planned.history(directory, recorded, planned.read(directory), _GLANCE)
+    steps = glance.steps()
+    return steps[-1] if steps else None
+
+
+def _is_here(recorded: Recorded) -> bool:
+    return recorded.host in (None, os.uname().nodename)
+
+
+def _is_supervised(recorded: Recorded) -> bool:
+    """As ``record.is_supervised``, and on this host: containers share a boot."""
+    who = recorded.supervisor
+    same = _is_here(recorded) and recorded.boot == record.boot_id()
+    return same and proc.is_running(who.pid, who.start_time)

@@ -1,0 +1,65 @@
+"""How times, sizes and tables are written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from grpo_launch.console import duration
+
+NOTHING = "-"
+"""Stands where there is nothing to say."""
+
+_DAY = 86400
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def age(seconds: float) -> str:
+    """``9s``, ``1m41s``, ``2h03m``, ``5d04h``."""
+    if seconds < _DAY:
+        return duration(seconds)
+    return f"{int(seconds // _DAY)}d{int(seconds % _DAY // 3600):02d}h"
+
+
+def moment(epoch: float) -> str:
+    """A point in time, local: ``2026-11-21 13:38:32``."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch))
+
+
+def size(count: float) -> str:
+    """A number of bytes: ``512 B``, ``1.5 GiB``."""
+    unit = 0
+    while count >= 1024 and unit < len(_UNITS) - 1:
+        count /= 1024
+        unit += 1
+    return f"{count:.0f} B" if unit == 0 else f"{count:.1f} {_UNITS[unit]}"
+
+
+def number(value: float) -> str:
+    """A metric in few digits: ``0.75``, ``12``, ``5e-06``."""
+    return f"{value:.4g}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> list[str]:
+    """Rows below a head, in columns as wide as they need to be.
+
+    Args:
+        head: the name of each column.
+        rows: as many cells each.
+        right: the names of the columns that are aligned to the right, with spaces between.
+    """
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    aligned = [name in right.split() for name in head]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, aligned, strict=True)
+        )
+        for row in (head, *rows)
+    )
+    return [line.rstrip() for line in lines]
+
+
+def and_(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
