@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch import schema
-from grpo_launch.compose import document, hints
+from grpo_launch.compose import document, hints, legacy, lift
 from grpo_launch.compose.config import LaunchConfig, legacy_keys
 from grpo_launch.errors import ConfigError
 from grpo_launch.learners import arguments
 from grpo_launch.validate import Facts
+from grpo_launch.validate.batches import BatchArithmetic, find
+from grpo_launch.validate.ports import GROUP_PORT, GROUP_PORT_KEY
 
 _DERIVED = {
     "gradient_accumulation_steps": "max(1, ceil(effective_batch_size / "
@@ -23,8 +25,26 @@ _DERIVED = {
     "max_length": "global_max_length",
     "deepspeed": "deepspeed.config where deepspeed.enabled",
     "rlhf_type": "grpo, unless the experiment says otherwise",
+    "output_dir": "output/ of the run directory",
 }
 """What the launcher makes of an experiment, by argument of the learner."""
+
+_RECKONED = {
+    "gradient_accumulation_steps": "default of ms-swift",
+    "per_device_train_batch_size": "default of ms-swift",
+    "num_generations": "default of ms-swift",
+    "num_iterations": "default of ms-swift",
+    "steps_per_generation": "generation_batch_size / (per_device_train_batch_size x learner "
+    "devices), or gradient_accumulation_steps where that is not set",
+    "generation_batch_size": "per_device_train_batch_size x learner devices x steps_per_generation",
+}
+"""What ms-swift makes of the batch sizes (``validate/batches.py``), by argument."""
+
+_SPLIT = {
+    "gpus.server": "the first TP x DP devices that are visible",
+    "gpus.learner": "the visible devices that do not serve",
+}
+"""How the devices are split where nobody says it (``devices.py``)."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +52,8 @@ class Saying:
     """One place that says a value.
 
     Attributes:
-        place: ``FILE:LINE``, ``default``, ``batch plan``, ``accelerator=...``,
-            ``command line`` or ``derived``.
+        place: ``FILE:LINE``, ``default``, ``batch plan``, ``group ...``,
+            ``accelerator=...``, ``command line``, ``derived`` or ``not set``.
         value: what it says there; for ``derived`` the rule and its result.
     """
 
@@ -68,53 +88,111 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
     Raises:
         ConfigError: nothing sets or derives the key; names near ones.
     """
-    path = _full(key)
+    path = _full(config, key)
     chain = [*_defaults(path), *_files(config, path)]
     value = _final(config, path)
-    if chain and chain[-1].value != value and not _said(config, path):
-        brought = f"accelerator={config.accelerator.kind.value}"
-        chain.append(Saying(brought if path.startswith("train.") else f"groups, {brought}", value))
-    chain += [Saying("command line", text) for text in _said(config, path)]
-    if (derived := _derived(config, path, facts)) is not None and derived.value != value:
+    said = _said(config, path)
+    if not said and not _same(_of_files(config, path), value):
+        chain.append(Saying(_bringer(config, path), value))
+    chain += [Saying("command line", text) for text in said]
+    derived = _derived(config, path, value, facts)
+    if derived is not None:
         chain.append(derived)
         value = derived.value
+    if not chain and _is_known(path, facts):
+        chain.append(Saying("not set", _left_open(path)))
     if not chain:
-        known = [k.removeprefix("train.") for k in _keys(config)]
-        near = difflib.get_close_matches(key.removeprefix("train."), known, n=3)
-        fix = f"did you mean {' or '.join(near)}?" if near else "name a key that is set"
-        raise ConfigError(f"command line: key={key}", "nothing sets this key", fix)
+        raise _unknown(config, key, path, facts)
     return Explanation(key, tuple(chain), value)
 
 
-def _full(key: str) -> str:
-    first = key.partition(".")[0]
-    typed = first == "rollout_server" or hints.type_of(first) is not None
-    return key if typed else f"train.{key}"
+def _full(config: LaunchConfig, key: str) -> str:
+    """The dotted key of the configuration that ``key`` means."""
+    for block, node in ((lift.SERVER_BLOCK, "rollout_server."), (lift.LAUNCH_BLOCK, "")):
+        prefix = f"{'.'.join(block)}."
+        if key.removeprefix("train.").startswith(prefix):
+            return node + key.removeprefix("train.").removeprefix(prefix)
+    if hints.type_of(key.partition(".")[0]) is not None:
+        return key
+    if "." not in key and key not in config.train:  # an argument, in whichever section
+        section, value = find(config, key)
+        return f"train.{section}" if value is not None else f"train.{key}"
+    return f"train.{key}"
 
 
 def _defaults(path: str) -> Iterator[Saying]:
-    """The schema's default of a typed key."""
+    """The schema's default of a typed key that is no node."""
+    default = _default(path)
+    if default is not None and not isinstance(default, dict):
+        yield Saying("default", default)
+
+
+def _default(path: str) -> Any:
     node: Any = None if path.startswith("train") else schema.Launch()
     for part in path.split("."):
         node = getattr(node, part, None)
-    if node is not None and not path.startswith("train"):
-        yield Saying("default", _plain(node))
+    return _plain(node)
 
 
 def _files(config: LaunchConfig, path: str) -> Iterator[Saying]:
     said = config.legacy
-    if said is None:
-        value = _final(config, path)
-        if value is not None:
-            yield Saying(document.shown(config.path), value)
-        return
-    keys = legacy_keys(path)
-    for origin, value in said.tree.sayings(*keys):
-        yield Saying(f"{document.shown(origin.file)}:{origin.line}", value)
-    if keys in said.expanded:
-        source = ".".join(said.expanded[keys])
+    keys = tuple(path.split(".")) if said is None else legacy_keys(path)
+    tree = legacy.load(config.path) if said is None else said.tree
+    first = path.partition(".")[0]
+    if said is not None and first in schema.GROUPS and first != path:
+        for origin, option in tree.sayings(*legacy_keys(first)):
+            if isinstance(option, str):
+                yield Saying(_place(origin), f"{first}: {option}")
+    for origin, value in tree.sayings(*keys):
+        yield Saying(_place(origin), value)
+    if said is not None and keys in said.expanded:
+        source = said.expanded[keys]  # a size for evaluation may be the one for training
+        above = (source[:depth] for depth in range(len(source), 0, -1))
+        origin = next((found for part in above if (found := said.tree.origin(*part))), None)
+        where = f"batch plan, {_place(origin)}" if origin else "batch plan"
         value = functools.reduce(_step, keys, cast("Any", said.train))
-        yield Saying(f"batch plan ({source})", value)
+        yield Saying(f"{where} {source[-1]}", value)
+
+
+def _place(origin: document.Origin) -> str:
+    return f"{document.shown(origin.file)}:{origin.line}"
+
+
+def _of_files(config: LaunchConfig, path: str) -> Any:
+    """What the schema and the files give together, without groups and the command line."""
+    said = config.legacy
+    tree = legacy.load(config.path).data if said is None else said.train
+    keys = tuple(path.split(".")) if said is None else legacy_keys(path)
+    value = functools.reduce(_step, keys, cast("Any", tree))
+    default = _default(path)
+    if isinstance(default, dict) and isinstance(value, dict):
+        return {**default, **value}
+    return default if value is None else value
+
+
+def _same(said: Any, value: Any) -> bool:
+    """Whether a value is what was said, converted to its type; null is "not said"."""
+    if isinstance(said, dict) and isinstance(value, dict):
+        first, second = cast("dict[Any, Any]", said), cast("dict[Any, Any]", value)
+        keys = {*first, *second} - {"lora_policy"}  # of the node, but no flag
+        return all(_same(first.get(key), second.get(key)) for key in keys)
+    if isinstance(said, list) and isinstance(value, list):
+        return [*map(str, cast("list[Any]", said))] == [*map(str, cast("list[Any]", value))]
+    if said == value or str(said) == str(value):
+        return True
+    try:
+        return float(str(said)) == float(str(value))
+    except ValueError:
+        return False
+
+
+def _bringer(config: LaunchConfig, path: str) -> str:
+    """Who else than the files brought a value."""
+    if path.startswith("train."):
+        return f"accelerator={config.accelerator.kind.value}" if config.legacy else "composed"
+    first = path.partition(".")[0]
+    brought = f"groups, accelerator={config.accelerator.kind.value}"
+    return f"group {first}" if first in schema.GROUPS else brought
 
 
 def _said(config: LaunchConfig, path: str) -> list[str]:
@@ -122,15 +200,54 @@ def _said(config: LaunchConfig, path: str) -> list[str]:
     return [item for name, item in names if path == name or path.startswith(name + ".")]
 
 
-def _derived(config: LaunchConfig, path: str, facts: Facts) -> Saying | None:
+def _derived(config: LaunchConfig, path: str, value: Any, facts: Facts) -> Saying | None:
+    """What the launcher or ms-swift makes of other values, where that differs from ``value``."""
+    if path in _SPLIT and value is None and facts.devices is not None:
+        half = facts.devices.server if path == "gpus.server" else facts.devices.learner
+        return Saying(f"derived: {_SPLIT[path]}", list(half))
+    if path == GROUP_PORT_KEY and value is None:
+        return Saying("default of ms-swift", GROUP_PORT)
     name = path.rpartition(".")[2]
-    if name not in _DERIVED or not path.startswith("train.") or not facts.world_size:
+    if not path.startswith("train.") or not facts.world_size:
         return None
+    if name in _DERIVED and (flat := _flat(config, facts)).get(name, value) != value:
+        return Saying(f"derived: {_DERIVED[name]}", flat[name])
+    batch = BatchArithmetic.of(config, facts.world_size)
+    if name in _RECKONED and value is None and batch is not None:
+        reckoned = vars(batch) | {"per_device_train_batch_size": batch.per_device}
+        return Saying(f"derived: {_RECKONED[name]}", reckoned[name])
+    return None
+
+
+def _flat(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    run = config.run.dir or f"runs/{config.experiment}/<id>"
     try:
-        flat = arguments.flatten(config, facts.world_size, "")
+        return arguments.flatten(config, facts.world_size, f"{run}/output")
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
-        return None  # of what is no number nothing is derived; role=check says so
-    return Saying(f"derived: {_DERIVED[name]}", flat[name]) if name in flat else None
+        return {}  # of what is no number nothing is derived; role=check says so
+
+
+def _is_known(path: str, facts: Facts) -> bool:
+    """Whether a key that nothing sets could be set."""
+    if not path.startswith("train."):
+        return hints.type_of(path) is not None
+    *section, name = path.split(".")[1:]
+    return name in facts.flags.rlhf and (not section or section[0] in schema.SECTIONS)
+
+
+def _left_open(path: str) -> str:
+    engine_s = path.startswith(("train.", "rollout_server."))
+    return "left to ms-swift" if engine_s else "see docs/training/REFERENCE.md"
+
+
+def _unknown(config: LaunchConfig, key: str, path: str, facts: Facts) -> ConfigError:
+    known = {k.removeprefix("train.") for k in _keys(config)}
+    section = path.removeprefix("train.").rpartition(".")[0]
+    if section in schema.SECTIONS:
+        known |= {f"{section}.{flag}" for flag in facts.flags.rlhf}
+    near = difflib.get_close_matches(key.removeprefix("train."), sorted(known), n=3)
+    fix = f"did you mean {' or '.join(near)}?" if near else "name a key that is set"
+    return ConfigError(f"command line: key={key}", "nothing sets this key", fix)
 
 
 def _final(config: LaunchConfig, path: str) -> Any:
@@ -163,4 +280,6 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, Path):
         return str(value)
-    return vars(value) if hasattr(value, "__dataclass_fields__") else value
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(item) for name, item in vars(value).items()}
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -148,6 +149,93 @@ def test_explain_gives_the_rule_of_a_derived_value(project: Project) -> None:
     )
     assert done.stdout.splitlines()[-1] == "training.gradient_accumulation_steps = 3"
     assert "effective_batch_size" in done.stdout
+
+
+PLAN = """\
+custom:
+  grpo:
+    batch_plan: {enabled: true, per_device_train_batch_size: 8, unified_batch_size: 8}
+global_max_length: 64
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "lines"),
+    [
+        ("num_generations", [], ["configs/base.yaml:4  4", "configs/child.yaml:2  8", "8"]),
+        (
+            "rlhf.generation_batch_size",
+            [],
+            ["batch plan, configs/plan.yaml:4 unified_batch_size  8", "8"],
+        ),
+        (
+            "training.per_device_eval_batch_size",
+            [],
+            ["batch plan, configs/plan.yaml:4 per_device_eval_batch_size  8", "8"],
+        ),
+        (
+            "rlhf.steps_per_generation",
+            [],
+            [
+                (
+                    "derived: generation_batch_size / (per_device_train_batch_size x learner "
+                    "devices), or gradient_accumulation_steps where that is not set  1"
+                ),
+                "1",
+            ],
+        ),
+        ("max_length", [], ["derived: global_max_length  64", "64"]),
+        ("gpus.learner", [], ["configs/exp.yaml:20  [1]", "['1']"]),
+        (
+            "custom.extra.rollout_server.vllm_max_model_len",
+            ["rollout_server.vllm_max_model_len=256"],
+            [
+                "configs/exp.yaml:17  512",
+                "command line  rollout_server.vllm_max_model_len=256",
+                "256",
+            ],
+        ),
+        (
+            "runtime.kind",
+            [],
+            ["default  current", "configs/exp.yaml:19  runtime: current", "current"],
+        ),
+        (
+            "health.timeout_s",
+            ["accelerator=cpu"],
+            ["default  300.0", "groups, accelerator=cpu  600.0", "600.0"],
+        ),
+        ("rollout_server.vllm_max_num_seqs", [], ["not set  left to ms-swift", "null"]),
+        (
+            "output_dir",
+            [],
+            [
+                "derived: output/ of the run directory  runs/plan/<id>/output",
+                "runs/plan/<id>/output",
+            ],
+        ),
+    ],
+)
+def test_explain_names_every_place_of_a_value(
+    chain: Project, key: str, more: list[str], lines: list[str]
+) -> None:
+    (chain.directory / "configs" / "plan.yaml").write_text(f"extends: child.yaml\n{PLAN}")
+    done = chain.launch("role=explain", "config=plan", f"key={key}", *more)
+    assert done.status == 0, done.stderr
+    shown = [re.sub(" {2,}", "  ", line) for line in done.stdout.splitlines()]
+    assert shown == [*lines[:-1], f"{key} = {lines[-1]}"]
+
+
+def test_explain_names_the_line_of_a_native_file(project: Project) -> None:
+    (project.directory / "configs" / "n.yaml").write_text(
+        "# @package _global_\ntrain:\n  rlhf:\n    x: '${train.rlhf.y}'\n    y: 4\n"
+    )
+    done = project.launch("role=explain", "config=n", "key=rlhf.x")
+    assert done.stdout.splitlines() == [
+        "configs/n.yaml:4  ${train.rlhf.y}",
+        "composed          4",
+        "rlhf.x = 4",
+    ]
 
 
 def test_explain_names_near_keys(project: Project) -> None:

@@ -199,8 +199,7 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
     if kinds.is_mapping(hints.type_of(parent)):
         return ConfigError(where, "is not set yet", f"write +{key}=... to add it")
     if meant := _flag_meant(key, line):
-        extra = f" (or +{key}=... to add it)" if key.startswith("train.") else ""
-        return ConfigError(where, "unknown key", f"did you mean {meant}?{extra}")
+        return ConfigError(where, "unknown key", f"did you mean {meant}?")
     if f"train.{key}" in line.keys or (parent and f"train.{parent}" in line.keys):
         return ConfigError(where, "unknown key", f"did you mean train.{key}?")
     if near := difflib.get_close_matches(key, set(line.keys) - {key}, n=1, cutoff=0.75):

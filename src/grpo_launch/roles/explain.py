@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from typing import Any
 
 from grpo_launch import facts
+from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import ConfigError, InvalidConfigError
 from grpo_launch.explain import explain
@@ -31,6 +33,10 @@ def run(config: LaunchConfig, host: Host) -> int:
         return 0
     width = max(len(saying.place) for saying in found.chain)
     for saying in found.chain:
-        print(f"{saying.place:{width}}  {saying.value}")
-    print(f"{found.key} = {found.value}")
+        print(f"{saying.place:{width}}  {_text(saying.value)}")
+    print(f"{found.key} = {_text(found.value)}")
     return 0
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else kinds.said(value)
