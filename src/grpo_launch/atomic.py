@@ -36,3 +36,24 @@ def write(path: str | os.PathLike[str], text: str, *, durable: bool = False) -> 
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_once(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` where there is no file yet; a reader never sees a part of it.
+
+    Raises:
+        FileExistsError: there is one; it is left as it is.
+        OSError: it cannot be written.
+    """
+    directory, name = os.path.split(os.fspath(path))
+    fresh = os.path.join(directory, f".{name}.{os.getpid()}")
+    try:
+        with open(fresh, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.link(fresh, path)
+    except PermissionError:  # a file system without hard links (link(2))
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(fresh)

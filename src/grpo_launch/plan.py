@@ -106,6 +106,7 @@ class Recovery:
         backoff_s, max_backoff_s: seconds before the first restart, and at most.
         arguments_file: the learner's arguments; a restart writes the checkpoint into it.
         versioned: whether each start of the learner writes into a directory of its own.
+        resumed_from: the checkpoint that the run itself goes on from, or None.
     """
 
     on_failure: str
@@ -114,6 +115,7 @@ class Recovery:
     max_backoff_s: float
     arguments_file: str | None
     versioned: bool
+    resumed_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -142,14 +142,25 @@ def _gate(config: LaunchConfig, server: ProcessSpec | None) -> Probe:
 
 
 def _recovery(config: LaunchConfig, files: Sequence[PlannedFile]) -> Recovery:
+    checkpoint = config.get("training.resume_from_checkpoint") if files else None
     return Recovery(
         on_failure=config.on_failure.value,
         restarts=config.restart.budget,
         backoff_s=config.restart.backoff_s,
         max_backoff_s=config.restart.max_backoff_s,
         arguments_file=files[0].path if files else None,
-        versioned=config.get("training.add_version", True) is not False,
+        versioned=is_versioned(config),
+        resumed_from=None if checkpoint is None else str(checkpoint),
     )
+
+
+def is_versioned(config: LaunchConfig) -> bool:
+    """Whether each start of the learner writes into a directory of its own.
+
+    ms-swift makes ``v<N>-<time>/`` in ``output_dir`` (``add_version`` in its
+    ``SftArguments``).
+    """
+    return config.get("training.add_version", True) is not False
 
 
 def _watchdog(config: LaunchConfig) -> Watchdog:

@@ -57,7 +57,8 @@ def check(
             deadline = time.monotonic() + PATIENCE_S
             while _is_closing(port) and time.monotonic() < deadline:
                 time.sleep(0.25)
-        port_is_free(port, config.where(key), choose)
+        automatic = config.ports is schema.PortPolicy.auto
+        port_is_free(port, "ports=auto" if automatic else config.where(key), choose)
 
 
 def ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[tuple[int, str, str]]:
@@ -160,6 +161,11 @@ def port_is_free(port: int, where: str, choose: str) -> None:
     by = f" by {owner}" if owner else ""
     fix = f"stop it or choose another port with {choose}"
     raise PreflightError(where, f"port {port} is in use{by}", fix)
+
+
+def is_free(port: int) -> bool:
+    """Whether a process of the run could listen on ``port`` now."""
+    return _bind_failure(port) is None
 
 
 def _bind_failure(port: int) -> int | None:

@@ -45,11 +45,32 @@ def hold(ports: Iterable[tuple[int, str, str]], run: str) -> Generator[list[int]
         yield held
 
 
-def is_held(port: int) -> bool:
-    """Whether another launcher of this user has ``port``."""
+def take(port: int, run: str) -> int | None:
+    """Lock a port.
+
+    Args:
+        port: its number.
+        run: the run that wants it, for the messages of others.
+
+    Returns:
+        The lock's descriptor, to be closed when the port is not needed any more; None
+        where another launcher of this user has it.
+    """
     descriptor = _open(port)
+    if _lock(descriptor, run) is None:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def is_held(port: int) -> bool:
+    """Whether another launcher of this user has ``port``; leaves nothing behind."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(directory() / _name(port), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
@@ -69,19 +90,22 @@ def _lock(descriptor: int, run: str) -> str | None:
 
 
 def _open(port: int) -> int:
-    directory = _directory()
-    return os.open(directory / f"port-{port}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(directory() / _name(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _directory() -> Path:
+def _name(port: int) -> str:
+    return f"port-{port}"
+
+
+def directory() -> Path:
     """A private directory of this user, the same for all launchers on this machine.
 
     Raises:
         PreflightError: somebody else's directory has its name.
     """
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    directory = Path(base) / f"grpo_launch-{os.geteuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
-        raise PreflightError(str(directory), "belongs to somebody else", "remove it or set TMPDIR")
-    return directory
+    private = Path(base) / f"grpo_launch-{os.geteuid()}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    if private.is_symlink() or private.stat().st_uid != os.geteuid():
+        raise PreflightError(str(private), "belongs to somebody else", "remove it or set TMPDIR")
+    return private

@@ -6,13 +6,13 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from grpo_launch.errors import InterruptedRunError, PreflightError
 from grpo_launch.launch.surroundings import Surroundings
 from grpo_launch.runs import record
-from grpo_launch.supervise import events, proc, spawn, tree
+from grpo_launch.supervise import events, guard, proc, spawn, tree
 from grpo_launch.supervise.probing import Answer, Probing
 from grpo_launch.supervise.process import GuardedProcess
 
@@ -40,6 +40,8 @@ class Processes:
         self._guarded: dict[str, GuardedProcess] = {}
         self._probing: Probing | None = None
         self._helpers: set[int] = set()
+        # A shell that became the launcher (exec) may have had children before.
+        self._strangers = tree.children()
         self._vital: dict[int, str] = {}
         self._lost: str | None = None
 
@@ -67,21 +69,24 @@ class Processes:
         return process
 
     def guard(self, name: str) -> GuardedProcess:
-        """Start a guard, and what the plan says for it to guard."""
-        process = GuardedProcess(
-            name,
-            self._plan.process(name),
-            self._around.environ,
-            self._around.paths,
-            self._plan.deadlines,
-            self._logs / f"{name}.log",
-        )
+        """Start a guard, and what the plan says for it to guard.
+
+        Raises:
+            PreflightError: it cannot be started.
+        """
+        try:
+            process = GuardedProcess(
+                name,
+                self._plan.process(name),
+                self._around.environ,
+                self._around.paths,
+                self._plan.deadlines,
+                self._logs / f"{name}.log",
+            )
+        except OSError as error:
+            raise _cannot_start(f"guard of the {name}", error) from None
         self._guarded[name] = process
         return process
-
-    def guard_pids(self) -> list[int]:
-        """The living guards."""
-        return [p.guard_pid for p in self._guarded.values() if p.is_guarded]
 
     def watch_vital(self, name: str, titles: tuple[str, ...]) -> None:
         """Watch the processes below ``name`` whose title begins with one of ``titles``."""
@@ -105,6 +110,7 @@ class Processes:
             InterruptedRunError: a signal asked for the end.
         """
         self._take_in(timeout_s)
+        self._look()
         if self._around.signals.received:
             raise InterruptedRunError(self._around.signals.received[0])
 
@@ -124,7 +130,6 @@ class Processes:
         if self._around.signals.fd in readable:
             self._around.signals.drain()
         tree.reap(self._collected)
-        self._look()
 
     def _collected(self, pid: int, _status: int) -> None:
         for process in self._guarded.values():
@@ -137,11 +142,18 @@ class Processes:
     # Questions to the server
 
     def ask(self, *, guard_pid: int = 0, only_generate_s: float | None = None) -> None:
-        """Ask the server, unless it is being asked already; see :class:`Probing`."""
+        """Ask the server, unless it is being asked already; see :class:`Probing`.
+
+        Raises:
+            PreflightError: the program that asks cannot be started.
+        """
         if self._probing is None:
-            self._probing = Probing(
-                self._plan.gate, self._around.environ, guard_pid, only_generate_s
-            )
+            try:
+                self._probing = Probing(
+                    self._plan.gate, self._around.environ, guard_pid, only_generate_s
+                )
+            except OSError as error:
+                raise _cannot_start("gate", error) from None
 
     def answer(self) -> Answer | None:
         """The answer to the question under way, once."""
@@ -185,44 +197,67 @@ class Processes:
         for process in self._guarded.values():
             process.stop(self._plan.deadlines)
         # Whatever lost its guard has come back to this process, the nearest subreaper.
-        left = self._end_orphans(self.guard_pids)
+        survivors = self._end_orphans(self._guards)
         self._wait_for_guards()
-        left += self._end_orphans(tuple)
-        survivors = [entry.pid for entry in left]
+        survivors |= self._end_orphans(lambda: survivors | self._idle_guards())
+        # Only now: should this process be killed, each guard looks after the other's tree.
+        for process in self._guarded.values():
+            process.dismiss()
+        survivors |= self._end_orphans(lambda: survivors)
         for process in self._guarded.values():
             with self._around.noting():
                 self._around.record.process(process)
             process.close()
-            survivors += process.survivors
+            survivors |= set(process.survivors)
         for fd in self._vital:
             os.close(fd)
         self._vital.clear()
-        for pid in survivors:
+        for pid in sorted(survivors):
             say(f"warning: pid {pid} does not end, not even when killed")
 
     def _wait_for_guards(self) -> None:
-        """Wait until each guard has ended its tree and itself."""
+        """Wait until each guard has ended its tree."""
         deadlines = self._plan.deadlines
         until = time.monotonic() + deadlines.term_s + 2 * deadlines.kill_s
         hurried = False
-        while self.guard_pids() and time.monotonic() < until:
+        while self._guards() - self._idle_guards() and time.monotonic() < until:
             self._take_in(TICK_S)
             if self._is_in_a_hurry() and not hurried:
                 hurried = True
                 for process in self._guarded.values():
                     process.hurry()
 
-    def _end_orphans(self, spared: Callable[[], Iterable[int]]) -> list[proc.Entry]:
-        """End what descends from this process and not from a guard that will end it."""
+    def _guards(self) -> set[int]:
+        return {p.guard_pid for p in self._guarded.values() if p.is_guarded}
+
+    def _idle_guards(self) -> set[int]:
+        """The guards that have ended their trees and wait to be dismissed."""
+        return {p.guard_pid for p in self._guarded.values() if p.is_guarded and p.has_stopped}
+
+    def _end_orphans(self, spared: Callable[[], set[int]]) -> set[int]:
+        """End what descends from this process, but not from ``spared``; what could not be ended."""
 
         def members() -> list[proc.Entry] | None:
             if not tree.reap(self._collected):
                 return None
-            guards = frozenset(spared())
-            return tree.descendants(os.getpid(), guards) or (None if guards else [])
+            strangers = {s.pid for s in self._strangers if proc.is_running(s.pid, s.start_time)}
+            others = spared() | strangers
+            found = tree.descendants(os.getpid(), others)
+            if strangers:  # their orphans have come to this process as well
+                found = [entry for entry in found if self._is_ours(entry)]
+            return found or (None if others else [])
 
         deadlines = self._plan.deadlines
-        return tree.stop(members, deadlines.term_s, deadlines.kill_s, self._is_in_a_hurry)
+        left = tree.stop(members, deadlines.term_s, deadlines.kill_s, self._is_in_a_hurry)
+        return {entry.pid for entry in left}
+
+    def _is_ours(self, entry: proc.Entry) -> bool:
+        started = {*self._guards(), *self._helpers}
+        return entry.pid in started or guard.belongs(entry, self._around.paths.directory)
 
     def _is_in_a_hurry(self) -> bool:
         return self._around.signals.received.count(signal.SIGINT) > 1
+
+
+def _cannot_start(what: str, error: OSError) -> PreflightError:
+    return PreflightError(what, f"cannot be started ({error.strerror})", "look at ulimit -n and -u")

@@ -6,6 +6,7 @@ the experiment, whose modules would weigh several times as much (docs/adr/0011).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -37,27 +38,38 @@ from grpo_launch.supervise.process import RunPaths
 
 
 def main() -> int:
-    """Execute the run in ``sys.argv[1]``; further arguments are descriptors of its port locks.
+    """Execute the run that ``sys.argv`` says, see ``foreground.command``.
 
     Returns:
         The exit status (see ``grpo_launch.errors``).
     """
-    directory, exit_file, *locks = sys.argv[1:]
-    for descriptor in locks:  # held until this process ends, by nobody else
+    directory, exit_file, ready, *held = sys.argv[1:]
+    for descriptor in filter(None, (ready, *held)):  # until this process ends, by nobody else
         fcntl.fcntl(int(descriptor), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    status = 1
     try:
-        return supervise(Path(directory), exit_file or None, dict(os.environ))
+        status = supervise(
+            Path(directory), exit_file or None, dict(os.environ), int(ready) if ready else None
+        )
     except LaunchError as error:
-        return complain(error)
+        status = complain(error)
+    finally:
+        if exit_file:
+            with contextlib.suppress(OSError):  # then the guard beside it tries
+                atomic.write(exit_file, f"{status}\n")
+    return status
 
 
-def supervise(directory: Path, exit_file: str | None, environ: Mapping[str, str]) -> int:
+def supervise(
+    directory: Path, exit_file: str | None, environ: Mapping[str, str], ready: int | None = None
+) -> int:
     """Execute a run whose directory is prepared.
 
     Args:
         directory: the run directory, absolute.
         exit_file: where the guards leave the status if this process is killed.
         environ: the caller's environment, for the processes.
+        ready: a pipe that tells a waiting launcher that this process has taken over.
 
     Returns:
         The status of the process that the role is about: the learner's where
@@ -79,7 +91,7 @@ def supervise(directory: Path, exit_file: str | None, environ: Mapping[str, str]
             paths=RunPaths(str(directory), exit_file, _groups(plan)),
         )
         try:
-            return _Run(around).execute()
+            return _Run(around).execute(ready)
         finally:
             if around.paths.groups:
                 cgroup.remove(around.paths.groups)
@@ -108,9 +120,13 @@ class _Run:
         self._started = time.monotonic()
         self._steps: list[Step] = []
 
-    def execute(self) -> int:
+    def execute(self, ready: int | None) -> int:
         with self._around.noting():
             self._around.record.supervised_here()
+        if ready is not None:
+            with contextlib.suppress(BrokenPipeError):  # its reader was killed
+                os.write(ready, b"\n")
+            os.close(ready)
         try:
             status = self._attempts()
         except BaseException as error:
@@ -127,7 +143,7 @@ class _Run:
 
     def _attempts(self) -> int:
         recovery = self._plan.recovery
-        number, resumed_from = 1, None
+        number, resumed_from = 1, recovery.resumed_from
         while True:
             attempt = self._attempt(number, resumed_from)
             try:
@@ -140,7 +156,10 @@ class _Run:
             name = LEARNER if self._plan.process(LEARNER) else SERVER
             reason = str(failure) if failure else f"the {name} ended with status {status}"
             self._ended(attempt, reason)
-            restarts = recovery.on_failure == "restart" or isinstance(failure, StalledError)
+            policy = recovery.on_failure
+            if isinstance(failure, StalledError):
+                policy = self._plan.watchdog.on_stall
+            restarts = policy == "restart"
             if (status == 0 and failure is None) or not restarts or number > recovery.restarts:
                 if failure is not None:
                     raise failure
@@ -206,11 +225,12 @@ class _Run:
             if found is not None:
                 text = resume.from_checkpoint(text, str(found.path))
             atomic.write(path, text)
-        if found is None:
+        # Without a new one the learner goes on from where the run itself began.
+        if (origin := str(found.path) if found else self._plan.recovery.resumed_from) is None:
             self._around.console.say("no complete checkpoint yet, training starts anew")
-            return None
-        self._around.console.say(f"training goes on from {found.path}")
-        return str(found.path)
+        else:
+            self._around.console.say(f"training goes on from {origin}")
+        return origin
 
     def _end(self, state: str, status: int, reason: str) -> None:
         with self._around.noting():

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 
-from grpo_launch import devices, facts, plan, planner, shell
+from grpo_launch import devices, facts, plan, planner, schema, shell
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.host import Host
 from grpo_launch.validate import Facts, require_valid
 
 DRY_RUN_ID = "NEW"
 """Stands for the run's id in a dry run, so that two dry runs are equal."""
-
-
-def make_plan(
-    config: LaunchConfig, host: Host, parts: Sequence[str], run_id: str
-) -> plan.LaunchPlan:
-    """Validate and plan; warnings go to standard error.
-
-    Raises:
-        InvalidConfigError: the configuration has errors.
-    """
-    known = facts.gather(config, host)
-    for warning in require_valid(config, known):
-        print(f"warning: {warning}", file=sys.stderr)
-    return plan_of(config, host, known, parts, run_id)
 
 
 def plan_of(
@@ -39,40 +26,115 @@ def plan_of(
         ConfigError: see ``planner.build``.
     """
     split = known.devices or devices.assign(config, host.visible_devices())
-    run_dir = config.run.dir or f"runs/{config.experiment}/{run_id}"
-    return planner.build(config, split, parts, run_dir, host.cwd)
+    return planner.build(config, split, parts, run_directory(config, run_id), host.cwd)
 
 
-def launch(config: LaunchConfig, host: Host, parts: Sequence[str]) -> int:
-    """Plan ``parts``; print the plan in a dry run, else execute it.
+def run_directory(config: LaunchConfig, run_id: str) -> str:
+    """Where a run is recorded, absolute or relative to the working directory."""
+    return config.run.dir or f"runs/{config.experiment}/{run_id}"
+
+
+def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
+    """Validate and plan ``parts``; print the plan in a dry run, else start it.
+
+    Warnings go to standard error.
 
     Raises:
+        InvalidConfigError: the configuration has errors.
         LaunchError: see the subclasses in ``errors``.
     """
-    planned = make_plan(config, host, parts, DRY_RUN_ID if config.dry_run else host.run_id())
-    if config.dry_run:
-        text = planned.to_json() if config.dry_run == "json" else shell.render(planned)
-        sys.stdout.write(text)
-        return 0
-    return _execute(config, host, planned)
+    run_id = DRY_RUN_ID if config.dry_run else host.run_id()
+    with contextlib.ExitStack() as stack:
+        known = facts.gather(config, host)
+        config, held = settle(stack, config, host, known, parts, run_id)
+        for warning in require_valid(config, known):
+            say(f"warning: {warning}")
+        planned = plan_of(config, host, known, parts, run_id)
+        if config.dry_run:
+            text = planned.to_json() if config.dry_run == "json" else shell.render(planned)
+            sys.stdout.write(text)
+            return 0
+        return _start(stack, config, host, planned, held)
 
 
-def _execute(config: LaunchConfig, host: Host, planned: plan.LaunchPlan) -> int:
-    import contextlib
+def settle(
+    stack: contextlib.ExitStack,
+    config: LaunchConfig,
+    host: Host,
+    known: Facts,
+    parts: tuple[str, ...],
+    run_id: str,
+) -> tuple[LaunchConfig, tuple[int, ...]]:
+    """Decide what is known only at the start of a run: ports and the checkpoint.
 
+    Args:
+        stack: holds the ports until its end, unless nothing is to be started.
+        config: as composed.
+        host: this machine.
+        known: about the configuration.
+        parts: the processes to start.
+        run_id: of the run; that of a dry run where nothing is to be started.
+
+    Returns:
+        The configuration with these values, and descriptors of port locks.
+
+    Raises:
+        LaunchError: see ``launch.ports`` and ``launch.continuation``.
+    """
+    starts = run_id != DRY_RUN_ID
+    if config.resume is not None or not planner.is_versioned(config):
+        from grpo_launch.launch import continuation
+
+        config = continuation.settled(config, host.cwd, run_id, parts, say)
+    if config.ports is schema.PortPolicy.fixed:
+        return config, ()
+    from grpo_launch.launch import ports
+
+    processes = len(known.devices.learner) if known.devices else 1
+    run_dir = run_directory(config, run_id)
+    got = stack.enter_context(ports.chosen(config, parts, processes, run_dir, hold=starts))
+    if got.held:
+        say(f"ports: {got.said()}")
+        if parts == (plan.SERVER,):
+            say(f"its learner: {ports.for_the_learner(got.config)}")
+    return got.config, got.held
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _start(
+    stack: contextlib.ExitStack,
+    config: LaunchConfig,
+    host: Host,
+    planned: plan.LaunchPlan,
+    held: tuple[int, ...],
+) -> int:
     from grpo_launch import preflight
-    from grpo_launch.launch import foreground, locks
-    from grpo_launch.runs import create, provenance
+    from grpo_launch.launch import locks, start
+    from grpo_launch.launch.prepared import Prepared
+    from grpo_launch.runs import create, find, provenance
     from grpo_launch.runs.record import PRIVATE
 
     os.umask(PRIVATE)
-    with contextlib.ExitStack() as stack:
-        held = stack.enter_context(locks.hold(preflight.ports(config, planned), planned.run_dir))
-        if config.preflight:
-            preflight.check(config, planned, host.environ, host.cwd, _say)
-        record = create.create(planned, config, provenance.collect(config, host.cwd), host.cwd)
-        return foreground.execute(record.directory, host.environ, held, replace=not host.sweeping)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if config.ports is schema.PortPolicy.fixed:
+        wanted = preflight.ports(config, planned)
+        held = tuple(stack.enter_context(locks.hold(wanted, planned.run_dir)))
+    prepared = Prepared(
+        plan=planned,
+        run=host.cwd / planned.run_dir,
+        name=find.name(planned.run_dir),
+        environ=host.environ,
+        cwd=host.cwd,
+        held=held,
+        tag=config.experiment if config.launch.tag is None else config.launch.tag,
+        now=host.now,
+        sweeping=host.sweeping,
+    )
+    start.check(config.launch.backend, prepared)
+    if config.preflight:
+        preflight.check(config, planned, host.environ, host.cwd, say)
+    create.create(planned, config, provenance.collect(config, host.cwd), host.cwd)
+    return start.start(config.launch.backend, prepared)

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_STATE = "trainer_state.json"
+STATE = "trainer_state.json"
+"""Written last."""
 _INDEX = "model.safetensors.index.json"
-_PREFIX = "checkpoint-"
+PREFIX = "checkpoint-"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "global_step*", "pytorch_model_fsdp*")
+_NO_WEIGHTS = {"optimizer.bin", "optimizer.pt", "scheduler.pt", "training_args.bin"}
 
 
 @dataclass(frozen=True)
@@ -42,36 +44,64 @@ def every(output_dir: Path) -> list[Checkpoint]:
     Args:
         output_dir: where a learner wrote; ms-swift makes ``v<N>-<time>/`` in it.
     """
-    found = [c for path in _candidates(output_dir) if (c := complete(path)) is not None]
+    found = [c for path in candidates(output_dir) if (c := complete(path)) is not None]
     return sorted(found, key=lambda c: (c.step, c.written))
 
 
 def complete(path: Path) -> Checkpoint | None:
     """The checkpoint at ``path``, or None where there is none or only a part of one."""
+    if fault(path) is not None:
+        return None
     try:
-        state: dict[str, Any] = json.loads((path / _STATE).read_text(encoding="utf-8"))
-        step = state["global_step"]
-        written = (path / _STATE).stat().st_mtime
-        whole = _has_weights(path) and all(_is_whole(f) for f in path.glob("*.safetensors"))
+        return Checkpoint(Path(os.path.abspath(path)), _step(path), (path / STATE).stat().st_mtime)
+    except (OSError, ValueError, KeyError, TypeError):  # it is being deleted
+        return None
+
+
+def fault(path: Path) -> str | None:
+    """What keeps the directory ``path`` from being a complete checkpoint, or None."""
+    if not (path / STATE).is_file():
+        return f"{STATE} is missing, it was not written to its end"
+    try:
+        step = _step(path)
+        name = path.name.removeprefix(PREFIX)
+        if name.isdigit() and int(name) != step:
+            return f"{STATE} says step {step}"
+        if (missing := _missing_weights(path)) is not None:
+            return missing
+        parts = [file.name for file in sorted(path.glob("*.safetensors")) if not _is_whole(file)]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    name = path.name.removeprefix(_PREFIX)
-    if not whole or not isinstance(step, int) or (name.isdigit() and int(name) != step):
-        return None
-    return Checkpoint(Path(os.path.abspath(path)), step, written)
+        return "its files cannot be read"
+    return f"{', '.join(parts)} is only a part of a file" if parts else None
 
 
-def _candidates(output_dir: Path) -> Iterator[Path]:
-    yield from output_dir.glob(f"{_PREFIX}*")
-    yield from output_dir.glob(f"*/{_PREFIX}*")
+def candidates(output_dir: Path) -> Iterator[Path]:
+    """The directories below a learner's output directory that may be checkpoints."""
+    for pattern in (f"{PREFIX}*", f"*/{PREFIX}*"):
+        yield from (path for path in output_dir.glob(pattern) if path.is_dir())
 
 
-def _has_weights(path: Path) -> bool:
+def _step(path: Path) -> int:
+    """The optimizer steps of a checkpoint.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: its state cannot be read.
+    """
+    state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+    step = state["global_step"]
+    if not isinstance(step, int):
+        raise TypeError(f"global_step is {step!r}")
+    return step
+
+
+def _missing_weights(path: Path) -> str | None:
     index = path / _INDEX
     if index.exists():
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return all((path / shard).is_file() for shard in shards)
-    return any(True for pattern in _WEIGHTS for _ in path.glob(pattern))
+        missing = sorted(shard for shard in shards if not (path / shard).is_file())
+        return f"{', '.join(missing)} is missing" if missing else None
+    found = {file.name for pattern in _WEIGHTS for file in path.glob(pattern)}
+    return None if found - _NO_WEIGHTS else "it has no weights"
 
 
 def _is_whole(file: Path) -> bool:

@@ -6,9 +6,11 @@ the guard ends its tree, then whatever of the run has no living guard any more,
 and notes in the run's record that the run is lost.
 
 Each message is a line of JSON. From the launcher: first the orders
-(:func:`grpo_launch.supervise.process.orders`), later ``{"stop": {"term_s", "kill_s"}}``
-and ``{"hurry": true}``. To it: ``{"started": [pid, start_time]}`` or
-``{"failed": text}``, ``{"exited": status}``, and last ``{"stopped": [pids left]}``.
+(:func:`grpo_launch.supervise.process.orders`), later ``{"stop": {"term_s", "kill_s"}}``,
+``{"hurry": true}`` and ``{"dismissed": true}``. To it: ``{"started": [pid, start_time]}``
+or ``{"failed": text}``, ``{"exited": status}``, and last ``{"stopped": [pids left]}``.
+A guard whose tree has ended stays until it is dismissed: the launcher and the guard
+that is still at work could be killed together.
 
 Only small modules are imported: this process is there as long as the training is.
 """
@@ -62,17 +64,20 @@ class _Guard:
         self._launcher_is_gone = False
         self._stop: dict[str, float] | None = None
         self._hurry = False
+        self._dismissed = False
         self._pid = 0
         self._group: cgroup.Group | None = None
-        while not self._unread.endswith(b"\n") and not self._launcher_is_gone:
+        while b"\n" not in self._unread and not self._launcher_is_gone:
             self._read()
-        self._orders: dict[str, Any] = json.loads(self._unread) if self._unread else {}
-        self._unread = b""
+        # What follows them may have come at once: a signal right after the start.
+        orders, is_whole, self._unread = self._unread.partition(b"\n")
+        self._orders: dict[str, Any] = json.loads(orders) if is_whole else {}
 
     def run(self) -> None:
         if not self._orders:
             return
-        if self._orders["argv"]:
+        self._obey()
+        if self._orders["argv"] and self._stop is None:
             self._start()
         while self._stop is None and not self._launcher_is_gone:
             self._turn(None)
@@ -83,7 +88,9 @@ class _Guard:
         if self._group is not None:
             self._group.remove()
         self._say(stopped=[entry.pid for entry in left])
-        if self._launcher_is_gone:
+        while not self._dismissed and not self._launcher_is_gone:
+            self._turn(None)
+        if not self._dismissed:
             _end_what_is_abandoned(self._orders)
             _note_the_loss(self._orders)
 
@@ -176,6 +183,7 @@ class _Guard:
             message: dict[str, Any] = json.loads(line)
             self._stop = message.get("stop", self._stop)
             self._hurry = self._hurry or message.get("hurry", False)
+            self._dismissed = self._dismissed or message.get("dismissed", False)
 
     def _say(self, **message: Any) -> None:
         with contextlib.suppress(OSError):
@@ -193,7 +201,7 @@ def _end_what_is_abandoned(orders: dict[str, Any]) -> None:
     def members() -> list[proc.Entry] | None:
         nonlocal quiet
         guards = _guards(orders["run"])
-        alive = list(proc.marked(f"{RUN_MARK}={orders['run']}".encode()))
+        alive = [entry for entry in proc.everything() if belongs(entry, orders["run"])]
         quiet = 0 if alive else quiet + 1
         if quiet == 2:
             return None
@@ -217,16 +225,36 @@ def _end_what_is_abandoned(orders: dict[str, Any]) -> None:
         cgroup.remove(orders["groups"])
 
 
+def belongs(entry: proc.Entry, run: str) -> bool:
+    """Whether a living process is one that a run started, or descends from one.
+
+    It carries the run's mark, or, where that is overwritten (vLLM's processes write
+    their titles over it, as setproctitle does), its output goes to the run's logs.
+
+    Args:
+        entry: of the process.
+        run: the run directory, absolute.
+    """
+    if not entry.alive:
+        return False
+    if f"{RUN_MARK}={run}".encode() in proc.environ(entry.pid):
+        return True
+    logs = f"{os.path.realpath(run)}/logs/"
+    with contextlib.suppress(OSError):
+        return any(os.readlink(f"/proc/{entry.pid}/fd/{fd}").startswith(logs) for fd in (1, 2))
+    return False
+
+
 def _guards(run: str) -> dict[str, int]:
-    """The living guards of a run, name to pid."""
+    """The living guards of a run, name to pid; one that was stopped is told to go on."""
     found: dict[str, int] = {}
+    mark = f"{GUARD_MARK}={run}:".encode()
     for entry in proc.everything():
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{entry.pid}/environ", "rb") as file:
-                variables = os.fsdecode(file.read()).split("\0")
-            for variable in variables:
-                if entry.alive and variable.startswith(f"{GUARD_MARK}={run}:"):
-                    found[variable.rpartition(":")[2]] = entry.pid
+        for variable in proc.environ(entry.pid):
+            if entry.alive and variable.startswith(mark):
+                found[os.fsdecode(variable[len(mark) :])] = entry.pid
+                if entry.state == "T":
+                    tree.send([entry], signal.SIGCONT)
     return found
 
 
@@ -238,10 +266,13 @@ def _descends(entry: proc.Entry | None, ancestors: set[int]) -> bool:
 
 def _note_the_loss(orders: dict[str, Any]) -> None:
     """Leave the truth in the record: no launcher is there to write it."""
+    status = LOST_STATUS
     with contextlib.suppress(OSError, ValueError):
         with open(orders["record"], encoding="utf-8") as file:
             record = json.load(file)
-        if record["ended"] is None:
+        if record["ended"] is not None:
+            status = record["status"]
+        else:
             record.update(
                 state="lost",
                 status=LOST_STATUS,
@@ -254,5 +285,5 @@ def _note_the_loss(orders: dict[str, Any]) -> None:
                 durable=True,
             )
     if orders["exit_file"]:
-        with contextlib.suppress(OSError), open(orders["exit_file"], "x", encoding="ascii") as file:
-            file.write(f"{LOST_STATUS}\n")
+        with contextlib.suppress(OSError):
+            atomic.write_once(orders["exit_file"], f"{status}\n")
