@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from grpo_launch import resources
-from grpo_launch.compose import document, experiment, leaves, legacy, lift, lookup, shipped
+from grpo_launch.compose import document, experiment, leaves, legacy, lookup, shipped
 from grpo_launch.errors import ConfigError
 
 GROUP = "config"
@@ -137,12 +137,11 @@ class ExperimentSource(ConfigSource):
 
     def _legacy(self, path: Path) -> ConfigResult:
         loaded = experiment.load(path)
-        nodes, choices = lift.lift(loaded.train, loaded.where)
         how = view.get()
         bases = loaded.tree.bases if how.inspected else ()
         defaults: list[Any] = [f"/{name}" for name in _DisplayNames(self._display).of(bases)]
-        defaults += ["_self_", *({f"override /{k}": v} for k, v in choices.items())]
-        node = {"defaults": defaults, "experiment": _identity(path), **nodes}
+        defaults += ["_self_", *({f"override /{k}": v} for k, v in loaded.lifted.choices.items())]
+        node = {"defaults": defaults, "experiment": _identity(path), **loaded.lifted.nodes}
         return self._result({**node, "train": how.of(loaded.train)})
 
     def _result(self, node: dict[str, Any]) -> ConfigResult:
