@@ -6,10 +6,9 @@ launcher derives the value. Docstrings of fields are the reference
 
 The classes are mutable because OmegaConf turns a frozen dataclass into a
 read-only node, which nothing could be merged into; once composed, nothing
-writes to them.
+writes to them. The annotations are no text (``from __future__``): OmegaConf would
+compile each of them again whenever it makes a node.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
