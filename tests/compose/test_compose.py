@@ -321,10 +321,11 @@ _BLOCK = "configs/x.yaml: custom.extra."
         ),
         (
             "launch: {env: {set: {A: ~}}}",
-            (
-                "launch.env.set: {A: null} is not a mapping of names to strings, "
-                "write a mapping, {NAME: 'value'}"
-            ),
+            "launch.env.set.A: null is not a string, write a string there",
+        ),
+        (
+            "launch: {gpus: {server: [[0]]}}",
+            "launch.gpus.server.0: [0] is not a string, write a string there",
         ),
         (
             "launch: {preflight: maybe}",

@@ -140,16 +140,15 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no sizes": (
         {
             T + "per_device_train_batch_size": 0,
-            T + "per_device_eval_batch_size": True,
+            T + "per_device_eval_batch_size": True,  # no integers: the flags say so
             T + "gradient_accumulation_steps": "many",
+            T + "effective_batch_size": "all",
             R + "num_iterations": -1,
             R + "num_generations": 2.5,
         },
         [
             "training.per_device_train_batch_size: 0 is no size, use a positive integer",
-            "training.per_device_eval_batch_size: true is no size, use a positive integer",
-            "training.gradient_accumulation_steps: 'many' is no size, use a positive integer",
-            "rlhf.num_generations: 2.5 is no size, use a positive integer",
+            "training.effective_batch_size: 'all' is no size, use a positive integer",
             "rlhf.num_iterations: -1 is no size, use a positive integer",
         ],
     ),

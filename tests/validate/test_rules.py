@@ -271,10 +271,10 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["training: is ['x'], not a mapping, write 'key: value' lines below"],
     ),
     "an unknown section": (
-        {"trainning": {"seed": 1}},
+        {"extras": {"seed": 1}},
         [
             (
-                "trainning: is no section of the learner and is not passed on, move it below one "
+                "extras: is no section of the learner and is not passed on, move it below one "
                 "of model, template, data, tuner, training, rlhf, deepspeed, or below custom"
             )
         ],
@@ -302,12 +302,16 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a virtual environment without a path": (
         {L + "runtime": {"kind": "venv"}},
         [
-            "runtime.path: is required, set it to a directory",
+            L + f"runtime.kind: is venv, but {L}runtime.path is not set, "
+            f"set {L}runtime.path to a directory",
         ],
     ),
     "a conda environment without a name": (
         {L + "runtime": {"kind": "conda", "name": ""}},
-        [L + "runtime.name: is required, set it to a conda environment"],
+        [
+            L + f"runtime.kind: is conda, but {L}runtime.name is not set, "
+            f"set {L}runtime.name to a conda environment"
+        ],
     ),
     "names that no shell accepts": (
         {L + "env": {"set": {"A-B": "x", "OK_1": "x"}, "defaults": {"1A": "x", "C": "\0"}}},

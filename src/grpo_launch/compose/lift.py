@@ -158,17 +158,35 @@ def _converted(node: Any, name: str, hint: Any, value: Any, where: str) -> Any:
     if _is_missing(value):
         what = f"{kinds.said(value)} stands for a missing value"
         raise ConfigError(where, what, "give the value")
-    if not kinds.fits(hint, value) or kinds.nests(value):
+    if not kinds.fits(hint, value):
         raise kinds.wrong_type(where, hint, value)
+    _check_items(value, where)
+    plain = value
     if kinds.is_integer(hint) and isinstance(value, float | str):
-        value = int(float(value))
+        plain = int(float(value))
     elif kinds.is_mapping(hint) and isinstance(value, dict):
-        value = _spelled_as_yaml(cast("dict[Any, Any]", value))
+        plain = _spelled_as_yaml(cast("dict[Any, Any]", value))
     try:
-        node[name] = _literal(value)
+        node[name] = _literal(plain)
         return _plain(node[name])
     except OmegaConfBaseException:
         raise kinds.wrong_type(where, hint, value) from None
+
+
+def _check_items(value: Any, where: str) -> None:
+    """Refuse what is no string in a list or a mapping of strings; OmegaConf lets it pass.
+
+    Raises:
+        ConfigError: an item is null, a list or a mapping.
+    """
+    if not isinstance(value, dict | list):
+        return
+    container = cast("dict[Any, Any] | list[Any]", value)
+    pairs = container.items() if isinstance(container, dict) else enumerate(container)
+    for key, item in pairs:
+        if item is None or isinstance(item, dict | list):
+            what = f"{kinds.said(item)} is not a string"
+            raise ConfigError(f"{where}.{key}", what, "write a string there")
 
 
 def _spelled_as_yaml(pairs: Mapping[Any, Any]) -> dict[Any, Any]:

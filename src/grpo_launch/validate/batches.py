@@ -191,8 +191,10 @@ def where_in(config: LaunchConfig) -> lift.Where:
 
 def evaluates(config: LaunchConfig) -> bool:
     """Whether the learner will evaluate (``SftArguments``, ``swift/arguments/sft_args.py``)."""
-    strategy = find(config, "eval_strategy")[1] or find(config, "save_strategy")[1]
-    if strategy == "no":
+    strategy = find(config, "eval_strategy")[1]
+    if strategy is None:
+        strategy = find(config, "save_strategy")[1]
+    if strategy == "no" or strategy is False:  # YAML's reading of no; a rule of its own says so
         return False
     if any(listed(find(config, name)[1]) for name in ("val_dataset", "eval_dataset")):
         return True

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from grpo_launch.compose import batch_plan, kinds, lift
 from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.schema import LAUNCHER_FLAGS
 from grpo_launch.validate.batches import (
     UNIFIED,
     BatchArithmetic,
@@ -43,11 +45,14 @@ def sizes_are_positive(config: LaunchConfig, world_size: int) -> list[Problem]:
     """Every batch size is a positive integer.
 
     ms-swift itself refuses few of them (``steps_per_generation must be > 0``); the others
-    end in a division by zero or in an empty data loader.
+    end in a division by zero or in an empty data loader. What is no integer at all is
+    reported with the flags (``engine_flags.py``).
     """
     del world_size
     problems: list[Problem] = []
     for key, value in not_positive(config):
+        if not _is_number(value) and key.rpartition(".")[2] not in LAUNCHER_FLAGS:
+            continue
         what = f"{kinds.said(value)} is no size"
         problems.append(Problem(config.where(f"train.{key}"), what, "use a positive integer"))
     return problems
@@ -259,6 +264,13 @@ def _final(config: LaunchConfig, target: batch_plan.KeyPath) -> int | None:
 def _spelled(config: LaunchConfig, key: str) -> str:
     """A key of a section as the place that says it spells it."""
     return config.spelled(f"train.{key}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is an integer, in a spelling that ``argparse`` takes for one."""
+    if isinstance(value, str):
+        return value.strip().lstrip("+-").isdecimal()
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _override(target: batch_plan.KeyPath) -> str:

@@ -133,7 +133,8 @@ def completion_leaves_room(
     prompt_key, prompt = prompt_limit(config, shape)
     longer = _longer_server(config, shape, None if prompt is None else prompt + completion)
     if completion >= length:
-        what = f"{completion} leaves no token for the prompt in vllm_max_model_len {length}"
+        said = f"{completion}" if config.get(key) else f"is not set (default {completion}), which"
+        what = f"{said} leaves no token for the prompt in vllm_max_model_len {length}"
         rest = length - prompt if prompt and prompt < length else length // 2
         fix = f"set it to {rest}"
         if prompt and prompt >= length:

@@ -242,9 +242,9 @@ def runtime_is_complete(config: LaunchConfig) -> list[Problem]:
     """A virtual environment has a path, a conda environment has a name."""
     runtime = config.runtime
     if runtime.kind is schema.RuntimeKind.venv and not runtime.path:
-        return [_required(config, "runtime.path", "a directory")]
+        return [_without(config, "runtime.path", "a directory")]
     if runtime.kind is schema.RuntimeKind.conda and not runtime.name:
-        return [_required(config, "runtime.name", "a conda environment")]
+        return [_without(config, "runtime.name", "a conda environment")]
     return []
 
 
@@ -323,5 +323,8 @@ def _not_one(count: int, noun: str) -> str:
     return f"names {count} {noun}s, but one rollout server with one address is supported"
 
 
-def _required(config: LaunchConfig, key: str, value: str) -> Problem:
-    return Problem(config.where(key), "is required", f"set it to {value}")
+def _without(config: LaunchConfig, key: str, value: str) -> Problem:
+    """A kind of environment that lacks what it needs."""
+    beside = config.spelled("runtime.kind").removesuffix("kind") + key.rpartition(".")[2]
+    what = f"is {config.runtime.kind.value}, but {beside} is not set"
+    return Problem(config.where("runtime.kind"), what, f"set {beside} to {value}")

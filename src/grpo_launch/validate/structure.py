@@ -43,7 +43,9 @@ def sections_are_mappings(config: LaunchConfig) -> list[Problem]:
         where = config.where(f"train.{name}")
         if name not in (*SECTIONS, *_NOT_SECTIONS):
             what = "is no section of the learner and is not passed on"
+            meant = kinds.nearest(name, (*SECTIONS, *_NOT_SECTIONS))
             fix = f"move it below one of {', '.join(SECTIONS)}, or below custom"
+            fix = f"did you mean {meant}?" if meant else fix
             problems.append(Problem(where, what, fix, Severity.WARNING))
         elif name in SECTIONS and value is not None and not isinstance(value, dict):
             if name == "deepspeed" and isinstance(value, str):
