@@ -152,6 +152,7 @@ class LaunchPlan:
         files: what is written first.
         deadlines: of the teardown.
         groups: whether each process may get a control group.
+        ports: that its processes will listen on.
         recovery: what follows a failure.
         watchdog: what watches the training.
         console: what the person sees of the learner: ``auto``, ``progress`` or ``log``.
@@ -166,6 +167,7 @@ class LaunchPlan:
     files: tuple[PlannedFile, ...]
     deadlines: Deadlines
     groups: bool
+    ports: tuple[int, ...]
     recovery: Recovery
     watchdog: Watchdog
     console: str
@@ -202,6 +204,7 @@ class LaunchPlan:
                 files=tuple(PlannedFile(**f) for f in body["files"]),
                 deadlines=Deadlines(**body["deadlines"]),
                 groups=body["groups"],
+                ports=tuple(body["ports"]),
                 recovery=Recovery(**body["recovery"]),
                 watchdog=Watchdog(**{k: _tuples(v) for k, v in body["watchdog"].items()}),
                 console=body["console"],

@@ -26,6 +26,7 @@ from grpo_launch.plan import (
     Watchdog,
 )
 from grpo_launch.runtime import enter
+from grpo_launch.validate.ports import listening
 
 
 def build(
@@ -72,6 +73,7 @@ def build(
         files=tuple(files),
         deadlines=Deadlines(config.shutdown.term_s, config.shutdown.kill_s),
         groups=config.shutdown.cgroup is schema.CgroupUse.auto,
+        ports=tuple(port for port, _ in listening(config, parts)),
         recovery=_recovery(config, files),
         watchdog=_watchdog(config),
         console=config.console.learner.value,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,20 +12,15 @@ from pathlib import Path
 from grpo_launch import resources, schema
 from grpo_launch.compose import document
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.endpoint import PORT_KEY, endpoint
 from grpo_launch.errors import PreflightError
 from grpo_launch.host import nvidia_smi
-from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
+from grpo_launch.plan import SERVER, LaunchPlan
 from grpo_launch.runtime import conda_environments
 from grpo_launch.supervise import proc, sockets
 from grpo_launch.supervise.process import environment
-from grpo_launch.validate.ports import GROUP_PORT_KEY, MASTER_PORT_KEY, group_port
+from grpo_launch.validate.ports import MASTER_PORT_KEY, listening
 
 _HAS_MODULE = "import importlib.util as u, sys; sys.exit(u.find_spec(sys.argv[1]) is None)"
-
-
-PATIENCE_S = 65.0
-"""How long a launch waits for a port in TIME_WAIT: Linux holds it for 60 s."""
 
 
 def check(
@@ -52,10 +46,10 @@ def check(
     _executables_exist(config, plan, environ)
     devices_exist(config, plan)
     for port, key, choose in ports(config, plan):
-        if say is not None and _is_closing(port):
-            say(f"waiting up to {PATIENCE_S:.0f} s for port {port}, still in TIME_WAIT")
-            deadline = time.monotonic() + PATIENCE_S
-            while _is_closing(port) and time.monotonic() < deadline:
+        if say is not None and sockets.is_closing(port):
+            say(f"waiting up to {sockets.TIME_WAIT_S:.0f} s for port {port}, still in TIME_WAIT")
+            deadline = time.monotonic() + sockets.TIME_WAIT_S
+            while sockets.is_closing(port) and time.monotonic() < deadline:
                 time.sleep(0.25)
         automatic = config.ports is schema.PortPolicy.auto
         port_is_free(port, "ports=auto" if automatic else config.where(key), choose)
@@ -63,13 +57,9 @@ def check(
 
 def ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[tuple[int, str, str]]:
     """Ports that the plan's processes will listen on: number, key, how to choose another."""
-    if plan.process(SERVER) is not None:
-        port = endpoint(config).port
-        yield port, PORT_KEY, f"'{PORT_KEY}=[PORT]'"
-        # The server's first worker listens on it when the learner comes.
-        yield int(float(group_port(config))), GROUP_PORT_KEY, f"'{GROUP_PORT_KEY}=[PORT]'"
-    if plan.process(LEARNER) is not None and config.learner.master_port is not None:
-        yield config.learner.master_port, MASTER_PORT_KEY, f"{MASTER_PORT_KEY}=PORT"
+    for port, key in listening(config, [spec.name for spec in plan.processes]):
+        value = "PORT" if key == MASTER_PORT_KEY else "[PORT]"
+        yield port, key, f"'{key}={value}'"
 
 
 def devices_exist(config: LaunchConfig, plan: LaunchPlan) -> None:
@@ -149,12 +139,12 @@ def port_is_free(port: int, where: str, choose: str) -> None:
     Raises:
         PreflightError: the port is taken; names the owner if ``/proc`` tells.
     """
-    failure = _bind_failure(port)
+    failure = sockets.bind_failure(port)
     if failure is None:
         return
     if failure == errno.EACCES:
         raise PreflightError(where, f"port {port} needs privileges", "use a port above 1023")
-    if _is_closing(port):
+    if sockets.is_closing(port):
         what = f"port {port} still closes connections of an earlier server (TIME_WAIT)"
         raise PreflightError(where, what, f"wait a minute or choose another with {choose}")
     owner = owner_of(port)
@@ -165,22 +155,7 @@ def port_is_free(port: int, where: str, choose: str) -> None:
 
 def is_free(port: int) -> bool:
     """Whether a process of the run could listen on ``port`` now."""
-    return _bind_failure(port) is None
-
-
-def _bind_failure(port: int) -> int | None:
-    """The errno of listening on ``port`` as ms-swift does, or None where it would work."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            return error.errno
-    return None
-
-
-def _is_closing(port: int) -> bool:
-    """Whether only connections of a server that is gone hold the port."""
-    return _bind_failure(port) == errno.EADDRINUSE and not sockets.is_listened_on(port)
+    return sockets.bind_failure(port) is None
 
 
 def owner_of(port: int) -> str | None:

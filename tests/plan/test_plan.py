@@ -136,6 +136,7 @@ def _plans() -> st.SearchStrategy[plan.LaunchPlan]:
         gate=_built(plan.Probe),
         files=st.lists(_built(plan.PlannedFile), max_size=2).map(tuple),
         deadlines=_built(plan.Deadlines),
+        ports=st.lists(st.integers(1, 65535), max_size=3).map(tuple),
         recovery=_built(plan.Recovery),
         watchdog=_built(plan.Watchdog),
     )

@@ -33,8 +33,11 @@ from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
 from grpo_launch.runs import checkpoints, record, summary
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.record import RunRecord
-from grpo_launch.supervise import cgroup, events, tree
+from grpo_launch.supervise import cgroup, events, sockets, tree
 from grpo_launch.supervise.process import RunPaths
+
+_PORT_INTERVAL_S = 0.25
+"""How often a port in TIME_WAIT is tried."""
 
 
 def main() -> int:
@@ -202,6 +205,17 @@ class _Run:
         self._around.console.say(
             f"warning: {reason}; restarting in {duration(seconds)}, {left} more restarts after that"
         )
+        self._wait(seconds)
+        # The server that has just ended leaves its port in TIME_WAIT; a new one would move on.
+        closing = [port for port in self._plan.ports if sockets.is_closing(port)]
+        if closing:
+            names = " and ".join(map(str, closing))
+            self._around.console.say(f"waiting for port {names}, still in TIME_WAIT")
+        until = time.monotonic() + sockets.TIME_WAIT_S
+        while any(map(sockets.is_closing, closing)) and time.monotonic() < until:
+            self._wait(_PORT_INTERVAL_S)
+
+    def _wait(self, seconds: float) -> None:
         signals = self._around.signals
         until = time.monotonic() + seconds
         while not signals.received and (rest := until - time.monotonic()) > 0:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +13,29 @@ from grpo_launch.supervise import proc
 
 _LISTEN = "0A"
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+
+
+TIME_WAIT_S = 65.0
+"""How long to wait for a port in TIME_WAIT: Linux holds it for 60 s."""
+
+
+def bind_failure(port: int) -> int | None:
+    """The errno of listening on ``port``, or None where it would work.
+
+    Tried as ms-swift 4.6 tries it (``find_free_port``: all interfaces, no
+    ``SO_REUSEADDR``): where that fails, ``swift rollout`` serves on the next port.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            return error.errno
+    return None
+
+
+def is_closing(port: int) -> bool:
+    """Whether only connections of a server that is gone hold the port (TIME_WAIT)."""
+    return bind_failure(port) == errno.EADDRINUSE and not is_listened_on(port)
 
 
 def listener(port: int) -> int | None:

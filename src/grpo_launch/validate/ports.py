@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from grpo_launch import endpoint
@@ -22,6 +23,23 @@ def group_port(config: LaunchConfig) -> Any:
     said = config.get("rlhf.vllm_server_group_port", GROUP_PORT)
     ports = cast("list[Any]", said) if isinstance(said, list) else [said]
     return ports[0] if len(ports) == 1 else said
+
+
+def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str]]:
+    """The ports, and their keys, that the given halves of a valid configuration listen on.
+
+    Args:
+        config: a valid configuration.
+        parts: of ``server`` and ``learner``.
+    """
+    found: list[tuple[int, str]] = []
+    if "server" in parts:
+        found.append((endpoint.endpoint(config).port, endpoint.PORT_KEY))
+        # The server's first worker listens on it when the learner comes.
+        found.append((int(float(group_port(config))), GROUP_PORT_KEY))
+    if "learner" in parts and config.learner.master_port is not None:
+        found.append((config.learner.master_port, MASTER_PORT_KEY))
+    return found
 
 
 def ports_are_ports(config: LaunchConfig) -> list[Problem]:
