@@ -30,7 +30,7 @@ class Detail:
     Attributes:
         view: the run.
         planned: what was planned for it.
-        logs: the logs of the newest attempt, by half.
+        logs: the logs of the newest attempt, by half, and a background run's own.
         checkpoints: the complete ones, fewest steps first.
         steps: all that was logged, in ascending order.
         metrics: the numbers of the newest row, by the learner's own names.
@@ -97,12 +97,12 @@ def detail(shown: View, past: History | None = None, *, with_checkpoints: bool =
 
 
 def newest_logs(directory: Path) -> dict[str, Path]:
-    """The logs of the newest attempt, by half; absolute."""
-    numbers = attempts(directory)
-    if not numbers:
-        return {}
-    logs = directory / "logs" / f"attempt_{numbers[-1]}"
-    return {name: logs / f"{name}.log" for name in HALVES if (logs / f"{name}.log").is_file()}
+    """The logs of the newest attempt, and a background run's own; absolute, by name."""
+    logs = directory / "logs"
+    attempt = logs / f"attempt_{max(attempts(directory), default=0)}"
+    named = {half: attempt / f"{half}.log" for half in HALVES}
+    named["launcher"] = logs / "launcher.log"
+    return {name: path for name, path in named.items() if path.is_file()}
 
 
 def attempts(directory: Path) -> list[int]:

@@ -81,9 +81,11 @@ def one(word: str, root: Path, cwd: Path) -> Found:
     try:
         return by_name[meaning(word, list(by_name), lambda: latest(root), str(root))]
     except ConfigError:
+        for run in known:
+            if run.directory == path:
+                return run
         if (path / record.NAME).is_file():
-            same = (run for run in known if run.directory == path)
-            return next(same, Found(word, path, _order(path)))
+            return Found(word, path, _order(path))
         raise
 
 

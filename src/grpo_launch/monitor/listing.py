@@ -63,9 +63,13 @@ def remarks(shown: View) -> list[str]:
 
 
 def who(shown: View) -> list[str]:
-    """The living processes of a run in words: ``server 123``."""
-    processes = [f"{one_line(p.name or 'process')} {p.pid}" for p in shown.alive]
-    return processes + [f"guard {guard.pid}" for guard in shown.guards]
+    """The living processes of a run in words: ``server 123, 124``."""
+    pids: dict[str, list[str]] = {}
+    for process in shown.alive:
+        pids.setdefault(one_line(process.name or "process"), []).append(str(process.pid))
+    for guard in shown.guards:
+        pids.setdefault("guard", []).append(str(guard.pid))
+    return [f"{name} {', '.join(numbers)}" for name, numbers in pids.items()]
 
 
 def brief(shown: View, now: float) -> dict[str, Any]:

@@ -112,15 +112,16 @@ def run(context: Context, choice: Choice, *, dry: bool, yes: bool, as_json: bool
     going = [verdict for verdict in verdicts if verdict.stays_because is None]
     if not as_json:
         _tell(context, verdicts, going)
-    if going and not dry:
-        if not yes and not _agrees(context, len(going)):
-            context.say("nothing was removed")
-            going = []
+    if going and not dry and not yes and not _agrees(context, len(going)):
+        context.say("nothing was removed")
+        going = []
+    elif not dry:
         for verdict in going:
             _remove(verdict.view.found)
+        _finish_removals(context.root)
         _repair_latest(context.root)
         if going and not as_json:
-            context.say(f"removed {len(going)}")
+            context.say(f"removed {_runs(len(going))}")
     if as_json:
         context.json(
             {
@@ -211,9 +212,18 @@ def _remove(found: find.Found) -> None:
         shutil.rmtree(going)
         with contextlib.suppress(OSError):  # the last run of its experiment
             found.directory.parent.rmdir()
+    except FileNotFoundError:
+        return  # somebody else removes it
     except OSError as error:
         what = f"cannot be removed ({error.strerror})"
         raise PreflightError(str(error.filename or going), what, "check who owns it") from None
+
+
+def _finish_removals(root: Path) -> None:
+    """Remove what interrupted removals have left."""
+    for path in root.glob(f"*/{_REMOVING}*"):
+        if not path.is_symlink() and not path.parent.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _repair_latest(root: Path) -> None:

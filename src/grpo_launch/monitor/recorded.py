@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +90,13 @@ def read(directory: Path) -> Recorded:
         OSError: it cannot be read.
         ValueError: it is no record, or of another format.
     """
+    path = directory / record.NAME
     try:
         return _record(record.read(directory))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{directory / record.NAME}: not a whole record ({error!r})") from None
+        raise ValueError(f"{path}: not a whole record ({error!r})") from None
 
 
 def _record(body: Mapping[str, Any]) -> Recorded:

@@ -1,0 +1,164 @@
+"""What ``list``, ``status`` and ``watch`` print, whole; rewrite with --update-golden."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from grpo_launch.monitor import listing, living, status, watch
+from grpo_launch.monitor.context import Context
+from grpo_launch.supervise import proc
+from tests.monitor.made import NOBODY, START, going_on, identity, lost, make_run, process
+
+SERVER = NOBODY + 10  # a pid that no real process has, here of the machine below
+GOLDEN = Path(__file__).with_name("golden")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest, context: Context) -> Callable[[str], None]:
+    def compare(name: str) -> None:
+        assert isinstance(context.stdout, io.StringIO)
+        text = context.stdout.getvalue()
+        text = text.replace(f"pid {os.getpid()}", "pid PID")
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert text == path.read_text()
+
+    return compare
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a server, the engine below it, and nothing else."""
+    server = proc.read(os.getpid())
+    assert server is not None
+    entries = [
+        server._replace(pid=pid, ppid=ppid, start_time=0)
+        for pid, ppid in ((SERVER, 1), (SERVER + 1, SERVER), (SERVER + 2, SERVER + 1))
+    ]
+    there = living.Machine(entries={entry.pid: entry for entry in entries})
+    monkeypatch.setattr(living, "look", lambda: there)
+
+
+def make_several(root: Path) -> None:
+    make_run(root, "exp/20261120-140000-aaaa", steps=40, started=START - 86400 * 2)
+    failed = {"state": "failed", "status": 7, "reason": "the learner ended with status 7"}
+    make_run(root, "exp/20261121-135000-bbbb", **failed)
+    make_run(root, "big/20261121-135500-cccc", **lost())
+    make_run(root, "exp/20261121-135600-dddd", **lost(processes={"server": process(SERVER)}))
+    other = {**identity(), "host": "node7"}
+    make_run(root, "exp/20261121-135700-eeee", **going_on(supervisor=other))
+    (make_run(root, "exp/20261121-135800-ffff") / "run.json").write_text('{"format": 1}')
+    make_run(root, "exp/20261121-140000-0000", steps=12, **going_on())
+    (root / "latest").symlink_to("exp/20261121-140000-0000")
+
+
+def make_one(root: Path) -> Path:
+    text = b"\x1b[32mstep 12\x1b[0m\n" + b"a line " * 40 + b"\n\x00binary\x07 [brackets]\n"
+    gpus = {"server": "0,1", "learner": "2"}
+    return make_run(
+        root,
+        steps=12,
+        gpus=gpus,
+        logs={"server": b"INFO: ready\n", "learner": text},
+        **going_on(processes={"server": process(SERVER), "learner": process(code=7)}),
+    )
+
+
+def test_list(context: Context, golden: Callable[[str], None]) -> None:
+    make_several(context.root)
+    assert listing.run(context, as_json=False) == 0
+    golden("list.txt")
+
+
+def test_status(context: Context, golden: Callable[[str], None]) -> None:
+    checkpoint = make_one(context.root) / "output" / "v0-now" / "checkpoint-10"
+    checkpoint.mkdir()
+    (checkpoint / "trainer_state.json").write_text('{"global_step": 10}')
+    (checkpoint / "pytorch_model.bin").write_text("weights")
+    os.utime(checkpoint / "trainer_state.json", (START + 60, START + 60))
+    assert status.run(context, "latest", as_json=False) == 0
+    golden("status.txt")
+
+
+def test_watch_without_a_terminal(
+    context: Context, golden: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_one(context.root)
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
+    assert watch.run(context, "exp", as_json=False) == 0
+    golden("watch.txt")
+
+
+class FakeNvml:
+    """The functions of nvidia-ml-py that are used; GPU 1 does not exist."""
+
+    class NVMLError(Exception):
+        pass
+
+    closed = False
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlShutdown(self) -> None:
+        self.closed = True
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        if index == 1:
+            raise self.NVMLError
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> object:
+        return type("Memory", (), {"used": (60 + handle) << 30, "total": 80 << 30})
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> object:
+        if handle == 2:
+            raise self.NVMLError
+        return type("Rates", (), {"gpu": 97})
+
+
+def test_watch_with_nvml(
+    context: Context, golden: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_one(context.root)
+    nvml = FakeNvml()
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml)
+    assert watch.run(context, "exp", as_json=False) == 0
+    assert nvml.closed
+    golden("watch_nvml.txt")
+
+
+def test_json_has_the_documented_fields(context: Context, printed: Callable[[], str]) -> None:
+    make_several(context.root)
+    documented = (Path(__file__).resolve().parents[2] / "docs" / "runs.md").read_text()
+    bodies: list[dict[str, object]] = []
+    for command in (
+        lambda c: listing.run(c, as_json=True),
+        lambda c: status.run(c, "latest", as_json=True),
+        lambda c: watch.run(c, "latest", as_json=True),
+    ):
+        stream = io.StringIO()
+        assert command(replace(context, stdout=stream)) == 0
+        bodies.append(json.loads(stream.getvalue()))
+    runs = bodies[0]["runs"]
+    assert isinstance(runs, list)
+    assert {run["state"] for run in runs} == {"done", "failed", "lost", "training", "unreadable"}
+    fields = {*bodies[0], *runs[0], *bodies[1], *bodies[2]}
+    assert [name for name in sorted(fields) if f"`{name}`" not in documented] == []
+    assert set(runs[0]) < set(bodies[1]) < set(bodies[2])
+
+
+def test_no_runs_is_no_error(context: Context, printed: Callable[[], str]) -> None:
+    assert listing.run(context, as_json=False) == 0
+    assert printed() == ""
+    assert listing.run(context, as_json=True) == 0
+    assert json.loads(printed()) == {"format": 1, "runs": []}
