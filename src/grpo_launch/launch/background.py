@@ -51,7 +51,7 @@ def supervise(
         held = (*prepared.held, *keep)
         words = command(prepared.run, exit_file, held, ready)
         try:
-            with _inherited((*held, ready)), _hangup(ignored=ignores_hangup):
+            with _inherited((*held, ready)), _ignoring_hangup(really=ignores_hangup):
                 pid = _spawn(words, prepared, log)
         except OSError as error:
             what = f"the supervisor cannot be started ({error.strerror})"
@@ -113,13 +113,16 @@ def _inherited(descriptors: Iterable[int]) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _hangup(*, ignored: bool) -> Generator[None]:
-    """What a program that is started in the block does with SIGHUP."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+def _ignoring_hangup(*, really: bool) -> Generator[None]:
+    """Let a program that is started in the block ignore SIGHUP, where ``really``."""
+    before = signal.getsignal(signal.SIGHUP)
+    if really:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        if really:
+            signal.signal(signal.SIGHUP, before)
 
 
 @contextlib.contextmanager

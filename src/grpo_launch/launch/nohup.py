@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
+import socket
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -21,7 +23,8 @@ from grpo_launch import atomic
 from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.launch import background
 from grpo_launch.launch.prepared import Prepared
-from grpo_launch.supervise.process import GuardedProcess, RunPaths
+from grpo_launch.supervise import guard, spawn
+from grpo_launch.supervise.process import RunPaths, orders
 
 DIRECTORY = "logs"
 _ENDINGS = ("log", "exit", "pid")
@@ -51,7 +54,7 @@ def start(prepared: Prepared) -> int:
     try:
         names = _reserve(prepared)
         _link_the_log(prepared, names["log"])
-        with _kept(prepared, names["exit"]) as keeper:
+        with _kept(prepared, names["log"], names["exit"]) as keeper:
             pid = background.supervise(
                 prepared,
                 names["log"],
@@ -97,7 +100,7 @@ def _link_the_log(prepared: Prepared, log: Path) -> None:
 
 
 @contextlib.contextmanager
-def _kept(prepared: Prepared, exit_file: Path) -> Generator[int]:
+def _kept(prepared: Prepared, log: Path, exit_file: Path) -> Generator[int]:
     """A guard beside the supervisor, for the times at which the run has no other.
 
     Until the first process and between two attempts nobody else would write the exit
@@ -108,11 +111,23 @@ def _kept(prepared: Prepared, exit_file: Path) -> Generator[int]:
         The descriptor that the supervisor keeps: its closing is the supervisor's end.
     """
     paths = RunPaths(str(prepared.run), str(exit_file))
-    guard = GuardedProcess(_KEEPER, None, prepared.environ, paths, prepared.plan.deadlines)
-    try:
-        yield guard.fd
-    finally:
-        guard.close()
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            spawn.spawn(
+                spawn.program("grpo_launch.supervise.guard", bare=True),
+                {**prepared.environ, guard.GUARD_MARK: f"{prepared.run}:{_KEEPER}"},
+                [
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), guard.CONTROL),
+                    # The caller's pipe must not stay open for as long as the run.
+                    (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_APPEND, 0),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+            )
+        deadlines = prepared.plan.deadlines
+        told = orders(_KEEPER, None, prepared.environ, paths, deadlines, None)
+        ours.sendall(json.dumps(told).encode() + b"\n")
+        yield ours.fileno()
 
 
 def _point_latest(prepared: Prepared, names: dict[str, Path]) -> list[Path]:
