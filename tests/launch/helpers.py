@@ -24,7 +24,7 @@ def until(look: Callable[[], T | bool | None]) -> T:
     while not (seen := look()):
         assert time.monotonic() < deadline, f"{look} has not seen it"
         select.select([], [], [], 0.02)
-    return seen  # pyright: ignore[reportReturnType]
+    return seen
 
 
 def run_of(project: Project, name: str) -> Path:

@@ -1,0 +1,189 @@
+"""``ports=auto``: each run its own ports, also when two launchers race for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from grpo_launch.compose import compose
+from grpo_launch.endpoint import endpoint
+from grpo_launch.errors import ConfigError, PreflightError
+from grpo_launch.launch import locks, ports
+from grpo_launch.plan import LEARNER, SERVER
+from grpo_launch.validate.ports import group_port
+from tests.conftest import Project, free_port
+from tests.launch.helpers import argument, in_state, nothing_left, plan_of, run_of
+from tests.launch.helpers import supervisor as pid_of
+
+BOTH = (SERVER, LEARNER)
+
+
+@pytest.fixture(autouse=True)
+def private_locks(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Locks of the test's own; whole runs have those of the machine."""
+    directory = tmp_path_factory.mktemp("locks")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    return directory
+
+
+def config_with(**values: object):
+    said = [f"{key.replace('__', '.')}={value}" for key, value in values.items()]
+    return compose("summary_1024", ["role=both", "ports=auto", *said])
+
+
+def numbers(config: object) -> tuple[int, int, int | None]:
+    return endpoint(config).port, group_port(config), config.learner.master_port  # type: ignore[attr-defined]
+
+
+def test_two_launchers_never_get_the_same() -> None:
+    config = config_with()
+    with ports.chosen(config, BOTH, 2, "a", hold=True) as one:
+        with ports.chosen(config, BOTH, 2, "b", hold=True) as two:
+            assert len({*numbers(one.config), *numbers(two.config)}) == 6
+        with ports.chosen(config, BOTH, 2, "c", hold=True) as three:
+            assert numbers(three.config) == numbers(two.config)
+
+
+def test_the_search_begins_where_the_experiment_says() -> None:
+    start = free_port()
+    config = config_with(
+        train__rlhf__vllm_server_port=f"[{start}]", learner__master_port=free_port()
+    )
+    with ports.chosen(config, BOTH, 1, "a", hold=False) as got:
+        assert endpoint(got.config).port == start
+        assert got.config.learner.master_port == config.learner.master_port
+
+
+def test_a_strangers_port_is_passed_over() -> None:
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        start = stranger.getsockname()[1]
+        config = config_with(train__rlhf__vllm_server_port=f"[{start}]")
+        with ports.chosen(config, BOTH, 1, "a", hold=True) as got:
+            assert endpoint(got.config).port > start
+
+
+def test_the_three_are_distinct_even_from_one_start() -> None:
+    start = free_port()
+    config = config_with(
+        train__rlhf__vllm_server_port=f"[{start}]",
+        train__rlhf__vllm_server_group_port=f"[{start}]",
+        learner__master_port=start,
+    )
+    for hold in (True, False):
+        with ports.chosen(config, BOTH, 2, "a", hold=hold) as got:
+            assert len(set(numbers(got.config))) == 3
+
+
+def test_one_process_needs_no_port_of_torchrun() -> None:
+    with ports.chosen(config_with(), BOTH, 1, "a", hold=False) as got:
+        assert got.config.learner.master_port is None
+    with ports.chosen(config_with(), (SERVER,), 2, "a", hold=False) as got:
+        assert got.config.learner.master_port is None
+
+
+def test_only_looking_leaves_no_lock(private_locks: Path) -> None:
+    with ports.chosen(config_with(), BOTH, 2, "a", hold=False) as got:
+        assert got.held == ()
+    assert list(private_locks.rglob("port-*")) == []
+
+
+def test_looking_respects_locks() -> None:
+    config = config_with(train__rlhf__vllm_server_port=f"[{free_port()}]")
+    with ports.chosen(config, BOTH, 1, "a", hold=True) as one:
+        assert locks.is_held(endpoint(one.config).port)
+        with ports.chosen(config, BOTH, 1, "b", hold=False) as two:
+            assert endpoint(two.config).port != endpoint(one.config).port
+
+
+def test_locks_end_with_the_block() -> None:
+    with ports.chosen(config_with(), BOTH, 2, "a", hold=True) as got:
+        assert len(got.held) == 3
+    assert not locks.is_held(endpoint(got.config).port)
+
+
+def test_a_wrong_port_is_left_to_validation() -> None:
+    for wrong in ("[8000,8001]", "[soon]", "[0]"):
+        config = config_with(train__rlhf__vllm_server_port=wrong)
+        with ports.chosen(config, BOTH, 1, "a", hold=True) as got:
+            assert got.config is config
+
+
+def test_no_free_port_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "TRIES", 1)
+    second = ports.chosen(config_with(), BOTH, 1, "b", hold=True)
+    taken = ports.chosen(config_with(), BOTH, 1, "a", hold=True)
+    with taken, pytest.raises(PreflightError, match=r"no port from .* is free"):
+        second.__enter__()
+
+
+def test_a_learner_alone_is_refused() -> None:
+    refused = ports.chosen(config_with(), (LEARNER,), 1, "a", hold=False)
+    with pytest.raises(ConfigError, match="say ports=fixed") as caught:
+        refused.__enter__()
+    assert caught.value.where == "command line: ports"
+
+
+def test_the_plan_shows_the_numbers(project: Project) -> None:
+    said = ("role=both", "config=exp", "ports=auto", "gpus.learner=[1,2]", "dry_run=json")
+    done = project.launch(*said)
+    assert done.status == 0, done.stderr
+    plan = json.loads(done.stdout)
+    server, learner = plan["processes"]
+    arguments = yaml.safe_load(plan["files"][0]["text"])
+    http = int(argument(server["argv"], "--port"))
+    assert arguments["vllm_server_port"] == [http]
+    assert plan["gate"]["url"] == f"http://127.0.0.1:{http}"
+    master = int(learner["env"]["MASTER_PORT"])
+    assert plan["ports"] == [http, arguments["vllm_server_group_port"][0], master]
+    assert project.launch(*said).stdout == done.stdout
+    assert project.files() == set()
+
+
+def test_runs_started_at_once_work_side_by_side(project: Project) -> None:
+    start = ("role=both", "config=exp", "launch=detached", "ports=auto")
+    launchers = [project.start(*start, FAKE_LEARNER="hang") for _ in range(3)]
+    said = [launcher.communicate(timeout=55) for launcher in launchers]
+    assert [launcher.returncode for launcher in launchers] == [0, 0, 0], said
+    runs = [run_of(project, stdout.strip()) for stdout, _ in said]
+    for run in runs:
+        in_state(run, "training")
+    plans = [plan_of(run) for run in runs]
+    assert len({port for plan in plans for port in plan["ports"]}) == 6
+    for run, plan in zip(runs, plans, strict=True):
+        arguments = yaml.safe_load((run / "learner_arguments.yaml").read_text())
+        ports_of_learner = arguments["vllm_server_port"] + arguments["vllm_server_group_port"]
+        assert ports_of_learner == plan["ports"]
+        os.kill(pid_of(run), signal.SIGTERM)
+    nothing_left(project)
+
+
+def test_a_server_alone_says_what_its_learner_needs(project: Project) -> None:
+    done = project.launch("role=server", "config=exp", "launch=detached", "ports=auto")
+    assert done.status == 0, done.stderr
+    run = run_of(project, done.stdout.strip())
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("its learner: ")]
+    in_state(run, "serving")
+    words = [word.strip("'") for word in line.removeprefix("its learner: ").split()]
+    learner = project.launch(*words)
+    assert learner.status == 0, learner.stderr
+    os.kill(pid_of(run), signal.SIGTERM)
+    nothing_left(project)
+
+
+def test_a_sweep_in_the_foreground_goes_on(project: Project) -> None:
+    done = project.launch(
+        "--multirun", "role=both", "config=exp", "ports=auto", "train.rlhf.beta=0.1,0.2"
+    )
+    assert done.status == 0, done.stderr
+    assert done.stderr.count("reward 0.25 -> 0.75") == 2
+    assert project.left_over() == []
