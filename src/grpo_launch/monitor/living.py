@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Machine:
     Attributes:
         entries: the living processes, by pid.
         marked: real path of a run, and the processes that carry its mark.
-        writers: log file, and the processes whose standard output it is.
+        writers: log file, and the processes whose standard output or error it is.
         guards: real path of a run, and the living guards of it, by name.
     """
 
@@ -123,10 +123,11 @@ def look() -> Machine:
         if not entry.alive:
             continue
         machine.entries[entry.pid] = entry
-        with contextlib.suppress(OSError):
-            log = os.readlink(f"/proc/{entry.pid}/fd/1")
-            if f"/logs/{_ATTEMPT}" in log:
-                machine.writers.setdefault(log, set()).add(entry.pid)
+        for stream in (1, 2):
+            with contextlib.suppress(OSError):
+                log = os.readlink(f"/proc/{entry.pid}/fd/{stream}")
+                if f"/logs/{_ATTEMPT}" in log:
+                    machine.writers.setdefault(log, set()).add(entry.pid)
         for name, value in _marks(entry.pid):
             run, guarded = (value, "") if name == RUN_MARK else value.rpartition(":")[::2]
             run = real.setdefault(run, os.path.realpath(run))
@@ -135,11 +136,6 @@ def look() -> Machine:
             else:
                 machine.guards.setdefault(run, {})[guarded] = entry
     return machine
-
-
-def still_there(found: Iterable[Living]) -> list[Living]:
-    """Those of ``found`` that still live."""
-    return [p for p in found if proc.is_running(p.entry.pid, p.entry.start_time)]
 
 
 def _marks(pid: int) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def run(context: Context, word: str, wanted: Wanted, *, as_json: bool) -> int:
         # What was written before the end is read once more after it.
         last_look = not goes_on(found) or logs.has_passed()
         if not last_look:
-            context.sleep(PERIOD_S)
+            _pause(context)
     for line in logs.rest():
         show(line)
     if wanted.follow and not logs.has_passed():
@@ -131,6 +132,9 @@ class Logs:
         if reader is None:
             if not self._path(half, number).is_file():
                 return
+            for earlier in begun:  # nobody will end its last line
+                for text in self._readers[half, earlier].rest():
+                    yield Line(half, earlier, text)
             reader = self._readers[half, number] = LogReader(self._path(half, number))
             if not begun:
                 reader.skip_to_last(self._wanted.lines)
@@ -169,6 +173,22 @@ def _as_json(context: Context) -> Callable[[Line], None]:
         context.out(json.dumps(body, ensure_ascii=False))
 
     return show
+
+
+def _pause(context: Context) -> None:
+    """Wait a moment.
+
+    Raises:
+        BrokenPipeError: nobody reads what is printed any more (``| grep -m1 ready``).
+    """
+    poller = select.poll()
+    try:
+        poller.register(context.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        context.sleep(PERIOD_S)
+        return
+    if poller.poll(PERIOD_S * 1000):
+        raise BrokenPipeError
 
 
 def _end(found: find.Found) -> str:
