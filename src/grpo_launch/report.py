@@ -51,6 +51,7 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
         "batches": _batches(config, facts),
         "tokens": _tokens(config, facts),
         "memory": _memory(config, facts),
+        "resume": _resume(config),
         "engine": {"ms-swift": facts.flags.version},
     }
 
@@ -105,6 +106,11 @@ def _batches(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
         "completions a step": batch.completions_per_step,
         "prompts a step": f"{batch.prompts_per_step:g}",
     }
+
+
+def _resume(config: LaunchConfig) -> dict[str, Any]:
+    checkpoint = config.get("training.resume_from_checkpoint")
+    return {} if checkpoint is None else {"checkpoint": document.shown(Path(str(checkpoint)))}
 
 
 def _tokens(config: LaunchConfig, facts: Facts) -> dict[str, Any]:

@@ -209,8 +209,9 @@ def test_a_restart_without_a_new_checkpoint_goes_on_from_the_old_one(project: Pr
 
 def test_an_unversioned_output_directory_is_not_written_twice(project: Project) -> None:
     own = ("+train.training.add_version=false", "+train.training.output_dir=out")
-    first_run(project, *own)
+    ended = record.read(first_run(project, *own))["ended"]
     wanted = checkpoint(project.directory / "out", 2)
+    os.utime(wanted / "trainer_state.json", (ended, ended))
     before = snapshot(project.directory / "out")
     for resume in ("resume=latest", f"resume={wanted}", "resume=null"):
         done = project.launch("role=both", "config=exp", "ports=auto", resume, *own)
@@ -235,3 +236,18 @@ def test_the_place_that_says_resume_is_named(project: Project) -> None:
     done = project.launch("role=learner", "config=exp", "resume=nonsense")
     assert done.status == 2
     assert project.files() == set()
+
+
+def test_the_check_says_from_where(project: Project) -> None:
+    run = past_run(project.directory, "exp/a", 1.0)
+    checkpoint(run / "output", 7)
+    said = ("role=check", "config=exp", "resume=latest", "ports=auto", "preflight=false")
+    done = project.launch(*said)
+    assert done.status == 0, done.stderr
+    assert "runs/exp/a/output/checkpoint-7" in done.stdout
+    done = project.launch(*said, "output=json")
+    summary = json.loads(done.stdout)["summary"]
+    assert summary["resume"] == {"checkpoint": "runs/exp/a/output/checkpoint-7"}
+    assert summary["ports"]["http"].startswith("127.0.0.1:")
+    done = project.launch("role=check", "config=exp", "resume=exp/b", "preflight=false")
+    assert done.status == 2

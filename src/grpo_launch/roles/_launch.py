@@ -46,9 +46,10 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
     run_id = DRY_RUN_ID if config.dry_run else host.run_id()
     with contextlib.ExitStack() as stack:
         known = facts.gather(config, host)
-        config, held = settle(stack, config, host, known, parts, run_id)
+        config, held = with_ports(stack, config, known, parts, run_id)
         for warning in require_valid(config, known):
             say(f"warning: {warning}")
+        config = with_checkpoint(config, host, parts, run_id)
         planned = plan_of(config, host, known, parts, run_id)
         if config.dry_run:
             text = planned.to_json() if config.dry_run == "json" else shell.render(planned)
@@ -57,47 +58,55 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
         return _start(stack, config, host, planned, held)
 
 
-def settle(
+def with_ports(
     stack: contextlib.ExitStack,
     config: LaunchConfig,
-    host: Host,
     known: Facts,
     parts: tuple[str, ...],
     run_id: str,
 ) -> tuple[LaunchConfig, tuple[int, ...]]:
-    """Decide what is known only at the start of a run: ports and the checkpoint.
+    """Choose what ``ports=auto`` leaves open.
 
     Args:
         stack: holds the ports until its end, unless nothing is to be started.
         config: as composed.
-        host: this machine.
         known: about the configuration.
         parts: the processes to start.
         run_id: of the run; that of a dry run where nothing is to be started.
 
     Returns:
-        The configuration with these values, and descriptors of port locks.
+        The configuration with its ports, and descriptors of the locks on them.
 
     Raises:
-        LaunchError: see ``launch.ports`` and ``launch.continuation``.
+        LaunchError: see ``launch.ports``.
     """
-    starts = run_id != DRY_RUN_ID
-    if config.resume is not None or not planner.is_versioned(config):
-        from grpo_launch.launch import continuation
-
-        config = continuation.settled(config, host.cwd, run_id, parts, say)
     if config.ports is schema.PortPolicy.fixed:
         return config, ()
     from grpo_launch.launch import ports
 
     processes = len(known.devices.learner) if known.devices else 1
-    run_dir = run_directory(config, run_id)
-    got = stack.enter_context(ports.chosen(config, parts, processes, run_dir, hold=starts))
+    run_dir, hold = run_directory(config, run_id), run_id != DRY_RUN_ID
+    got = stack.enter_context(ports.chosen(config, parts, processes, run_dir, hold=hold))
     if got.held:
         say(f"ports: {got.said()}")
         if parts == (plan.SERVER,):
             say(f"its learner: {ports.for_the_learner(got.config)}")
     return got.config, got.held
+
+
+def with_checkpoint(
+    config: LaunchConfig, host: Host, parts: tuple[str, ...], run_id: str
+) -> LaunchConfig:
+    """Find what ``resume`` means.
+
+    Raises:
+        LaunchError: see ``launch.continuation``.
+    """
+    if config.resume is None and planner.is_versioned(config):
+        return config
+    from grpo_launch.launch import continuation
+
+    return continuation.settled(config, host.cwd, run_id, parts, say)
 
 
 def say(text: str) -> None:

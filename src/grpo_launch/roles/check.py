@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -10,9 +11,11 @@ from grpo_launch import facts, plan, preflight, report
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError, LaunchError
 from grpo_launch.host import Host
-from grpo_launch.roles._launch import DRY_RUN_ID, plan_of
+from grpo_launch.roles._launch import DRY_RUN_ID, plan_of, with_checkpoint, with_ports
 from grpo_launch.schema import OutputFormat
 from grpo_launch.validate import Facts, Severity, examine
+
+_BOTH = (plan.SERVER, plan.LEARNER)
 
 
 def run(config: LaunchConfig, host: Host) -> int:
@@ -23,9 +26,14 @@ def run(config: LaunchConfig, host: Host) -> int:
 
     Raises:
         InvalidConfigError: the configuration has errors.
-        PreflightError: this machine cannot run it now.
+        PreflightError: this machine cannot run it now, or has no free port.
     """
     known = facts.gather(config, host)
+    with contextlib.ExitStack() as stack:
+        return _run(with_ports(stack, config, known, _BOTH, DRY_RUN_ID)[0], host, known)
+
+
+def _run(config: LaunchConfig, host: Host, known: Facts) -> int:
     outcomes = examine(config, known)
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     wrong = any(problem.severity is Severity.ERROR for problem in problems)
@@ -33,7 +41,7 @@ def run(config: LaunchConfig, host: Host) -> int:
     if wrong:
         failure = InvalidConfigError(str(p) for p in problems if p.severity is Severity.ERROR)
     else:
-        failure = _preflight(config, host, known)
+        config, failure = _preflight(config, host, known)
     checked = config.preflight and not wrong
     unchecked = facts.unchecked(config) if checked else []
     body: dict[str, Any] = {
@@ -59,13 +67,15 @@ def run(config: LaunchConfig, host: Host) -> int:
     return 0
 
 
-def _preflight(config: LaunchConfig, host: Host, known: Facts) -> LaunchError | None:
-    """What would keep a launch of both halves from starting now."""
+def _preflight(
+    config: LaunchConfig, host: Host, known: Facts
+) -> tuple[LaunchConfig, LaunchError | None]:
+    """What would keep a launch of both halves from starting now, and from which checkpoint."""
     try:
-        parts = (plan.SERVER, plan.LEARNER)
-        planned = plan_of(config, host, known, parts, DRY_RUN_ID)
+        config = with_checkpoint(config, host, _BOTH, DRY_RUN_ID)
+        planned = plan_of(config, host, known, _BOTH, DRY_RUN_ID)
         if config.preflight:
             preflight.check(config, planned, host.environ, host.cwd)
     except LaunchError as error:
-        return error
-    return None
+        return config, error
+    return config, None

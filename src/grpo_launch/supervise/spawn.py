@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpo_launch
 
@@ -31,7 +32,7 @@ def program(module: str, *arguments: str, bare: bool = False) -> list[str]:
 
 
 def spawn(
-    command: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[int, ...]]
+    command: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[Any, ...]]
 ) -> int:
     """Start ``command`` in a session of its own, with no signal blocked or ignored.
 
