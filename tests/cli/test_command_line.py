@@ -76,7 +76,7 @@ def test_an_override_reaches_the_command_line(
 
 
 def test_a_check_starts_nothing_and_leaves_nothing(project: Project) -> None:
-    done = project.launch("role=check", "config=exp")
+    done = project.launch("role=check", "config=exp", "accelerator.kind=cpu")
     assert (done.status, done.stderr) == (0, "")
     assert "exp: ready to launch" in done.stdout
     assert project.files() == set()
@@ -113,12 +113,12 @@ def test_a_wrong_command_line_is_one_line(
         ("a: [1\nb: 2\n", "configs/bad.yaml:2:2: malformed YAML"),
         ("- a\n", "not a mapping"),
         (
-            "custom: {extra: {rollout_server: {vllm_max_model_len: long}}}\n",
+            "extends: exp.yaml\ncustom: {extra: {rollout_server: {vllm_max_model_len: long}}}\n",
             "configs/bad.yaml: custom.extra.rollout_server.vllm_max_model_len: 'long' is not",
         ),
         (
-            "custom: {extra: {rollout_server: {vllm_max_modl_len: 1}}}\n",
-            "did you mean vllm_max_model_len?",
+            "extends: exp.yaml\ncustom: {extra: {rollout_server: {vllm_max_num_sqs: 1}}}\n",
+            "did you mean vllm_max_num_seqs?",
         ),
     ],
 )

@@ -425,48 +425,6 @@ def test_accumulation_steps_alone_are_passed_on() -> None:
     assert flat(both)["gradient_accumulation_steps"] == 3
 
 
-@pytest.mark.parametrize(
-    ("training", "message"),
-    [
-        (
-            "effective_batch_size: 6, gradient_accumulation_steps: 2",
-            (
-                "x.yaml: training.gradient_accumulation_steps: is 2, but effective_batch_size 6 "
-                "over 1 x 2 gives 3, remove one of the two"
-            ),
-        ),
-        (
-            "effective_batch_size: 0",
-            "x.yaml: training.effective_batch_size: 0 is no size, use a positive integer",
-        ),
-        (
-            "effective_batch_size: x",
-            "x.yaml: training.effective_batch_size: 'x' is no size, use a positive integer",
-        ),
-        (
-            "effective_batch_size: 1.5",
-            "x.yaml: training.effective_batch_size: 1.5 is no size, use a positive integer",
-        ),
-        (
-            "effective_batch_size: true",
-            "x.yaml: training.effective_batch_size: True is no size, use a positive integer",
-        ),
-        (
-            "effective_batch_size: [8]",
-            "x.yaml: training.effective_batch_size: [8] is no size, use a positive integer",
-        ),
-        (
-            "effective_batch_size: 8, per_device_train_batch_size: 0",
-            "x.yaml: training.per_device_train_batch_size: 0 is no size, use a positive integer",
-        ),
-    ],
-)
-def test_batch_sizes_that_cannot_be_are_an_error(training: str, message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        flat(f"training: {{{training}}}\n")
-    assert str(caught.value) == message
-
-
 SHIPPED = "examples/summary/dataset.jsonl"
 
 

@@ -9,6 +9,7 @@ that both spellings read the same.
 
 from __future__ import annotations
 
+import functools
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -128,10 +129,7 @@ def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPat
         where: names the file and key for messages.
         keys: where the block stands in the tree.
     """
-    from omegaconf import OmegaConf
-
-    hints = typing.get_type_hints(node_type)
-    node = OmegaConf.structured(node_type)
+    hints, node = _fields(node_type)
     converted: dict[str, Any] = {}
     mistakes: list[Mistake] = []
     for name, value in values.items():
@@ -143,6 +141,17 @@ def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPat
         except ConfigError as error:
             mistakes.append(Mistake(error, ((*keys, name),)))
     return Typed(converted, tuple(mistakes))
+
+
+@functools.cache
+def _fields(node_type: type) -> tuple[dict[str, Any], Any]:
+    """The field types of a dataclass, and a node that converts a value assigned to a field.
+
+    Making the node costs more than all conversions; what was assigned before is never read.
+    """
+    from omegaconf import OmegaConf
+
+    return typing.get_type_hints(node_type), OmegaConf.structured(node_type)
 
 
 def _converted(node: Any, name: str, hint: Any, value: Any, where: str) -> Any:
