@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.runs import plot
-from grpo_launch.runs.metrics import MetricsFollower, Step, parse
+from grpo_launch.runs.metrics import History, MetricsFollower, Step, parse
 
 
 def line(step: int, reward: float) -> bytes:
@@ -48,7 +50,7 @@ def test_no_line_can_break_the_reader(text: bytes) -> None:
 def test_lines_that_arrive_in_pieces_are_each_read_once(tmp_path: Path, size: int) -> None:
     log = tmp_path / "v0-now" / "logging.jsonl"
     log.parent.mkdir()
-    follower = MetricsFollower(tmp_path, since=0)
+    follower = MetricsFollower(tmp_path)
     assert follower.poll() == []
     text = b"".join(line(n, n / 10) for n in (1, 2, 3))
     fresh: list[Step] = []
@@ -64,7 +66,50 @@ def test_the_log_of_an_earlier_run_is_not_ours(tmp_path: Path) -> None:
     log = tmp_path / "v0-before" / "logging.jsonl"
     log.parent.mkdir()
     log.write_bytes(line(40, 1.0))
-    assert MetricsFollower(tmp_path, since=log.stat().st_mtime + 60).poll() == []
+    assert MetricsFollower(tmp_path).poll() == []
+
+
+def numbers(steps: list[Step]) -> list[int]:
+    return [step.step for step in steps]
+
+
+def test_a_history_has_the_steps_of_all_attempts_and_goes_on(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    assert history.steps() == []
+    for number, (attempt, steps) in enumerate({"v0-a": (1, 2, 3), "v1-b": (3, 4)}.items()):
+        log = tmp_path / attempt / "logging.jsonl"
+        log.parent.mkdir()
+        log.write_bytes(b"".join(line(n, n / 10) for n in steps))
+        os.utime(log, (number, number))
+        history.steps()
+    assert numbers(history.steps()) == [1, 2, 3, 4]
+    with open(log, "ab") as file:
+        file.write(line(5, math.nan)[:-10])
+    assert numbers(history.steps()) == [1, 2, 3, 4]
+    with open(log, "ab") as file:
+        file.write(line(5, math.nan)[-10:])
+    assert numbers(history.steps()) == [1, 2, 3, 4, 5]
+    assert math.isnan(history.newest["reward"])
+    assert numbers(History(tmp_path, at_most=1).steps()) == []
+
+
+def test_an_attempt_that_begins_anew_takes_its_steps_back(tmp_path: Path) -> None:
+    for number, steps in enumerate(((1, 2, 3, 4), (1, 2))):
+        log = tmp_path / f"v{number}" / "logging.jsonl"
+        log.parent.mkdir()
+        log.write_bytes(b"".join(line(n, number) for n in steps))
+        os.utime(log, (number, number))
+    history = History(tmp_path)
+    assert [(step.step, step.reward) for step in history.steps()] == [(1, 1.0), (2, 1.0)]
+
+
+def test_logs_of_other_runs_in_the_same_directory_are_left_out(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        log = tmp_path / f"v{number}" / "logging.jsonl"
+        log.parent.mkdir()
+        log.write_bytes(line(number, 1.0))
+        os.utime(log, (number * 100, number * 100))
+    assert numbers(History(tmp_path, since=150, until=250).steps()) == [2]
 
 
 def test_a_plot_survives_steps_without_values(tmp_path: Path) -> None:
