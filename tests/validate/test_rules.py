@@ -147,7 +147,8 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             (
                 "rlhf.vllm_server_host: '10.0.0.1' is not this machine, where the rollout server "
-                "must be, set it to [127.0.0.1]"
+                "must be, set it to [127.0.0.1], or start the halves apart with role=server and "
+                "role=learner"
             )
         ],
     ),
@@ -542,3 +543,10 @@ def test_every_rule_is_in_the_list() -> None:
             and not name.startswith("_")
         }
         assert defined <= listed | helpers
+
+
+def test_halves_on_two_machines_are_started_apart() -> None:
+    far = {"rlhf.vllm_server_host": "10.0.0.1"}
+    assert problems(far, "role=learner") == []
+    (warning,) = problems(far, "role=server")
+    assert "whoever reaches it there can use it" in warning

@@ -15,7 +15,7 @@ from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.devices import world_size
 from grpo_launch.schema import SECTIONS
-from grpo_launch.validate.problem import Problem, Rule
+from grpo_launch.validate.problem import Problem, Rule, Severity
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _TP = "rollout_server.vllm_tensor_parallel_size"
@@ -42,16 +42,29 @@ def server_mode_is_on(config: LaunchConfig) -> list[Problem]:
     return problems
 
 
-def one_local_host(config: LaunchConfig) -> list[Problem]:
-    """``rlhf.vllm_server_host`` names exactly one address of this machine."""
+def one_host(config: LaunchConfig) -> list[Problem]:
+    """``rlhf.vllm_server_host`` names one address; one of this machine where both halves run.
+
+    With ``role=learner`` the server may be anywhere. With ``role=server`` an address
+    that is not loopback is one that was asked for: others can reach it.
+    """
     hosts = endpoint.hosts(config)
-    if len(hosts) == 1 and hosts[0] in endpoint.LOCAL_HOSTS:
+    where = config.where(endpoint.HOST_KEY)
+    if len(hosts) != 1:
+        return [Problem(where, _not_one(len(hosts), "host"), "set it to [127.0.0.1]")]
+    if hosts[0] in endpoint.LOCAL_HOSTS:
         return []
-    if len(hosts) == 1:
-        what = f"{kinds.said(hosts[0])} is not this machine, where the rollout server must be"
-    else:
-        what = _not_one(len(hosts), "host")
-    return [Problem(config.where(endpoint.HOST_KEY), what, "set it to [127.0.0.1]")]
+    if not isinstance(hosts[0], str) or not hosts[0].strip():
+        return [Problem(where, f"{kinds.said(hosts[0])} is no host", "set it to [127.0.0.1]")]
+    if config.role == "learner":
+        return []
+    if config.role == "server":
+        what = f"the server listens on {hosts[0]}, whoever reaches it there can use it"
+        fix = "keep strangers out, or set it to [127.0.0.1]"
+        return [Problem(where, what, fix, Severity.WARNING)]
+    what = f"{kinds.said(hosts[0])} is not this machine, where the rollout server must be"
+    fix = "set it to [127.0.0.1], or start the halves apart with role=server and role=learner"
+    return [Problem(where, what, fix)]
 
 
 def one_port(config: LaunchConfig) -> list[Problem]:
@@ -283,7 +296,7 @@ def no_secrets(config: LaunchConfig) -> list[Problem]:
 
 RULES: Sequence[Rule] = (
     server_mode_is_on,
-    one_local_host,
+    one_host,
     one_port,
     model_is_named,
     required_sizes,
