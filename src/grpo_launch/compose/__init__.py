@@ -102,7 +102,7 @@ def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConf
     mistakes = (*_mistakes(loaded), *choices)
     if refused:
         raise experiment.as_one([*refused.values(), *(mistake.error for mistake in mistakes)])
-    return dataclasses.replace(config, mistakes=mistakes)
+    return dataclasses.replace(config, mistakes=mistakes, loaded=loaded.get(config.path))
 
 
 def _of_hydra() -> tuple[type[Exception], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +38,7 @@ class LaunchConfig:
             plus what the accelerator and the command line changed.
         overrides: the command line's overrides, as typed.
         mistakes: what was wrong with the experiment and has been left out of all this.
+        loaded: the legacy experiment as it was composed, where that is known.
     """
 
     experiment: str
@@ -69,6 +70,7 @@ class LaunchConfig:
     train: dict[Any, Any]
     overrides: tuple[str, ...]
     mistakes: tuple[Mistake, ...] = ()
+    loaded: experiment.Experiment | None = field(default=None, repr=False, compare=False)
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value at a dotted ``key`` of ``train``; ``default`` where there is none or null."""
@@ -129,6 +131,8 @@ class LaunchConfig:
         """The experiment's own file and bases, or None for a native Hydra file."""
         from grpo_launch.compose import source
 
+        if self.loaded is not None:
+            return self.loaded
         return None if source.is_native(self.path) else experiment.read(self.path)
 
 

@@ -145,14 +145,15 @@ def merge(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
     return merged
 
 
-def _load(path: Path, chain: tuple[Path, ...], loaded: dict[Path, LegacyTree]) -> LegacyTree:
+def _load(path: Path, chain: tuple[str, ...], loaded: dict[Path, LegacyTree]) -> LegacyTree:
     if path in loaded:  # a ladder of diamonds has 2**depth paths through it
         return loaded[path]
     identity = _identity(path)
     if identity in chain:
-        names = " -> ".join(shown(p) for p in (*chain[chain.index(identity) :], identity))
+        cycle = map(Path, (*chain[chain.index(identity) :], identity))
+        names = " -> ".join(map(shown, cycle))
         raise ConfigError(
-            shown(chain[-1]), f"extends forms a cycle: {names}", "remove one of these extends"
+            shown(Path(chain[-1])), f"extends forms a cycle: {names}", "remove one of these extends"
         )
     document = _read(path)
     bases: list[LegacyTree] = []
@@ -185,9 +186,9 @@ def _holds(data: Mapping[Any, Any], keys: KeyPath) -> bool | None:
     return True
 
 
-def _identity(path: Path) -> Path:
+def _identity(path: Path) -> str:
     try:
-        return path.resolve()
+        return str(path.resolve())
     except (OSError, RuntimeError):
         raise ConfigError(shown(path), "is a loop of symbolic links", "remove the link") from None
 
