@@ -8,11 +8,17 @@ by descent alone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import time
 from collections.abc import Generator
 
 _DELEGATED = ("user.delegate", "trusted.delegate")
 """Extended attributes that systemd sets on a delegated group (systemd.resource-control(5))."""
+
+
+_DYING_S = 1.0
+"""How long a group that does not get empty is waited for."""
 
 
 def delegated() -> str | None:
@@ -71,8 +77,7 @@ class Group:
 
     def remove(self) -> None:
         """Remove it once it is empty; one that is not stays."""
-        with contextlib.suppress(OSError):
-            os.rmdir(self.directory)
+        remove(self.directory)
 
 
 def kill(directory: str) -> None:
@@ -82,12 +87,24 @@ def kill(directory: str) -> None:
 
 
 def remove(directory: str) -> None:
-    """Remove an empty group and the empty groups in it; what still has processes stays."""
+    """Remove an empty group and the groups in it; what still has processes stays.
+
+    A process that was killed is still a member for a moment.
+    """
+    until = time.monotonic() + _DYING_S
     with contextlib.suppress(OSError):
-        for name in os.listdir(directory):
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.join(directory, name))
-        os.rmdir(directory)
+        inner = [entry.path for entry in os.scandir(directory) if entry.is_dir()]
+        for path in (*inner, directory):
+            while not _is_removed(path) and time.monotonic() < until:
+                time.sleep(0.01)
+
+
+def _is_removed(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        return error.errno != errno.EBUSY
+    return True
 
 
 def _write(path: str, text: str) -> None:

@@ -17,6 +17,7 @@ class Entry(NamedTuple):
     Attributes:
         pid, ppid, group, session: ids; ``session`` is the pid of the session's leader.
         state: ``R``, ``S``, ``Z`` (ended, not yet reaped) and so on.
+        threads: how many it has.
         start_time: clock ticks since boot.
     """
 
@@ -25,12 +26,16 @@ class Entry(NamedTuple):
     group: int
     session: int
     state: str
+    threads: int
     start_time: int
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; a zombie holds nothing but its number."""
-        return self.state not in "ZX"
+        """Whether it still runs; a zombie holds nothing but its number.
+
+        Where only the first thread has ended, the process looks like a zombie and is none.
+        """
+        return self.state not in "ZX" or self.threads > 1
 
 
 def read(pid: int) -> Entry | None:
@@ -43,7 +48,8 @@ def read(pid: int) -> Entry | None:
     # The second field is the command in parentheses and may hold anything.
     fields = stat[stat.rindex(b")") + 2 :].split()
     ppid, group, session = (int(field) for field in fields[1:4])
-    return Entry(pid, ppid, group, session, fields[0].decode(), int(fields[19]))
+    state, threads, start_time = fields[0].decode(), int(fields[17]), int(fields[19])
+    return Entry(pid, ppid, group, session, state, threads, start_time)
 
 
 def is_running(pid: int, start_time: int) -> bool:
@@ -71,11 +77,8 @@ def command(pid: int) -> str:
     return "?"
 
 
-def marked(marker: bytes) -> Iterator[Entry]:
-    """Living processes whose initial environment has the variable ``marker`` (``NAME=value``)."""
-    for entry in everything():
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{entry.pid}/environ", "rb") as file:
-                environ = file.read()
-            if entry.alive and marker in environ.split(b"\0"):
-                yield entry
+def environ(pid: int) -> list[bytes]:
+    """The environment that ``pid`` was started with, ``NAME=value``; empty where it is hidden."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
+    return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class GuardedProcess:
         pid, start_time: of the process itself; 0 until the guard has started it.
         status: its exit status, 128 + N for signal N, or None while it runs.
         failure: why it could not be started, or None.
-        is_guarded: whether the guard is there; false too after an orderly end.
+        is_guarded: whether the guard is there.
+        has_stopped: whether the guard has ended its tree, as far as it could.
         survivors: pids that did not end, not even when killed.
     """
 
@@ -77,6 +79,7 @@ class GuardedProcess:
         self.status: int | None = None
         self.failure: str | None = None
         self.is_guarded = True
+        self.has_stopped = False
         self.survivors: list[int] = []
         self._unread = b""
         self._socket, theirs = socket.socketpair()
@@ -107,6 +110,7 @@ class GuardedProcess:
                 self.pid, self.start_time = message["started"]
             self.failure = message.get("failed", self.failure)
             self.status = message.get("exited", self.status)
+            self.has_stopped = self.has_stopped or "stopped" in message
             self.survivors = message.get("stopped", self.survivors)
 
     @property
@@ -115,12 +119,18 @@ class GuardedProcess:
         return self.pid != 0 and self.status is None and self.is_guarded
 
     def stop(self, deadlines: Deadlines) -> None:
-        """Ask the guard to end its tree and itself."""
+        """Ask the guard to end its tree."""
         self._say({"stop": {"term_s": deadlines.term_s, "kill_s": deadlines.kill_s}})
+        if self.is_guarded:  # not collected yet, so the pid is still its own
+            os.kill(self.guard_pid, signal.SIGCONT)  # it may have been stopped itself
 
     def hurry(self) -> None:
         """Ask the guard not to wait for the deadline."""
         self._say({"hurry": True})
+
+    def dismiss(self) -> None:
+        """Let the guard end itself, once nothing of the run is left to guard."""
+        self._say({"dismissed": True})
 
     def guard_ended(self) -> None:
         """Note that the guard was collected: what it has not said will never be said."""

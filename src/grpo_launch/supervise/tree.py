@@ -61,6 +61,11 @@ def descendants(root: int, spared: Container[int] = ()) -> list[proc.Entry]:
     return [entry for entry in found if entry.alive]
 
 
+def children() -> list[proc.Entry]:
+    """The living children of this process."""
+    return [entry for entry in proc.everything() if entry.ppid == os.getpid() and entry.alive]
+
+
 def reap(ended: Callable[[int, int], None]) -> bool:
     """Collect every child of this process that has ended.
 
