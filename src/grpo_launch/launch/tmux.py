@@ -113,7 +113,7 @@ class _Tmux:
         if made.returncode != 0:
             what = f"tmux made no session ({made.stderr.strip() or made.returncode})"
             raise PreflightError("launch=tmux", what, "see to it, or use launch=detached")
-        # What it said last stays to be read. An older tmux (before 3.3) closes the window.
+        # What it said last stays to be read; an old tmux refuses, and closes the window.
         self.run("set-option", "-w", "-t", f"={self.session}:", "remain-on-exit", "failed")
         return int(made.stdout)
 
