@@ -36,7 +36,7 @@ def main() -> int:
     except LaunchError as error:
         if environ.get(_FULL_ERROR) == "1":
             raise
-        return complain(error)
+        return _failed(error, sys.argv[1:])
     except BrokenPipeError:
         # The reader of the plan has seen enough (``| head``).
         silence(sys.stdout)
@@ -44,6 +44,16 @@ def main() -> int:
     except KeyboardInterrupt:
         # Before anything was started; from then on signals end a run in order.
         return 128 + signal.SIGINT
+
+
+def _failed(error: LaunchError, arguments: Sequence[str]) -> int:
+    """Show why nothing could be composed or started; a machine that asked gets JSON."""
+    if {"role=check", "output=json"} <= set(arguments):
+        from grpo_launch import report
+
+        print(report.of_failure(error))
+        return error.status
+    return complain(error)
 
 
 def script() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from grpo_launch.compose import document, lookup, source
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.endpoint import endpoint
+from grpo_launch.errors import InvalidConfigError, LaunchError
 from grpo_launch.validate import Facts, Problem
 from grpo_launch.validate.batches import BatchArithmetic
 from grpo_launch.validate.memory import completion_limit, estimate_of, prompt_limit
@@ -25,6 +27,25 @@ def of_problem(problem: Problem) -> dict[str, str]:
         "what": problem.what,
         "fix": problem.fix,
     }
+
+
+def of_failure(error: LaunchError) -> str:
+    """What ``role=check output=json`` prints where nothing could be composed."""
+    found = [{"where": error.where, "what": error.what, "fix": error.fix}]
+    if isinstance(error, InvalidConfigError):
+        found = [{"where": error.where, "what": line, "fix": ""} for line in error.lines()]
+    body = {
+        "experiment": None,
+        "status": error.status,
+        "passed": [],
+        "skipped": [],
+        "problems": [{"severity": "error", **problem} for problem in found],
+        "shadowed": [],
+        "preflight": None,
+        "unchecked": [],
+        "summary": None,
+    }
+    return json.dumps(body, indent=2, ensure_ascii=False)
 
 
 def shadowed(config: LaunchConfig) -> list[str]:

@@ -242,3 +242,18 @@ def test_explain_names_near_keys(project: Project) -> None:
     done = project.launch("role=explain", "config=exp", "key=rlhf.vllm_mod")
     assert done.status == 2
     assert "did you mean rlhf.vllm_mode" in done.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [1\n", "malformed YAML"), ("a: ${env:X}\nextends: gone.yaml\n", "gone.yaml")],
+)
+def test_a_machine_gets_json_even_of_a_file_that_cannot_be_read(
+    project: Project, text: str, said: str
+) -> None:
+    (project.directory / "configs" / "bad.yaml").write_text(text)
+    done = project.launch("role=check", "config=bad", "output=json")
+    body = json.loads(done.stdout)
+    assert (done.status, body["status"], done.stderr) == (2, 2, "")
+    (problem,) = body["problems"]
+    assert said in f"{problem['where']}: {problem['what']}"
