@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
@@ -12,6 +14,36 @@ from grpo_launch.plan import Probe
 from grpo_launch.supervise.gate import LONGEST_INTERVAL_S, Ready, wait_until_ready
 
 Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@dataclass
+class Machine:
+    """Who listens where; our server is the process 7 below the guard, if there is one.
+
+    Args:
+        listeners: port to pid.
+        users: port to the id of a user, also where the pid is hidden.
+        started: whether the server was started here.
+    """
+
+    listeners: dict[int, int] = field(default_factory=dict)
+    users: dict[int, int] = field(default_factory=dict)
+    started: bool = True
+
+    def listener(self, port: int) -> int | None:
+        return self.listeners.get(port)
+
+    def user(self, port: int) -> int | None:
+        return self.users.get(port)
+
+    def is_ours(self, pid: int) -> bool | None:
+        return pid == 7 if self.started else None
+
+    def our_ports(self) -> list[int]:
+        return sorted(port for port, pid in self.listeners.items() if pid == 7 and self.started)
+
+
+OURS = {8080: 7}
 
 
 class Clock:
@@ -41,6 +73,7 @@ def probe(*, generate: bool = False, timeout_s: float = 10.0) -> Probe:
         generate_request={"infer_requests": []},
         timeout_s=timeout_s,
         advice="look at its log",
+        model="some/model",
     )
 
 
@@ -57,9 +90,15 @@ HEALTHY = {
 }
 
 
-def wait(handler: Handler, asked: Probe, clock: Clock) -> Ready | None:
-    with httpx.Client(transport=httpx.MockTransport(handler)) as client:
-        return wait_until_ready(asked, client, clock.pause, clock)
+def wait(
+    handler: Handler, asked: Probe, clock: Clock, machine: Machine | None = None
+) -> Ready | None:
+    def stream(request: httpx.Request) -> httpx.Response:
+        whole = handler(request)
+        return httpx.Response(whole.status_code, stream=httpx.ByteStream(whole.content))
+
+    with httpx.Client(transport=httpx.MockTransport(stream)) as client:
+        return wait_until_ready(asked, client, machine or Machine(OURS), clock.pause, clock)
 
 
 def refused(request: httpx.Request) -> httpx.Response:
@@ -130,4 +169,65 @@ def test_a_token_makes_it_ready() -> None:
 
 def test_giving_up_is_quiet() -> None:
     with httpx.Client(transport=httpx.MockTransport(refused)) as client:
-        assert wait_until_ready(probe(), client, lambda _: True) is None
+        assert wait_until_ready(probe(), client, Machine(), lambda _: True) is None
+
+
+def test_a_busy_server_may_answer_late() -> None:
+    clock = Clock()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/get_world_size/" and clock.now < 103.0:
+            raise httpx.ReadTimeout("busy", request=request)
+        return answers(**HEALTHY)(request)
+
+    ready = wait(handle, probe(), clock)
+    assert ready is not None
+    assert ready.seconds >= 3.0
+
+
+def test_a_stranger_on_our_port_is_named() -> None:
+    machine = Machine({8080: os.getpid()})
+    with pytest.raises(NotReadyError, match="not by the started server") as caught:
+        wait(answers(**HEALTHY), probe(), Clock(), machine)
+    assert f"is answered by pid {os.getpid()} (" in str(caught.value)
+
+
+def test_another_users_process_is_a_stranger_though_nobody_sees_it() -> None:
+    machine = Machine(users={8080: os.geteuid() + 1})
+    with pytest.raises(NotReadyError, match=f"user with id {os.geteuid() + 1}"):
+        wait(answers(**HEALTHY), probe(), Clock(), machine)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [Machine(users={8080: os.geteuid()}), Machine(started=False), Machine()],
+    ids=["a process of ours that hides", "a server of another terminal", "nothing is known"],
+)
+def test_what_is_not_known_is_not_held_against_a_server(machine: Machine) -> None:
+    assert wait(answers(**HEALTHY), probe(), Clock(), machine) == Ready(0.0)
+
+
+def test_a_server_that_moved_to_another_port_is_found_and_named() -> None:
+    clock = Clock()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.port == 8080:
+            return httpx.Response(404)
+        return refused(request) if clock.now < 105.0 else answers(**HEALTHY)(request)
+
+    machine = Machine({8080: os.getpid(), 8081: 7})
+    with pytest.raises(NotReadyError, match="moved to port 8081") as caught:
+        wait(handle, probe(timeout_s=600), clock, machine)
+    assert f"pid {os.getpid()} (" in str(caught.value)
+    assert clock.now < 110.0
+
+
+def test_another_port_of_a_server_that_loads_its_model_is_no_move() -> None:
+    clock = Clock()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.port != 8080:
+            return httpx.Response(404)  # vLLM's own channels, metrics, ...
+        return refused(request) if clock.now < 105.0 else answers(**HEALTHY)(request)
+
+    assert wait(handle, probe(), clock, Machine({8080: 7, 5557: 7})) is not None

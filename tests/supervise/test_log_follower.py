@@ -42,12 +42,27 @@ def test_a_log_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
 @given(st.integers(min_value=0, max_value=30))
 def test_an_alarm_is_raised_once_wherever_a_read_cuts_its_text(cut: int) -> None:
     text = "fine\nMethod execution failed: x\n"
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "x.log"
-        alarm = LogAlarm(path, {"Method execution failed": "stale"})
-        found: list[str] = []
-        for piece in (text[:cut], text[cut:], text):
-            with open(path, "a") as log:
-                log.write(piece)
-            found += alarm.poll()
+    alarm = LogAlarm({"Method execution failed": "stale"})
+    found = [message for piece in (text[:cut], text[cut:], text) for message in alarm.heard(piece)]
     assert found == ["'Method execution failed': stale"]
+
+
+def test_without_alarms_nothing_is_remembered() -> None:
+    assert LogAlarm({}).heard("anything") == []
+
+
+def test_a_log_that_somebody_emptied_is_followed_on(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(b"a long first part\n")
+    follower = LogFollower(path)
+    follower.read()
+    path.write_bytes(b"short\n")
+    assert follower.read() == "short\n"
+
+
+def test_binary_and_a_line_of_a_megabyte_are_no_trouble(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(bytes(range(256)) + b"x" * 2**20 + b"\nlast line\n")
+    shown = LogFollower(path).read()
+    assert shown.endswith("x\nlast line\n")
+    assert len(shown.encode()) < 300_000

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 from grpo_launch.console import duration, tail
-from grpo_launch.errors import GuardLostError, NotReadyError, ServerDiedError, StalledError
+from grpo_launch.errors import (
+    GuardLostError,
+    NotReadyError,
+    PreflightError,
+    ServerDiedError,
+    StalledError,
+)
 from grpo_launch.launch.observe import Observer
 from grpo_launch.launch.processes import WITNESS, Processes
 from grpo_launch.launch.surroundings import Surroundings
@@ -17,6 +24,9 @@ from grpo_launch.supervise.watchdog import Duty, HealthCheck, Watch
 
 NOTICE_S = 30.0
 """How often the console says that the gate still waits; loading a model takes minutes."""
+
+GATE_GRACE_S = 10.0
+"""How long the gate may be late: an answer that comes drop by drop holds it up."""
 
 LAST_PROBE_S = 5.0
 """How long a learner's failure waits for the answer whether the engine is dead."""
@@ -120,6 +130,9 @@ class Attempt:
                     of = f", of the run {answer.run}" if answer.run else ""
                     self._say(f"server: ready after {duration(answer.seconds)}{of}")
                     return
+                if time.monotonic() - started >= probe.timeout_s + GATE_GRACE_S:
+                    what = f"no whole answer after {duration(time.monotonic() - started)}"
+                    raise NotReadyError(probe.url, what, probe.advice)
                 if time.monotonic() - said >= NOTICE_S:
                     said = time.monotonic()
                     self._say(f"still waiting after {duration(said - started)}")
@@ -175,7 +188,8 @@ class Attempt:
             if duty is Duty.HEALTH and self._check is None:
                 self._check = HealthCheck(self._plan.gate)
             elif duty is Duty.PROBE:
-                self._processes.ask(only_generate_s=PROBE_S)
+                with contextlib.suppress(PreflightError):  # no reason to end a training
+                    self._processes.ask(only_generate_s=PROBE_S)
             elif duty is Duty.STALL:
                 self._stalled(watch.idle_s)
 
@@ -194,7 +208,10 @@ class Attempt:
     def _engine_is_dead(self) -> bool:
         """Whether a learner failed because the engine is gone: health answers nevertheless."""
         self._processes.give_up()
-        self._processes.ask(only_generate_s=LAST_PROBE_S)
+        try:
+            self._processes.ask(only_generate_s=LAST_PROBE_S)
+        except PreflightError:
+            return False
         deadline = time.monotonic() + LAST_PROBE_S
         while time.monotonic() < deadline:
             self._processes.turn(0.1)

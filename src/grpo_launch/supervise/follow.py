@@ -25,6 +25,8 @@ class LogFollower:
         try:
             with open(self._path, "rb") as file:
                 size = file.seek(0, 2)
+                if size < self._offset:  # somebody emptied it
+                    self._offset = 0
                 skipped = max(0, size - self._offset - _AT_MOST)
                 file.seek(self._offset + skipped)
                 data = file.read(_AT_MOST)

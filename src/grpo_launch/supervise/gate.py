@@ -65,6 +65,10 @@ class Neighbours(Protocol):
         """The pid that listens on ``port``, or None where that is unknown."""
         ...
 
+    def user(self, port: int) -> int | None:
+        """The id of the user who listens on ``port``, or None where that is unknown."""
+        ...
+
     def is_ours(self, pid: int) -> bool | None:
         """Whether the process is one of the server that was started; None: none was."""
         ...
@@ -102,9 +106,9 @@ def wait_until_ready(
     looked = started
     while True:
         seen = _health(probe, client)
+        run = _check_owner(probe, neighbours) if seen is None else None
+        seen = seen or _check_world_size(probe, client)
         if seen is None:
-            run = _check_owner(probe, neighbours)
-            _check_world_size(probe, client)
             if probe.generate:
                 generate(probe, client, max(REQUEST_TIMEOUT_S, deadline - clock()))
             return Ready(clock() - started, run)
@@ -188,10 +192,13 @@ class _ThisMachine:
 
     def __init__(self, probe: Probe, guard: int) -> None:
         self._guard = guard
-        self._is_here = _is_local(urlsplit(probe.url).hostname or "")
+        self._address = _local(urlsplit(probe.url).hostname or "")
 
     def listener(self, port: int) -> int | None:
-        return sockets.listener(port) if self._is_here else None
+        return sockets.listener(port, self._address) if self._address else None
+
+    def user(self, port: int) -> int | None:
+        return sockets.user_of(port, self._address) if self._address else None
 
     def is_ours(self, pid: int) -> bool | None:
         if not self._guard:
@@ -204,15 +211,15 @@ class _ThisMachine:
         return sockets.ports_of(entry.pid for entry in tree.descendants(self._guard))
 
 
-def _is_local(host: str) -> bool:
-    """Whether ``host`` is an address of this machine: one can listen on it."""
+def _local(host: str) -> str | None:
+    """The address of ``host``, as text, where it is one of this machine: one can listen on it."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.bind(address)
     except OSError:
-        return False
-    return True
+        return None
+    return str(address[0])
 
 
 def _ask(
@@ -249,6 +256,13 @@ def _check_owner(probe: Probe, neighbours: Neighbours) -> str | None:
     port = urlsplit(probe.url).port or 80
     pid = neighbours.listener(port)
     if pid is None:
+        user = neighbours.user(port)
+        if neighbours.is_ours(0) is False and user not in (None, os.geteuid()):
+            raise NotReadyError(
+                probe.url,
+                f"is answered by a process of the user with id {user}, not by the started server",
+                "change rlhf.vllm_server_port",
+            )
         return None
     run = sockets.run_of(pid)
     ours = neighbours.is_ours(pid)
@@ -301,7 +315,8 @@ def _check_moved(probe: Probe, client: httpx.Client, neighbours: Neighbours) -> 
         )
 
 
-def _check_world_size(probe: Probe, client: httpx.Client) -> None:
+def _check_world_size(probe: Probe, client: httpx.Client) -> str | None:
+    """None when it is right, else why no answer came; a busy server may answer late."""
     import httpx
 
     url = f"{probe.url}{probe.world_size_path}"
@@ -310,7 +325,9 @@ def _check_world_size(probe: Probe, client: httpx.Client) -> None:
         if status != _OK:
             raise ValueError(f"status {status}")
         world_size = json.loads(body)["world_size"]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+    except httpx.TransportError as error:
+        return type(error).__name__
+    except (ValueError, KeyError, TypeError) as error:
         raise NotReadyError(
             url,
             f"no world size ({type(error).__name__}), this is no rollout server of ms-swift",
@@ -322,3 +339,4 @@ def _check_world_size(probe: Probe, client: httpx.Client) -> None:
             f"says {world_size}, but TP x DP is {probe.world_size}: this is another server",
             "stop it, or change rlhf.vllm_server_port",
         )
+    return None

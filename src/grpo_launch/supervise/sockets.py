@@ -6,17 +6,27 @@ import contextlib
 import errno
 import os
 import socket
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from grpo_launch.supervise import proc
 
 _LISTEN = "0A"
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-
+_ANY = ("0.0.0.0", "::")  # noqa: S104 (compared with, not bound)
 
 TIME_WAIT_S = 65.0
 """How long to wait for a port in TIME_WAIT: Linux holds it for 60 s."""
+
+
+class _Listening(NamedTuple):
+    """A listening socket: address as text, port, and the id of the user who opened it."""
+
+    address: str
+    port: int
+    user: int
 
 
 def bind_failure(port: int) -> int | None:
@@ -38,27 +48,38 @@ def is_closing(port: int) -> bool:
     return bind_failure(port) == errno.EADDRINUSE and not is_listened_on(port)
 
 
-def listener(port: int) -> int | None:
-    """The pid of a process that listens on ``port``, where ``/proc`` tells."""
-    inodes = {inode for inode, listened in _listening().items() if listened == port}
-    if not inodes:
+def listener(port: int, address: str | None = None) -> int | None:
+    """The pid of a process that listens on ``port``, where ``/proc`` tells.
+
+    Args:
+        port: its number.
+        address: of this machine, as text; None: any. Two processes can have the same
+            port on two addresses.
+    """
+    files = _answering(port, address)
+    if not files:
         return None
     for entry in proc.everything():
-        if not inodes.isdisjoint(_open_files(entry.pid)):
+        if not files.keys().isdisjoint(_open_files(entry.pid)):
             return entry.pid
     return None
 
 
+def user_of(port: int, address: str | None = None) -> int | None:
+    """The id of the user who listens on ``port``, also where the process is hidden."""
+    return next((found.user for found in _answering(port, address).values()), None)
+
+
 def is_listened_on(port: int) -> bool:
     """Whether any process listens on ``port``, whoever it belongs to."""
-    return port in _listening().values()
+    return bool(_answering(port, None))
 
 
 def ports_of(pids: Iterable[int]) -> list[int]:
     """The ports that these processes listen on, in ascending order."""
     listening = _listening()
-    ports = {listening.get(name) for pid in pids for name in _open_files(pid)}
-    return sorted(port for port in ports if port is not None)
+    names = {name for pid in pids for name in _open_files(pid)}
+    return sorted({found.port for name, found in listening.items() if name in names})
 
 
 def run_of(pid: int) -> Path | None:
@@ -74,9 +95,20 @@ def run_of(pid: int) -> Path | None:
     return None
 
 
-def _listening() -> dict[str, int]:
-    """``socket:[N]`` of each listening socket, and its port."""
-    found: dict[str, int] = {}
+def _answering(port: int, address: str | None) -> dict[str, _Listening]:
+    """The listening sockets that a connection to ``port`` at ``address`` may reach."""
+    found = {name: entry for name, entry in _listening().items() if entry.port == port}
+    if address is None:
+        return found
+    # A socket of exactly this address goes before one of all addresses.
+    same = {address, f"::ffff:{address}"}
+    exact = {name: entry for name, entry in found.items() if entry.address in same}
+    return exact or {name: entry for name, entry in found.items() if entry.address in _ANY}
+
+
+def _listening() -> dict[str, _Listening]:
+    """Each listening socket, by the name that its open file has: ``socket:[N]``."""
+    found: dict[str, _Listening] = {}
     for table in _TABLES:
         try:
             rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
@@ -85,8 +117,17 @@ def _listening() -> dict[str, int]:
         for row in rows:
             fields = row.split()
             if fields[3] == _LISTEN:
-                found[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
+                address, _, port = fields[1].rpartition(":")
+                entry = _Listening(_address(address), int(port, 16), int(fields[7]))
+                found[f"socket:[{fields[9]}]"] = entry
     return found
+
+
+def _address(digits: str) -> str:
+    """An address as the kernel prints it: words of 32 bits, each in the host's byte order."""
+    words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+    packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 def _open_files(pid: int) -> Iterator[str]:
