@@ -15,6 +15,7 @@ if [ "${1:-}" = --fast ]; then
   setup+=(--no-engine)
 else
   export GRPO_LAUNCH_GRAPHS="${GRPO_LAUNCH_GRAPHS:-500}" # graphs of extends, through composition
+  export GRPO_LAUNCH_TRIALS="${GRPO_LAUNCH_TRIALS:-300}" # randomised ends of a run
 fi
 
 bash scripts/setup.sh "${setup[@]}"

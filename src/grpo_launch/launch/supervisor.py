@@ -23,6 +23,7 @@ from grpo_launch.errors import (
     InterruptedRunError,
     LaunchError,
     NotReadyError,
+    PreflightError,
     ServerDiedError,
     StalledError,
 )
@@ -224,7 +225,12 @@ class _Run:
             raise InterruptedRunError(signals.received[0])
 
     def _prepare(self, number: int) -> str | None:
-        """Let the learner go on from the newest complete checkpoint; its path, or None."""
+        """Let the learner go on from the newest complete checkpoint; its path, or None.
+
+        Raises:
+            PreflightError: its arguments cannot be written; it would begin anew then,
+                perhaps over its own checkpoints.
+        """
         file = self._plan.recovery.arguments_file
         if file is None:
             return None
@@ -232,13 +238,16 @@ class _Run:
         new = [c for c in checkpoints.every(output_dir) if c not in self._before]
         found = new[-1] if new else None
         path = self._around.cwd / file
-        with self._around.noting():
+        try:
             text = path.read_text(encoding="utf-8")
             if not self._plan.recovery.versioned:
                 text = resume.in_directory(text, f"{self._plan.output_dir}/attempt_{number}")
             if found is not None:
                 text = resume.from_checkpoint(text, str(found.path))
             atomic.write(path, text)
+        except OSError as error:
+            what = f"cannot be rewritten for a restart ({error.strerror})"
+            raise PreflightError(file, what, "start again with resume=") from None
         # Without a new one the learner goes on from where the run itself began.
         if (origin := str(found.path) if found else self._plan.recovery.resumed_from) is None:
             self._around.console.say("no complete checkpoint yet, training starts anew")

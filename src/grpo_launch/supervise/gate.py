@@ -232,7 +232,7 @@ def _ask(
     deadline = time.monotonic() + seconds
     content = b""
     with client.stream(method, url, json=body, timeout=seconds) as answer:
-        for chunk in answer.iter_raw(4096):
+        for chunk in answer.iter_raw():  # with a size it would collect drops up to it
             content += chunk
             # An endless answer that comes drop by drop never runs into a timeout of its own.
             if len(content) > _LONGEST_ANSWER or time.monotonic() > deadline:
