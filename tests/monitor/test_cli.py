@@ -40,7 +40,7 @@ def test_a_run_and_a_half_in_any_order(words: list[str], run: str, halves: tuple
         ([], "command line: the following arguments are required: COMMAND, see grpo-runs --help"),
         (["lsit"], "command line: argument COMMAND: invalid choice: 'lsit'"),
         (["list", "x"], "unrecognized arguments: x"),
-        (["logs", "a", "b"], "b is neither server nor learner"),
+        (["logs", "a", "b"], "b is neither server nor learner nor launcher"),
         (["logs", "-n", "-3"], "argument -n/--lines: "),
         (["logs", "-n", "1.5"], "argument -n/--lines: '1.5' is no count"),
         (["stop", "x", "--all"], "--all: contradicts x, say one of them"),

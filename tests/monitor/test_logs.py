@@ -86,6 +86,14 @@ def test_a_followed_run_that_has_ended_is_no_wait(context: Context, run: Path) -
     )
 
 
+def test_what_the_launcher_said(context: Context, run: Path) -> None:
+    wanted = Wanted(halves=("launcher",))
+    with pytest.raises(ConfigError, match="has no log of its launcher, look at the terminal"):
+        logs.run(context, "latest", wanted, as_json=False)
+    (run / "logs" / "launcher.log").write_text("step 1/40\n")
+    assert show(context, wanted) == "==> launcher <==\nstep 1/40\n"
+
+
 def read_to(process: subprocess.Popen[str], text: str) -> str:
     assert process.stdout is not None
     seen = ""

@@ -119,15 +119,17 @@ def test_what_is_alive_is_found_by_mark_log_record_and_descent(tmp_path: Path) -
     run = make_run(tmp_path, logs={"server": b"", "learner": b""})
     clean = {name: value for name, value in os.environ.items() if name != RUN_MARK}
     child = "import subprocess; subprocess.run(['sleep', '600'])"
-    with open(run / "logs" / "attempt_1" / "learner.log", "ab") as log:
+    logs = run / "logs" / "attempt_1"
+    with open(logs / "learner.log", "ab") as log, open(logs / "copy.log", "ab") as copy:
         started = [
             subprocess.Popen(["sleep", "600"], env={**clean, RUN_MARK: str(run)}),
             subprocess.Popen(["sleep", "600"], env=clean, stdout=log),  # as with a title of its own
             subprocess.Popen([sys.executable, "-c", child], env=clean, stdout=subprocess.PIPE),
             subprocess.Popen(["sleep", "600"], env={**clean, GUARD_MARK: f"{run}:server"}),
             subprocess.Popen(["sleep", "600"], env={**clean, RUN_MARK: f"{run}x"}),
+            subprocess.Popen(["sleep", "600"], env=clean, stdout=copy),  # a reader's own file
         ]
-    marked, writer, known, guard, stranger = (process.pid for process in started)
+    marked, writer, known, guard, *strangers = (process.pid for process in started)
     try:
         make_record(run, {"server": process(known)})
         shown = see(run)
@@ -135,7 +137,7 @@ def test_what_is_alive_is_found_by_mark_log_record_and_descent(tmp_path: Path) -
             shown = see(run)
         names = {p.pid: p.name for p in shown.alive}
         assert {marked, writer, known} < set(names)
-        assert stranger not in names
+        assert not {*strangers} & {*names}
         assert [entry.pid for entry in shown.guards] == [guard]
         assert (names.pop(marked), names.pop(writer)) == (None, "learner")
         assert list(names.values()) == ["server", "server"]

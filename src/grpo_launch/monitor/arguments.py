@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from grpo_launch import __version__
 from grpo_launch.errors import ConfigError
-from grpo_launch.monitor.detail import HALVES
+from grpo_launch.monitor.detail import HALVES, LAUNCHER
 from grpo_launch.monitor.find import LATEST
 from grpo_launch.monitor.prune import STATES
 
@@ -66,10 +66,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _sort_out(options: argparse.Namespace) -> None:
     """Tell a run from a half: both may be left out."""
     words: list[str] = options.words
-    places = [i for i in (-1, 0) if words and words[i] in HALVES]
+    logs = (*HALVES, LAUNCHER)
+    places = [i for i in (-1, 0) if words and words[i] in logs]
     half = words.pop(places[0]) if places else None
     if len(words) > 1:
-        what = f"{words[1]} is neither {' nor '.join(HALVES)}"
+        what = f"{words[1]} is neither {' nor '.join(logs)}"
         raise ConfigError("command line", what, "see grpo-runs logs --help")
     options.run = words[0] if words else LATEST
     options.halves = HALVES if half is None else (half,)
@@ -129,16 +130,22 @@ def _run(parser: argparse.ArgumentParser, default: str | None = LATEST) -> None:
 
 
 _LOGS = """\
-Without a half the last lines of both are printed. -f goes on until the run has ended,
+Without server or learner the last lines of both are printed; launcher is what the
+launcher of a run in the background said. -f goes on until the run has ended,
 across restarts. Colours and other control sequences are left out, and very long lines
 are cut. With --json each line is one JSON object.
 """
 
 
 def _logs(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "grpo-runs logs [-h] [RUN] [server|learner] [-f] [-n LINES] [--attempt N] ..."
+    parser.usage = (
+        "grpo-runs logs [RUN] [server|learner|launcher] [-f] [-n LINES] [--attempt N] ..."
+    )
     parser.add_argument(
-        "words", metavar="RUN", nargs="*", help="a run (default: latest), then server or learner"
+        "words",
+        metavar="RUN",
+        nargs="*",
+        help="a run (default: latest), then server, learner or launcher",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
     parser.add_argument(

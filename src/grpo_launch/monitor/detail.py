@@ -18,6 +18,8 @@ from grpo_launch.runs.checkpoints import Checkpoint
 from grpo_launch.runs.metrics import History, Step
 
 HALVES = (SERVER, LEARNER)
+LAUNCHER = "launcher"
+"""Whose log a run in the background has besides."""
 
 _RECENT = 20
 """Steps whose mean time tells how long the rest will take."""
@@ -101,7 +103,7 @@ def newest_logs(directory: Path) -> dict[str, Path]:
     logs = directory / "logs"
     attempt = logs / f"attempt_{max(attempts(directory), default=0)}"
     named = {half: attempt / f"{half}.log" for half in HALVES}
-    named["launcher"] = logs / "launcher.log"
+    named[LAUNCHER] = logs / f"{LAUNCHER}.log"
     return {name: path for name, path in named.items() if path.is_file()}
 
 

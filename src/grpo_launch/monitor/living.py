@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from grpo_launch.monitor.recorded import Identity, Recorded
+from grpo_launch.plan import LEARNER, SERVER
 from grpo_launch.supervise import proc
 from grpo_launch.supervise.guard import GUARD_MARK, RUN_MARK
 
-_ATTEMPT = "attempt_"
+_LOG = re.compile(
+    rf"(?P<run>.+)/logs/attempt_\d+/(?P<half>{SERVER}|{LEARNER})\.log(?: \(deleted\))?", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,9 @@ class Machine:
         """Processes whose half is known."""
         found: dict[int, str | None] = {}
         for log, pids in self.writers.items():
-            if log.startswith(f"{run}/logs/{_ATTEMPT}"):
-                found.update(dict.fromkeys(pids, Path(log.removesuffix(" (deleted)")).stem))
+            place = _LOG.fullmatch(log)
+            if place is not None and place["run"] == run:
+                found.update(dict.fromkeys(pids, place["half"]))
         for process in recorded.processes if recorded else ():
             if self._is_there(process.identity):
                 found[process.identity.pid] = process.name
@@ -126,7 +131,7 @@ def look() -> Machine:
         for stream in (1, 2):
             with contextlib.suppress(OSError):
                 log = os.readlink(f"/proc/{entry.pid}/fd/{stream}")
-                if f"/logs/{_ATTEMPT}" in log:
+                if _LOG.fullmatch(log):
                     machine.writers.setdefault(log, set()).add(entry.pid)
         for name, value in _marks(entry.pid):
             run, guarded = (value, "") if name == RUN_MARK else value.rpartition(":")[::2]

@@ -11,7 +11,7 @@ from pathlib import Path
 from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.monitor import find, living
 from grpo_launch.monitor.context import Context
-from grpo_launch.monitor.detail import HALVES, attempts
+from grpo_launch.monitor.detail import HALVES, LAUNCHER, attempts
 from grpo_launch.monitor.lines import LogReader
 from grpo_launch.monitor.view import goes_on, view
 from grpo_launch.monitor.words import and_
@@ -25,13 +25,13 @@ class Line:
     """One line of a log.
 
     Attributes:
-        process: ``server`` or ``learner``.
-        attempt: the attempt that wrote it.
+        process: ``server``, ``learner`` or ``launcher``.
+        attempt: the attempt that wrote it; None for the launcher, which sees them all.
         text: the line, fit for a terminal.
     """
 
     process: str
-    attempt: int
+    attempt: int | None
     text: str
 
 
@@ -40,7 +40,7 @@ class Wanted:
     """What is to be printed.
 
     Attributes:
-        halves: whose logs.
+        halves: whose logs: ``server``, ``learner``, ``launcher``.
         lines: how many of the last lines of each.
         attempt: of which attempt; None: the newest, and those that follow it.
         follow: go on until the run has ended.
@@ -101,7 +101,7 @@ class Logs:
         return any(
             self._path(half, number).is_file()
             for half in self._wanted.halves
-            for number in self._attempts()[-1:]
+            for number in self._attempts(half)[-1:]
         )
 
     def has_passed(self) -> bool:
@@ -112,7 +112,7 @@ class Logs:
     def read(self) -> Iterator[Line]:
         """The lines that are new; at first the last ones of the newest attempt."""
         for half in self._wanted.halves:
-            numbers = self._attempts()
+            numbers = self._attempts(half)
             if not any(name == half for name, _ in self._readers):
                 numbers = numbers[-1:]
             for number in numbers:
@@ -122,7 +122,7 @@ class Logs:
         """The lines that have no end."""
         for (half, number), reader in self._readers.items():
             for text in reader.rest():
-                yield Line(half, number, text)
+                yield Line(half, number or None, text)
 
     def _of(self, half: str, number: int) -> Iterator[Line]:
         begun = [other for name, other in self._readers if name == half]
@@ -139,26 +139,31 @@ class Logs:
             if not begun:
                 reader.skip_to_last(self._wanted.lines)
         for text in reader.read():
-            yield Line(half, number, text)
+            yield Line(half, number or None, text)
 
-    def _attempts(self) -> list[int]:
+    def _attempts(self, half: str) -> list[int]:
+        if half == LAUNCHER:
+            return [0]
         there = attempts(self._directory)
         wanted = self._wanted.attempt
         return there if wanted is None else [number for number in there if number == wanted]
 
     def _path(self, half: str, number: int) -> Path:
+        if half == LAUNCHER:
+            return self._directory / "logs" / f"{LAUNCHER}.log"
         return self._directory / "logs" / f"attempt_{number}" / f"{half}.log"
 
 
 def _as_text(context: Context) -> Callable[[Line], None]:
     """Prints lines below headings that say whose they are."""
-    before: list[tuple[str, int]] = []
+    before: list[tuple[str, int | None]] = []
 
     def show(line: Line) -> None:
         source = (line.process, line.attempt)
         if before != [source]:
             gap = "\n" if before else ""
-            context.out(f"{gap}==> {line.process}, attempt {line.attempt} <==")
+            attempt = "" if line.attempt is None else f", attempt {line.attempt}"
+            context.out(f"{gap}==> {line.process}{attempt} <==")
             before[:] = [source]
         context.out(line.text)
 
@@ -204,5 +209,8 @@ def _no_such_log(found: find.Found, wanted: Wanted) -> ConfigError:
         known = and_([str(number) for number in there])
         fix = f"choose {known.replace(' and ', ' or ')}" if there else "look at run.json"
         return ConfigError("--attempt", f"{found.name} has no logs of {wanted.attempt}", fix)
+    if wanted.halves == (LAUNCHER,):
+        what = "has no log of its launcher"
+        return ConfigError(found.name, what, "look at the terminal that it was started in")
     what = f"has no log of the {and_(wanted.halves)} yet"
     return ConfigError(found.name, what, "say -f to wait for it, or look at run.json")

@@ -181,7 +181,9 @@ def _tell(context: Context, verdicts: Sequence[Verdict], going: Sequence[Verdict
         context.say(f"nothing to remove below {context.root}")
     held = [v for v in verdicts if v.stays_because == "has checkpoints"]
     if held:
-        context.say(f"{_runs(len(held))} with checkpoints would stay; --with-checkpoints")
+        context.say(
+            f"kept for their checkpoints: {_runs(len(held))}; --with-checkpoints removes them"
+        )
 
 
 def _runs(count: int) -> str:

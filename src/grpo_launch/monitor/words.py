@@ -47,6 +47,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -
         head: the name of each column.
         rows: as many cells each.
         right: the names of the columns that are aligned to the right, with spaces between.
+
+    Returns:
+        A line each; a column without any word is left out.
     """
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     aligned = [name in right.split() for name in head]
@@ -54,6 +57,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -
         "  ".join(
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, aligned, strict=True)
+            if width
         )
         for row in (head, *rows)
     )
