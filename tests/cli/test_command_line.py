@@ -156,7 +156,7 @@ def test_a_port_of_another_run_of_ours_names_that_run(project: Project) -> None:
     second = project.launch("role=server", "config=exp")
     assert second.status == 3
     run = os.readlink(project.directory / "runs" / "latest")
-    assert f" of the run runs/{run}, stop it" in second.errors[0]
+    assert f" belongs to the run runs/{run}, stop it" in second.errors[0]
 
 
 def test_the_weight_sync_port_is_looked_at_too(project: Project) -> None:

@@ -59,7 +59,10 @@ def test_the_supervisor_holds_the_port_locks(
     assert locks.is_held(project.port)
     second = project.launch("role=both", "config=exp", "launch=detached")
     assert second.status == 3
-    assert f"port {project.port} belongs to the run {run}" in second.errors[0]
+    assert (
+        f"port {project.port} belongs to the run runs/{done.stdout.strip()}, stop it"
+        in second.errors[0]
+    )
     pid = pid_of(run)
     os.kill(pid, signal.SIGTERM)
     end_of(pid)

@@ -120,8 +120,12 @@ def test_a_wrong_port_is_left_to_validation() -> None:
 
 def test_no_free_port_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "TRIES", 1)
-    second = ports.chosen(config_with(), BOTH, 1, "b", hold=True)
-    taken = ports.chosen(config_with(), BOTH, 1, "a", hold=True)
+    config = config_with(
+        train__rlhf__vllm_server_port=f"[{free_port()}]",
+        train__rlhf__vllm_server_group_port=f"[{free_port()}]",
+    )
+    second = ports.chosen(config, BOTH, 1, "b", hold=True)
+    taken = ports.chosen(config, BOTH, 1, "a", hold=True)
     with taken, pytest.raises(PreflightError, match=r"no port from .* is free"):
         second.__enter__()
 

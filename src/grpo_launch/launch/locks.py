@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
+from grpo_launch.compose import document
 from grpo_launch.errors import PreflightError
 
 
@@ -39,7 +40,7 @@ def hold(ports: Iterable[tuple[int, str, str]], run: str) -> Generator[list[int]
             owner = _lock(descriptor, run)
             if owner is not None:
                 what = f"port {port} belongs to the run {owner}"
-                fix = f"stop that run or choose another port with {choose}"
+                fix = f"stop it or choose another port with {choose}"
                 raise PreflightError(where, what, fix)
             held.append(descriptor)
         yield held
@@ -83,7 +84,8 @@ def _lock(descriptor: int, run: str) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip() or "of another"
+        owner = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip()
+        return document.shown(Path(owner)) if owner else "of another launcher"
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, os.path.abspath(run).encode(), 0)
     return None

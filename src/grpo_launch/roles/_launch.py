@@ -129,7 +129,8 @@ def _start(
 
     os.umask(PRIVATE)
     if config.ports is schema.PortPolicy.fixed:
-        wanted = preflight.ports(config, planned)
+        ports = preflight.ports(config, planned)
+        wanted = [(port, config.where(key), choose) for port, key, choose in ports]
         held = tuple(stack.enter_context(locks.hold(wanted, planned.run_dir)))
     prepared = Prepared(
         plan=planned,
