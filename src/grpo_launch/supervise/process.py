@@ -16,6 +16,11 @@ from grpo_launch.plan import Deadlines, ProcessSpec
 from grpo_launch.supervise import guard, proc, spawn
 
 
+_KEEP_ENVIRON = {"SPT_NOENV": "1"}
+"""Keeps setproctitle, which vLLM's processes call, from overwriting ``/proc/<pid>/environ``, and
+with it the mark of the run (setproctitle's README, "Environment variables")."""
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """Where a guard finds what concerns the whole run.
@@ -159,7 +164,7 @@ def orders(
     """What a guard is told first. Secrets travel here, over a socket without a name."""
     own: dict[str, Any] = {"argv": []}
     if spec is not None:
-        env = {**environment(spec, environ), guard.RUN_MARK: run.directory}
+        env = {**_KEEP_ENVIRON, **environment(spec, environ), guard.RUN_MARK: run.directory}
         executable = shutil.which(spec.argv[0], path=env.get("PATH")) or spec.argv[0]
         own = {
             "argv": spec.argv,
