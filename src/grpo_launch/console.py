@@ -16,6 +16,7 @@ from grpo_launch.runs.metrics import Step
 
 _LINES_OF_A_TAIL = 20
 _BYTES_OF_A_TAIL = 64 * 1024
+_LONGEST_OF_A_TAIL = 400
 
 QUIET_S = 60.0
 """Without a terminal a finished step is reported at least this often, where there is one."""
@@ -146,15 +147,22 @@ def silence(stream: TextIO) -> None:
 
 
 def tail(path: Path, lines: int = _LINES_OF_A_TAIL) -> str:
-    """The last ``lines`` lines of a log; empty where there is none."""
+    """The last ``lines`` lines of a log, for a terminal; empty where there is none."""
     try:
         with open(path, "rb") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _BYTES_OF_A_TAIL))
-            text = file.read().decode("utf-8", "replace")
+            text = file.read(_BYTES_OF_A_TAIL).decode("utf-8", "replace")
     except OSError:
         return ""
-    return "\n".join(text.replace("\r", "\n").rstrip().split("\n")[-lines:])
+    return "\n".join(map(_shown, text.replace("\r", "\n").rstrip().split("\n")[-lines:]))
+
+
+def _shown(line: str) -> str:
+    """A line without what would confuse a terminal: a log may hold anything."""
+    if len(line) > _LONGEST_OF_A_TAIL:
+        line = f"{line[:_LONGEST_OF_A_TAIL]} [{len(line) - _LONGEST_OF_A_TAIL} more]"
+    return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line)
 
 
 def duration(seconds: float) -> str:

@@ -112,7 +112,7 @@ class Rig:
             before: Python code that it executes first.
             wrapper: the words of a command that becomes it.
         """
-        (self.run / "logs").mkdir(parents=True)
+        (self.run / "logs").mkdir(parents=True, exist_ok=True)
         for file in plan.files:
             (self.directory / file.path).write_text(file.text)
         (self.run / "plan.json").write_text(plan.to_json())

@@ -243,9 +243,9 @@ class Processes:
             strangers = {s.pid for s in self._strangers if proc.is_running(s.pid, s.start_time)}
             others = spared() | strangers
             found = tree.descendants(os.getpid(), others)
-            if strangers:  # their orphans have come to this process as well
+            if self._strangers:  # their orphans have come to this process as well
                 found = [entry for entry in found if self._is_ours(entry)]
-            return found or (None if others else [])
+            return found or (None if others or self._strangers else [])
 
         deadlines = self._plan.deadlines
         left = tree.stop(members, deadlines.term_s, deadlines.kill_s, self._is_in_a_hurry)
