@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.runs.metrics import MetricsFollower
+from grpo_launch.runs.metrics import Step, parse
 from tests.conftest import MARK, ROOT, Finished, Project, free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -48,6 +49,29 @@ def run_directory(project: Project) -> Path:
     return (project.directory / "runs" / "latest").resolve()
 
 
+def steps_of(run: Path) -> list[Step]:
+    """Every logged step, the oldest start of the learner first."""
+    logs = sorted((run / "output").glob("v*/logging.jsonl"))
+    lines = [line for log in logs for line in log.read_bytes().splitlines()]
+    return [step for line in lines if (step := parse(line)) is not None]
+
+
+def wait_for_step(process: subprocess.Popen[str], number: int) -> None:
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if (found := re.match(r"step (\d+)/", line)) and int(found[1]) >= number:
+            return
+    raise AssertionError(seen)
+
+
+def titled(title: str, of: Project) -> list[int]:
+    """Processes of the project with that title, as vLLM gives them."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in of.left_over()}
+    return [pid for pid, command in commands.items() if command.startswith(title.encode())]
+
+
 def no_weight_was_lost(run: Path) -> None:
     """ms-swift answers 200 to a weight update that failed; only its log says so."""
     assert "Method execution failed" not in (run / "logs" / "server.log").read_text()
@@ -69,8 +93,7 @@ def test_the_demo_learns(tmp_path: Path) -> None:
     assert float(found[1]) < 0.2
     assert float(found[2]) > 0.8
     assert found[4] == str(run)
-    metrics = MetricsFollower(run / "output", since=0)
-    assert [step.step for step in metrics.poll()] == list(range(1, 41))
+    assert [step.step for step in steps_of(run)] == list(range(1, 41))
     assert (run / "training.png").stat().st_size > 10_000
     no_weight_was_lost(run)
     assert Project(tmp_path, 0, mark=str(tmp_path)).left_over() == []
@@ -84,8 +107,7 @@ def test_the_headline_experiment_runs_on_the_cpu(elsewhere: Project) -> None:
     )
     assert done.status == 0, done.stderr
     run = run_directory(elsewhere)
-    metrics = MetricsFollower(run / "output", since=0)
-    assert [step.step for step in metrics.poll()] == [1, 2, 3]
+    assert [step.step for step in steps_of(run)] == [1, 2, 3]
     row = json.loads(next(iter(run.glob("output/*/logging.jsonl"))).read_text().splitlines()[0])
     assert "rewards/summary.attr_key_recall/mean" in row
     no_weight_was_lost(run)
@@ -107,13 +129,62 @@ def test_two_terminals(elsewhere: Project) -> None:
 
 def test_nothing_of_a_real_run_outlives_a_sigterm(elsewhere: Project) -> None:
     process = elsewhere.start("role=both", "config=tiny_cpu", *arguments(elsewhere))
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("step "):
-            break
-    assert len(elsewhere.left_over()) >= 5  # launcher, API server, engine core, worker, learner
+    wait_for_step(process, 1)
+    # Launcher, two guards, API server, engine core, worker, learner.
+    assert len(elsewhere.left_over()) >= 7
     process.send_signal(signal.SIGTERM)
     assert finish(process).status == 143
+    assert elsewhere.left_over() == []
+
+
+@pytest.mark.parametrize("cgroup", ["auto", "off"])
+def test_nothing_of_a_real_run_outlives_its_launcher_and_a_guard(
+    elsewhere: Project, cgroup: str
+) -> None:
+    process = elsewhere.start(
+        "role=both", "config=tiny_cpu", f"shutdown.cgroup={cgroup}", *arguments(elsewhere)
+    )
+    wait_for_step(process, 2)
+    run = run_directory(elsewhere)
+    record = json.loads((run / "run.json").read_text())
+    guard = record["processes"]["server"]["guard"]["pid"]
+    watched = [os.pidfd_open(pid) for pid in elsewhere.left_over()]
+    os.kill(process.pid, signal.SIGKILL)
+    os.kill(guard, signal.SIGKILL)
+    for pidfd in watched:
+        assert select.select([pidfd], [], [], 60)[0]
+        os.close(pidfd)
+    assert elsewhere.left_over() == []
+    assert json.loads((run / "run.json").read_text())["state"] == "lost"
+
+
+def test_a_run_whose_engine_is_killed_goes_on_from_its_checkpoint(elsewhere: Project) -> None:
+    process = elsewhere.start(
+        "role=both", "config=tiny_cpu", "on_failure=restart", "restart.backoff_s=1",
+        "train.training.max_steps=16", "train.training.save_steps=4",
+        *arguments(elsewhere),
+    )  # fmt: skip
+    wait_for_step(process, 9)
+    (engine,) = titled("VLLM::EngineCore", elsewhere)
+    os.kill(engine, signal.SIGKILL)
+    done = finish(process)
+    assert done.status == 0, done.stderr
+    assert f"the engine died (VLLM::EngineCore, pid {engine})" in done.stderr
+    run = run_directory(elsewhere)
+    first, second = json.loads((run / "run.json").read_text())["attempts"]
+    assert first["resumed_from"] is None
+    resumed = int(Path(second["resumed_from"]).name.removeprefix("checkpoint-"))
+    assert resumed >= 8
+    rewards = {step.step: step.reward for step in steps_of(run)}
+    assert sorted(rewards) == list(range(1, 17))
+    before, after = rewards[resumed], rewards[resumed + 1]
+    assert before is not None
+    assert after is not None
+    assert abs(after - before) < 0.2  # the curve goes on, it does not begin again
+    no_weight_was_lost(run)
+    assert {path.name for path in run.glob("output/v0-*/checkpoint-*")} >= {
+        "checkpoint-4", "checkpoint-8",
+    }  # fmt: skip
     assert elsewhere.left_over() == []
 
 
