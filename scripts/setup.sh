@@ -10,11 +10,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-extras=plot
+extras=plot,stacks
 engine=true
 for argument in "$@"; do
   case "$argument" in
-    --dev) extras=plot,dev ;;
+    --dev) extras=plot,stacks,dev ;;
     --no-engine) engine=false ;;
     *) echo "error: $argument: unknown option, use --dev or --no-engine" >&2; exit 2 ;;
   esac
@@ -27,7 +27,7 @@ stamp=.venv/.installed
 sum="$(checksum pyproject.toml)"
 # An environment with the development tools serves everyone.
 case "$(cat "$stamp" 2>/dev/null || true)" in
-  "$sum $extras" | "$sum plot,dev") ;;
+  "$sum $extras" | "$sum plot,stacks,dev") ;;
   *)
     echo "setup: launcher environment in .venv" >&2
     make_venv "$python" .venv
