@@ -239,9 +239,11 @@ def belongs(entry: proc.Entry, run: str) -> bool:
         return False
     if f"{RUN_MARK}={run}".encode() in proc.environ(entry.pid):
         return True
-    logs = f"{os.path.realpath(run)}/logs/"
+    # Not any file there: a person may keep notes of their own beside the logs.
+    begin, ends = f"{os.path.realpath(run)}/logs/attempt_", ("/server.log", "/learner.log")
     with contextlib.suppress(OSError):
-        return any(os.readlink(f"/proc/{entry.pid}/fd/{fd}").startswith(logs) for fd in (1, 2))
+        outputs = [os.readlink(f"/proc/{entry.pid}/fd/{fd}") for fd in (1, 2)]
+        return any(path.startswith(begin) and path.endswith(ends) for path in outputs)
     return False
 
 

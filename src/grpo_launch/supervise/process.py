@@ -15,7 +15,6 @@ from typing import Any
 from grpo_launch.plan import Deadlines, ProcessSpec
 from grpo_launch.supervise import guard, proc, spawn
 
-
 _KEEP_ENVIRON = {"SPT_NOENV": "1"}
 """Keeps setproctitle, which vLLM's processes call, from overwriting ``/proc/<pid>/environ``, and
 with it the mark of the run (setproctitle's README, "Environment variables")."""
