@@ -5,8 +5,6 @@ The file is a flat block mapping that the planner wrote, one key a line.
 
 from __future__ import annotations
 
-import json
-
 _CHECKPOINT = "resume_from_checkpoint"
 _OUTPUT = "output_dir"
 
@@ -22,6 +20,11 @@ def in_directory(text: str, path: str) -> str:
 
 
 def _with(text: str, key: str, value: str) -> str:
-    kept = [line for line in text.splitlines() if not line.startswith(f"{key}:")]
-    # A JSON string is a YAML string, whatever is in it.
-    return "\n".join([*kept, f"{key}: {json.dumps(value, ensure_ascii=False)}"]) + "\n"
+    kept = [line for line in text.split("\n") if line and not line.startswith(f"{key}:")]
+    return "\n".join([*kept, f"{key}: {_quoted(value)}"]) + "\n"
+
+
+def _quoted(value: str) -> str:
+    """A double-quoted scalar of YAML 1.1, whatever is in ``value`` (a path may hold anything)."""
+    plain = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in plain) + '"'

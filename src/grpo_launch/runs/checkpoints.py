@@ -70,7 +70,7 @@ def fault(path: Path) -> str | None:
         if (missing := _missing_weights(path)) is not None:
             return missing
         parts = [file.name for file in sorted(path.glob("*.safetensors")) if not _is_whole(file)]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not the format at all
         return "its files cannot be read"
     return f"{', '.join(parts)} is only a part of a file" if parts else None
 

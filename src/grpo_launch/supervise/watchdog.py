@@ -116,6 +116,6 @@ def _status(probe: Probe) -> int:
                 break
             line += chunk
     version, _, rest = line.partition(b" ")
-    if not version.startswith(b"HTTP/"):
+    if not version.startswith(b"HTTP/") or not rest[:3].isdigit():
         raise ValueError("the answer is no HTTP")
     return int(rest[:3])

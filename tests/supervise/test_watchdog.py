@@ -1,0 +1,137 @@
+"""When to ask a server, and what its answers mean; the clock is ours."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from grpo_launch.plan import Watchdog
+from grpo_launch.supervise.watchdog import Duty, HealthCheck, Watch
+from tests.conftest import free_port
+from tests.supervise.rig import make_plan, wait_for
+
+SETTINGS = Watchdog(health_s=30, probe_s=300, stall_s=1800, on_stall="warn", served="", vital=())
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 5000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def duties(watch: Watch, clock: Clock, until: float) -> list[tuple[float, Duty]]:
+    """What is due when it is asked for every 10 s, and when."""
+    found: list[tuple[float, Duty]] = []
+    start = clock.now
+    while clock.now < start + until:
+        clock.now += 10
+        found += [(clock.now - start, duty) for duty in watch.due()]
+    return found
+
+
+def test_health_comes_regularly_a_probe_without_progress_a_stall_once() -> None:
+    clock = Clock()
+    found = duties(Watch(SETTINGS, clock), clock, 3600)
+    times = {duty: [at for at, what in found if what is duty] for duty in Duty}
+    assert times[Duty.HEALTH] == [30.0 * n for n in range(1, 121)]
+    assert times[Duty.PROBE] == [300.0 * n for n in range(1, 13)]
+    assert times[Duty.STALL] == [1800.0]
+
+
+def test_progress_puts_off_probes_and_stalls() -> None:
+    clock = Clock()
+    watch = Watch(SETTINGS, clock)
+    for _ in range(20):
+        assert {duty for _, duty in duties(watch, clock, 290)} == {Duty.HEALTH}
+        watch.progress()
+    assert watch.idle_s == 0
+    assert (1800.0, Duty.STALL) in duties(watch, clock, 1800)
+    watch.progress()
+    assert (1800.0, Duty.STALL) in duties(watch, clock, 1800)
+
+
+def test_zero_turns_a_duty_off() -> None:
+    clock = Clock()
+    watch = Watch(Watchdog(0, 0, 0, "warn", "", ()), clock)
+    assert duties(watch, clock, 10_000) == []
+
+
+def test_a_machine_that_slept_does_not_make_up_for_what_it_missed() -> None:
+    clock = Clock()
+    watch = Watch(SETTINGS, clock)
+    clock.now += 100_000
+    assert watch.due() == [Duty.HEALTH, Duty.PROBE, Duty.STALL]
+    assert watch.due() == []
+
+
+# One health check
+
+
+@contextmanager
+def answering(answer: bytes | None) -> Iterator[int]:
+    """A server that gives one answer to one question; None: it says nothing. Its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                if answer is None:
+                    done.wait(20)
+                else:
+                    connection.sendall(answer)
+
+        done = threading.Event()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        done.set()
+        thread.join()
+
+
+def check(port: int, tmp_path: Path) -> HealthCheck:
+    asked = HealthCheck(make_plan(tmp_path, port=port).gate)
+    assert wait_for(asked.is_done, bool)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", None),
+        (b"HTTP/1.1 500 Oops\r\n\r\n", "status 500"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n", "status 301"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is no HTTP"),
+        (b"\x00\xff" * 5000, "the answer is no HTTP"),
+        (b"", "the answer is no HTTP"),
+        (b"HTTP/1.1 abc\r\n", "the answer is no HTTP"),
+    ],
+)
+def test_what_an_answer_means(tmp_path: Path, answer: bytes, failure: str | None) -> None:
+    with answering(answer) as port:
+        asked = check(port, tmp_path)
+    assert asked.failure == failure
+    assert not asked.refused
+
+
+def test_silence_is_a_failure_but_nobody_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grpo_launch.supervise.watchdog.HEALTH_TIMEOUT_S", 0.1)
+    with answering(None) as port:
+        asked = check(port, tmp_path)
+    assert asked.failure == "timed out"
+    assert not asked.refused
+
+
+def test_nobody_there_is_told_apart(tmp_path: Path) -> None:
+    asked = check(free_port(), tmp_path)
+    assert asked.failure == "nobody listens there"
+    assert asked.refused
