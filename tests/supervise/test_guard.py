@@ -39,6 +39,9 @@ class Launcher:
         paths = RunPaths(str(self.directory))
         return orders("server", spec, {}, paths, Deadlines(5, 5), self.directory / "server.log")
 
+    def start(self, code: str) -> None:
+        self.say(self.orders(code), {"go": True})
+
     def say(self, *messages: dict[str, Any]) -> None:
         self._socket.sendall("".join(json.dumps(m) + "\n" for m in messages).encode())
 
@@ -60,7 +63,7 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
 
 
 def test_it_says_what_happens_and_stays_until_it_is_dismissed(launcher: Launcher) -> None:
-    launcher.say(launcher.orders("raise SystemExit(3)"))
+    launcher.start("raise SystemExit(3)")
     assert "started" in launcher.hear()
     assert launcher.hear() == {"exited": 3}
     launcher.say(STOP)
@@ -73,10 +76,20 @@ def test_it_says_what_happens_and_stays_until_it_is_dismissed(launcher: Launcher
 
 def test_a_stop_that_comes_with_the_orders_starts_nothing(launcher: Launcher) -> None:
     """Ctrl-C right after the start."""
-    launcher.say(launcher.orders(SLEEP), STOP, {"dismissed": True})
+    launcher.say(launcher.orders(SLEEP), {"go": True}, STOP, {"dismissed": True})
     assert launcher.hear() == {"stopped": []}
     assert launcher.guard.wait(20) == 0
     assert not (launcher.directory / "server.log").exists()
+
+
+def test_it_waits_until_it_may_start(launcher: Launcher) -> None:
+    launcher.say(launcher.orders(SLEEP))
+    launcher._socket.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        launcher._socket.recv(1)
+    launcher._socket.settimeout(20)
+    launcher.say({"go": True})
+    assert b"started" in launcher._socket.recv(100)
 
 
 def test_without_whole_orders_it_does_nothing(launcher: Launcher) -> None:
@@ -89,13 +102,13 @@ def test_without_whole_orders_it_does_nothing(launcher: Launcher) -> None:
 
 def test_what_cannot_be_started_is_said(launcher: Launcher) -> None:
     wanted = launcher.orders(SLEEP)
-    launcher.say({**wanted, "executable": "/no/such/program"})
+    launcher.say({**wanted, "executable": "/no/such/program"}, {"go": True})
     assert launcher.hear() == {"failed": "/no/such/program: No such file or directory"}
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_the_guard_ends_its_tree(launcher: Launcher, signum: int) -> None:
-    launcher.say(launcher.orders(SLEEP))
+    launcher.start(SLEEP)
     pid, start_time = launcher.hear()["started"]
     launcher.guard.send_signal(signum)
     assert launcher.hear() == {"exited": 128 + signal.SIGTERM}
@@ -106,7 +119,7 @@ def test_a_signal_to_the_guard_ends_its_tree(launcher: Launcher, signum: int) ->
 def test_the_end_of_the_launcher_ends_the_tree_and_is_noted(launcher: Launcher) -> None:
     record = launcher.directory / "run.json"
     record.write_text('{"ended": null, "state": "training"}')
-    launcher.say(launcher.orders(SLEEP))
+    launcher.start(SLEEP)
     pid, start_time = launcher.hear()["started"]
     launcher.go()
     assert launcher.guard.wait(20) == 0
@@ -117,7 +130,7 @@ def test_the_end_of_the_launcher_ends_the_tree_and_is_noted(launcher: Launcher) 
 def test_an_end_that_the_launcher_noted_is_not_written_over(launcher: Launcher) -> None:
     record = launcher.directory / "run.json"
     record.write_text('{"ended": 1.0, "state": "done", "status": 0}')
-    launcher.say(launcher.orders(SLEEP))
+    launcher.start(SLEEP)
     launcher.hear()
     launcher.go()
     assert launcher.guard.wait(20) == 0
@@ -132,7 +145,7 @@ def test_a_process_whose_first_thread_has_ended_is_ended_too(launcher: Launcher)
         "threading.Thread(target=threading.Event().wait).start()\n"
         "ctypes.CDLL(None).pthread_exit(None)"
     )
-    launcher.say(launcher.orders(code))
+    launcher.start(code)
     pid, start_time = launcher.hear()["started"]
     seen = wait_for(lambda: proc.read(pid), lambda entry: entry.state == "Z")
     assert seen.state == "Z"

@@ -76,7 +76,7 @@ class Trial:
             server=_behaviours(chance, tricks),
             learner=_behaviours(chance, tricks),
             end=end,
-            at_the_gate=chance.random() < 0.25 and "learner" not in end and "guard" not in end,
+            at_the_gate=chance.random() < 0.25 and end not in OF_THE_LEARNER,
             delay_s=chance.uniform(0, 0.3),
             groups=groups,
         )
@@ -153,6 +153,10 @@ ENDS: dict[str, Callable[[Rig], None]] = {
     "SIGSTOP of a guard, SIGKILL of launcher": stop_a_guard_and(signal.SIGKILL),
     "a mistake of our own": make_a_mistake,
 }
+OF_THE_LEARNER = {
+    "learner ends", "learner fails", "learner killed", "SIGKILL of the other guard",
+    "SIGKILL of both guards", "SIGKILL of launcher and guard",
+}  # fmt: skip
 WITHOUT_LAUNCHER = {name for name in ENDS if "launcher" in name}
 
 

@@ -78,8 +78,8 @@ class Attempt:
         """
         try:
             server = self._start(SERVER)
-            if len(self._plan.processes) == 1:
-                self._processes.guard(WITNESS)
+            # Two guards from the first moment on: one could be killed with the launcher.
+            self._processes.guard(LEARNER if len(self._plan.processes) > 1 else WITNESS)
             self._wait_for_server(server)
             if server is not None:
                 self._processes.watch_vital(SERVER, self._plan.watchdog.vital)

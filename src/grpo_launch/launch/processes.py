@@ -59,7 +59,8 @@ class Processes:
         spec = self._plan.process(name)
         if spec is None:
             return None
-        process = self.guard(name)
+        process = self._guarded.get(name) or self.guard(name)
+        process.go()
         while process.pid == 0 and process.failure is None and process.is_guarded:
             self.turn()
         if process.failure is not None:
@@ -69,7 +70,7 @@ class Processes:
         return process
 
     def guard(self, name: str) -> GuardedProcess:
-        """Start a guard, and what the plan says for it to guard.
+        """Start a guard for what the plan has under that name; it waits for :meth:`start`.
 
         Raises:
             PreflightError: it cannot be started.
@@ -205,8 +206,9 @@ class Processes:
             process.dismiss()
         survivors |= self._end_orphans(lambda: survivors)
         for process in self._guarded.values():
-            with self._around.noting():
-                self._around.record.process(process)
+            if process.pid:
+                with self._around.noting():
+                    self._around.record.process(process)
             process.close()
             survivors |= set(process.survivors)
         for fd in self._vital:

@@ -6,9 +6,10 @@ the guard ends its tree, then whatever of the run has no living guard any more,
 and notes in the run's record that the run is lost.
 
 Each message is a line of JSON. From the launcher: first the orders
-(:func:`grpo_launch.supervise.process.orders`), later ``{"stop": {"term_s", "kill_s"}}``,
-``{"hurry": true}`` and ``{"dismissed": true}``. To it: ``{"started": [pid, start_time]}``
-or ``{"failed": text}``, ``{"exited": status}``, and last ``{"stopped": [pids left]}``.
+(:func:`grpo_launch.supervise.process.orders`), later ``{"go": true}``, ``{"stop":
+{"term_s", "kill_s"}}``, ``{"hurry": true}`` and ``{"dismissed": true}``. To it:
+``{"started": [pid, start_time]}`` or ``{"failed": text}``, ``{"exited": status}``, and
+last ``{"stopped": [pids left]}``.
 A guard whose tree has ended stays until it is dismissed: the launcher and the guard
 that is still at work could be killed together.
 
@@ -63,6 +64,7 @@ class _Guard:
         self._unread = b""
         self._launcher_is_gone = False
         self._stop: dict[str, float] | None = None
+        self._go = False
         self._hurry = False
         self._dismissed = False
         self._pid = 0
@@ -77,7 +79,9 @@ class _Guard:
         if not self._orders:
             return
         self._obey()
-        if self._orders["argv"] and self._stop is None:
+        while not self._go and self._stop is None and not self._launcher_is_gone:
+            self._turn(None)
+        if self._go and self._stop is None:
             self._start()
         while self._stop is None and not self._launcher_is_gone:
             self._turn(None)
@@ -181,6 +185,7 @@ class _Guard:
         *lines, self._unread = self._unread.split(b"\n")
         for line in lines:
             message: dict[str, Any] = json.loads(line)
+            self._go = self._go or message.get("go", False)
             self._stop = message.get("stop", self._stop)
             self._hurry = self._hurry or message.get("hurry", False)
             self._dismissed = self._dismissed or message.get("dismissed", False)

@@ -41,7 +41,7 @@ class RunPaths:
 
 
 class GuardedProcess:
-    """A started process and the guard that it runs below.
+    """A process and the guard that it runs below.
 
     Attributes:
         name: ``server``, ``learner``, or ``witness`` (a guard with nothing to guard).
@@ -64,11 +64,11 @@ class GuardedProcess:
         deadlines: Deadlines,
         log: Path | None = None,
     ) -> None:
-        """Start the guard, which starts the process.
+        """Start the guard; it waits for :meth:`go`.
 
         Args:
             name: of the process.
-            spec: what to start; None: only watch over the run.
+            spec: what to start then; None: only watch over the run.
             environ: the caller's environment.
             run: paths of the run.
             deadlines: of a teardown that nobody asks for.
@@ -121,6 +121,10 @@ class GuardedProcess:
     def is_running(self) -> bool:
         """Whether the process was started and has not ended."""
         return self.pid != 0 and self.status is None and self.is_guarded
+
+    def go(self) -> None:
+        """Let the guard start the process."""
+        self._say({"go": True})
 
     def stop(self, deadlines: Deadlines) -> None:
         """Ask the guard to end its tree."""
