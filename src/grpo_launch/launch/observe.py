@@ -33,6 +33,7 @@ class Observer:
         self._shown = SERVER if only_server else LEARNER if console.shows_log else None
         self._looked = 0.0
         self._progressed = False
+        self._asked = 0
 
     @property
     def steps(self) -> list[Step]:
@@ -54,10 +55,20 @@ class Observer:
             if name == LEARNER:
                 self._progressed |= bool(text or steps)
             if name == SERVER:
-                self._progressed |= self._plan.watchdog.served in text
+                self._progressed |= self._serves_others(text)
             for message in self._alarms[name].heard(text):
                 spec = self._plan.process(name)
                 self._console.say(f"warning: {spec.log if spec else name}: {message}")
+
+    def asked(self) -> None:
+        """Note that the watchdog asks for a token itself: the server's answer is no progress."""
+        self._asked += 1
+
+    def _serves_others(self, text: str) -> bool:
+        served = text.count(self._plan.watchdog.served)
+        own = min(served, self._asked)
+        self._asked -= own
+        return served > own
 
     def has_progressed(self) -> bool:
         """Whether the training went on since the last call."""

@@ -1,0 +1,58 @@
+"""What counts as progress of a training."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from grpo_launch.choices import ConsoleMode
+from grpo_launch.console import Console
+from grpo_launch.launch.observe import Observer
+from grpo_launch.plan import ProcessSpec, Watchdog
+from tests.supervise.rig import make_plan
+
+HALVES = [ProcessSpec(name, (), "/", f"{name}.log") for name in ("server", "learner")]
+WATCHED = Watchdog(
+    health_s=0, probe_s=0, stall_s=0, on_stall="warn", served="POST /infer/", vital=()
+)
+SERVED = 'INFO: 127.0.0.1:1 - "POST /infer/ HTTP/1.1" 200 OK\n'
+HEALTH = 'INFO: 127.0.0.1:1 - "GET /health/ HTTP/1.1" 200 OK\n'
+
+
+def observer_of(logs: Path) -> Observer:
+    plan = make_plan(logs, *HALVES, port=1, watchdog=WATCHED)
+    return Observer(plan, logs, logs, Console(ConsoleMode.auto, io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("asked", "log", "progressed"),
+    [
+        (0, "", False),
+        (0, HEALTH, False),
+        (0, SERVED, True),
+        (1, SERVED, False),
+        (1, SERVED + HEALTH, False),
+        (1, SERVED + SERVED, True),
+        (2, SERVED, False),
+    ],
+    ids=["nothing", "health", "a batch", "own", "own and health", "own and a batch", "one late"],
+)
+def test_a_token_that_the_watchdog_asked_for_is_no_progress(
+    tmp_path: Path, asked: int, log: str, progressed: bool
+) -> None:
+    observer = observer_of(tmp_path)
+    for _ in range(asked):
+        observer.asked()
+    (tmp_path / "server.log").write_text(log)
+    observer.look(at_most_every_s=0)
+    assert observer.has_progressed() is progressed
+    assert observer.has_progressed() is False
+
+
+def test_a_line_of_the_learner_is_progress(tmp_path: Path) -> None:
+    observer = observer_of(tmp_path)
+    (tmp_path / "learner.log").write_text("loading\n")
+    observer.look(at_most_every_s=0)
+    assert observer.has_progressed()
