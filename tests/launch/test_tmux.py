@@ -90,9 +90,13 @@ def test_a_session_that_is_done_goes_away(project: Project, tmux: Tmux) -> None:
 def test_a_session_that_failed_stays_to_be_read(project: Project, tmux: Tmux) -> None:
     session, run = launch(project, tmux, FAKE_LEARNER="fail")
     in_state(run, "failed")
-    text = until(lambda: "status 7" in (seen := tmux("capture-pane", "-p").stdout) and seen)
+    last = "status 7; Enter closes this session"
+    text = until(lambda: last in (seen := tmux("capture-pane", "-p").stdout) and seen)
     assert "ValueError: loss is nan" in text
     assert tmux.sessions() == [session]
+    tmux("send-keys", "-t", session, "Enter")
+    until(lambda: tmux.sessions() == [])
+    nothing_left(project)
 
 
 def test_killing_the_session_ends_the_run_in_order(project: Project, tmux: Tmux) -> None:
@@ -159,14 +163,14 @@ def test_a_session_of_that_name_is_refused(project: Project, tmux: Tmux) -> None
 
 
 def test_a_program_that_ends_too_early_is_reported(
-    tmp_path: Path, tmux: Tmux, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tmux: Tmux, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ready = prepared(tmp_path)
     ready = replace(ready, environ={**ready.environ, "TMUX_TMPDIR": tmux.directory})
-    words = ["sh", "-c", "echo no such interpreter; exit 3"]
-    monkeypatch.setattr(backend.spawn, "program", lambda *_: words)
+    (ready.run / "plan.json").write_text("{}")
     with pytest.raises(PreflightError, match="ended before it took over"):
         backend.start(ready)
+    assert "not a plan of format" in capfd.readouterr().err
     assert tmux.sessions() == []
     state = read(ready.run)
     assert (state["state"], state["status"]) == ("failed", 3)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from grpo_launch import atomic
-from grpo_launch.choices import ConsoleMode
+from grpo_launch.choices import Backend, ConsoleMode
 from grpo_launch.console import Console, complain, duration
 from grpo_launch.errors import (
     GuardLostError,
@@ -34,7 +34,7 @@ from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
 from grpo_launch.runs import checkpoints, record, summary
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.record import RunRecord
-from grpo_launch.supervise import cgroup, events, sockets, tree
+from grpo_launch.supervise import cgroup, events, sockets, spawn, tree
 from grpo_launch.supervise.process import RunPaths
 
 _PORT_INTERVAL_S = 0.25
@@ -61,7 +61,21 @@ def main() -> int:
         if exit_file:
             with contextlib.suppress(OSError):  # then the guard beside it tries
                 atomic.write(exit_file, f"{status}\n")
+    if _is_to_be_read(Path(directory)):
+        sys.stderr.flush()
+        words = spawn.program("grpo_launch.launch.hold", str(status), bare=True)
+        os.execv(words[0], words)  # noqa: S606 (a program of ours, no shell)
     return status
+
+
+def _is_to_be_read(directory: Path) -> bool:
+    """Whether a terminal would close over the last lines of a run that failed."""
+    try:
+        state = record.read(directory)
+    except (OSError, ValueError):
+        return False
+    in_tmux = state["backend"] == Backend.tmux.value and sys.stdin.isatty()
+    return in_tmux and state["state"] == record.FAILED
 
 
 def supervise(

@@ -64,6 +64,7 @@ def start(prepared: Prepared) -> int:
             with tmux.ended_on_failure():
                 connection = _accept(listener, pane, tmux)
                 _hand_over(connection, prepared, tmux)
+                tmux.let_go()
     except PreflightError as error:
         background.note_failure(prepared, str(error))
         raise
@@ -113,9 +114,23 @@ class _Tmux:
         if made.returncode != 0:
             what = f"tmux made no session ({made.stderr.strip() or made.returncode})"
             raise PreflightError("launch=tmux", what, "see to it, or use launch=detached")
-        # What it said last stays to be read; an old tmux refuses, and closes the window.
-        self.run("set-option", "-w", "-t", f"={self.session}:", "remain-on-exit", "failed")
+        # What a program that fails at start says can be read then.
+        self._remain("on")
         return int(made.stdout)
+
+    def let_go(self) -> None:
+        """Let the session end with its program.
+
+        Not the option's value ``failed``: tmux 3.3 sometimes misses the end of the
+        program and then keeps the session for ever.
+        """
+        self._remain("off")
+        dead = self.run("display-message", "-p", "-t", f"={self.session}:", "#{pane_dead}")
+        if dead.stdout.strip() == "1":  # between the two
+            self.run("kill-session", "-t", f"={self.session}")
+
+    def _remain(self, value: str) -> None:
+        self.run("set-option", "-w", "-t", f"={self.session}:", "remain-on-exit", value)
 
     def exists(self) -> PreflightError:
         what = f"the session {self.session} exists"
