@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +32,7 @@ from grpo_launch.plan import (
 from grpo_launch.runs import record
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import proc, tree
-from tests.conftest import MARK, ROOT, free_port
+from tests.conftest import MARK, ROOT
 
 ADVERSARY = ROOT / "tests" / "fakes" / "adversary.py"
 FINAL = {record.DONE, record.FAILED, record.INTERRUPTED, record.LOST}
@@ -82,7 +85,7 @@ class Rig:
         self.directory = directory
         self.run = directory / "run"
         self.mark = uuid.uuid4().hex
-        self.port = free_port()
+        self.port = quiet_port()
         self.said = ""
         self._heard = threading.Condition()
         self._environ = {"PATH": os.environ["PATH"], MARK: self.mark, **(environ or {})}
@@ -193,6 +196,15 @@ class Rig:
             self.supervisor.stderr.close()
         os.close(self._ready)
         os.close(self._alive)
+
+
+def quiet_port() -> int:
+    """A free port that the kernel gives to nobody who asks for any (ip(7), ip_local_port_range)."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _has(mark: bytes, entry: proc.Entry) -> bool:

@@ -77,9 +77,11 @@ class Attempt:
             InterruptedRunError: a signal asked for the end.
         """
         try:
+            names = [spec.name for spec in self._plan.processes]
+            # Two guards before anything starts: one could be killed with the launcher.
+            for name in (*names, WITNESS)[:2]:
+                self._processes.guard(name)
             server = self._start(SERVER)
-            # Two guards from the first moment on: one could be killed with the launcher.
-            self._processes.guard(LEARNER if len(self._plan.processes) > 1 else WITNESS)
             self._wait_for_server(server)
             if server is not None:
                 self._processes.watch_vital(SERVER, self._plan.watchdog.vital)
@@ -190,6 +192,7 @@ class Attempt:
             elif duty is Duty.PROBE:
                 with contextlib.suppress(PreflightError):  # no reason to end a training
                     self._processes.ask(only_generate_s=PROBE_S)
+                self.observer.asked()
             elif duty is Duty.STALL:
                 self._stalled(watch.idle_s)
 

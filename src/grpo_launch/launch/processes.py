@@ -50,7 +50,7 @@ class Processes:
         return self._guarded.get(name)
 
     def start(self, name: str) -> GuardedProcess | None:
-        """Start a process of the plan, if it has one of that name.
+        """Let the guard of that name start its process, if the plan has one.
 
         Raises:
             PreflightError: it cannot be started.
@@ -59,7 +59,7 @@ class Processes:
         spec = self._plan.process(name)
         if spec is None:
             return None
-        process = self._guarded.get(name) or self.guard(name)
+        process = self._guarded[name]
         process.go()
         while process.pid == 0 and process.failure is None and process.is_guarded:
             self.turn()
