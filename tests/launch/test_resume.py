@@ -121,7 +121,7 @@ def test_what_may_be_wrong_with_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("said", ["exp/none", "none", "", "runs", "checkpoint-1", "../..", "a*"])
 def test_what_is_not_there_is_an_error(resolve: Resolving, tmp_path: Path, said: str) -> None:
     past_run(tmp_path, "exp/a", 1.0)
-    with pytest.raises(ConfigError, match="is neither a run nor a checkpoint"):
+    with pytest.raises(ConfigError, match="is neither a checkpoint nor a run"):
         resolve(said)
 
 

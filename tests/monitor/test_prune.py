@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from grpo_launch.errors import ConfigError
-from grpo_launch.monitor import find, prune
+from grpo_launch.monitor import prune
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.prune import Choice
+from grpo_launch.runs import find
 from tests.monitor.made import START, going_on, identity, lost, make_run, process
 
 A = "exp/20261121-140000-000a"

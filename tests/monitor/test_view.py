@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.monitor import find, living
+from grpo_launch.monitor import living
 from grpo_launch.monitor.view import View, goes_on, view
+from grpo_launch.runs import find
 from grpo_launch.supervise.guard import GUARD_MARK, RUN_MARK
 from tests.monitor.made import going_on, identity, lost, make_run, process
 

@@ -76,27 +76,29 @@ def resolve(
         PreflightError: there is no complete checkpoint.
     """
     if said == LATEST:
-        for run in find.of_experiment(cwd, experiment):
+        for run in find.of_experiment(experiment, cwd / find.ROOT):
             if (found := _newest(run, say)) is not None:
                 _warn_of_a_living(run, say)
                 return found
         what = f"no run of {experiment} in {find.ROOT}/ has a complete checkpoint"
         raise PreflightError(where, what, "start without it, or name a run or a checkpoint")
-    run = find.named(cwd, said)
-    if run is not None:
-        if (found := _newest(run, say)) is None:
-            what = f"the run {said} has no complete checkpoint"
-            raise PreflightError(where, what, "name another run or a checkpoint")
-        _warn_of_a_living(run, say)
-        return found
-    return _named(said, cwd, where)
+    try:
+        run = find.one(said, cwd / find.ROOT, cwd).directory
+    except ConfigError as error:
+        return _named(said, cwd, where, error)
+    if (found := _newest(run, say)) is None:
+        what = f"the run {said} has no complete checkpoint"
+        raise PreflightError(where, what, "name another run or a checkpoint")
+    _warn_of_a_living(run, say)
+    return found
 
 
-def _named(said: str, cwd: Path, where: str) -> Checkpoint:
+def _named(said: str, cwd: Path, where: str, no_run: ConfigError) -> Checkpoint:
+    """The checkpoint at the path ``said``; ``no_run`` says why it is no run."""
     path = cwd / said
     fault = checkpoints.fault(path) if path.is_dir() else None
     if not path.is_dir() or (fault and not path.name.startswith(checkpoints.PREFIX)):
-        what = f"{said} is neither a run nor a checkpoint"
+        what = f"{said} is neither a checkpoint nor a run ({no_run.where}: {no_run.what})"
         fix = f"say {LATEST}, EXPERIMENT/ID, or the path of a directory {checkpoints.PREFIX}N"
         raise ConfigError(where, what, fix)
     found = checkpoints.complete(path)

@@ -9,8 +9,8 @@ from typing import NoReturn
 from grpo_launch import __version__
 from grpo_launch.errors import ConfigError
 from grpo_launch.monitor.detail import HALVES, LAUNCHER
-from grpo_launch.monitor.find import LATEST
 from grpo_launch.monitor.prune import STATES
+from grpo_launch.runs.find import LATEST
 
 _RUN = """\
 RUN is "latest" (the default), an id, the beginning of one, an experiment (its newest

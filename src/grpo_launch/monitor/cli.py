@@ -12,7 +12,7 @@ from grpo_launch.console import complain, silence
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.monitor import arguments, listing, logs, prune, status, stop
 from grpo_launch.monitor.context import Context
-from grpo_launch.monitor.find import LATEST
+from grpo_launch.runs.find import LATEST
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from grpo_launch.errors import PreflightError, one_line
 from grpo_launch.monitor import groups, living, planned
 from grpo_launch.monitor.context import Context
-from grpo_launch.monitor.find import Found
 from grpo_launch.monitor.listing import who
 from grpo_launch.monitor.view import View, view
 from grpo_launch.monitor.words import age, and_
 from grpo_launch.runs import record
+from grpo_launch.runs.find import Found
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import cgroup, events, proc, tree
 from grpo_launch.supervise.guard import LOST_STATUS

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from grpo_launch.errors import one_line
-from grpo_launch.monitor import find, living
+from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.view import View, view
 from grpo_launch.monitor.words import NOTHING, age, and_, table
+from grpo_launch.runs import find
 
 FORMAT = 1
 """The version of what ``--json`` prints; fields may be added within a version."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError, one_line
-from grpo_launch.monitor import find, living
+from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.detail import HALVES, LAUNCHER, attempts
 from grpo_launch.monitor.lines import LogReader
 from grpo_launch.monitor.view import goes_on, view
 from grpo_launch.monitor.words import and_
+from grpo_launch.runs import find
 
 PERIOD_S = 0.2
 """How often a followed log is looked at."""

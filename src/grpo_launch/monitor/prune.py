@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError, PreflightError, one_line
-from grpo_launch.monitor import find, living
+from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.listing import FORMAT
 from grpo_launch.monitor.view import UNREADABLE, View, view
 from grpo_launch.monitor.words import age, size, table
-from grpo_launch.runs import record
+from grpo_launch.runs import find, record
 
 STATES = (record.DONE, record.FAILED, record.INTERRUPTED, record.LOST)
 """The states in which a run may be removed."""

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grpo_launch.errors import one_line
-from grpo_launch.monitor import find, living
+from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.detail import Detail, detail, full
 from grpo_launch.monitor.listing import FORMAT, remarks
 from grpo_launch.monitor.recorded import RecordedProcess
 from grpo_launch.monitor.view import view
 from grpo_launch.monitor.words import age, moment, number, size, table
+from grpo_launch.runs import find
 
 _LONGEST_COMMAND = 60
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from grpo_launch.errors import one_line
-from grpo_launch.monitor import find, living
+from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.ending import Ended, Ending
 from grpo_launch.monitor.listing import FORMAT
 from grpo_launch.monitor.view import view
 from grpo_launch.monitor.words import age
+from grpo_launch.runs import find
 
 
 def run(context: Context, word: str | None, *, kill: bool, as_json: bool) -> int:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from grpo_launch.errors import one_line
 from grpo_launch.monitor import living, planned
-from grpo_launch.monitor.find import Found
 from grpo_launch.monitor.living import Living, Machine
 from grpo_launch.monitor.recorded import Recorded, read
 from grpo_launch.runs import record
+from grpo_launch.runs.find import Found
 from grpo_launch.runs.metrics import Step
 from grpo_launch.supervise import proc
 

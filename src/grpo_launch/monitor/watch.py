@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from grpo_launch.errors import one_line
-from grpo_launch.monitor import find, living, planned
+from grpo_launch.monitor import living, planned
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.dashboard import Scene, draw
 from grpo_launch.monitor.detail import HALVES, detail, full
@@ -25,6 +25,7 @@ from grpo_launch.monitor.gpus import Gpus
 from grpo_launch.monitor.listing import FORMAT, finite
 from grpo_launch.monitor.logs import Logs, Wanted
 from grpo_launch.monitor.view import view
+from grpo_launch.runs import find
 from grpo_launch.runs.metrics import History
 
 PERIOD_S = 1.0

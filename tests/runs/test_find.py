@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.errors import ConfigError
-from grpo_launch.monitor import find
+from grpo_launch.runs import find
 from tests.monitor.made import make_run
 
 NAMES = [
