@@ -11,11 +11,15 @@ import contextlib
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from grpo_launch.compose import document
 from grpo_launch.errors import PreflightError
+
+_LOOKED_AT_S = 0.01
+"""Longer than anyone who only looks at a lock holds it."""
 
 
 @contextlib.contextmanager
@@ -79,11 +83,19 @@ def is_held(port: int) -> bool:
     return False
 
 
+def _is_locked(descriptor: int) -> bool:
+    """Lock a file, unless another has it for longer than :func:`is_held` looks at it."""
+    for pause in (_LOOKED_AT_S, _LOOKED_AT_S, 0.0):
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(pause)
+    return False
+
+
 def _lock(descriptor: int, run: str) -> str | None:
     """Lock a file; the run that has it already, or None when it is ours now."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not _is_locked(descriptor):
         owner = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip()
         return document.shown(Path(owner)) if owner else "of another launcher"
     os.ftruncate(descriptor, 0)
