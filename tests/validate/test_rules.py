@@ -19,6 +19,7 @@ from grpo_launch.compose import compose, lookup
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError
 from grpo_launch.validate import Problem, Severity, examine, require_valid, validate
+from grpo_launch.validate.limits import LIMIT_RULES
 from grpo_launch.validate.rules import RULES
 from grpo_launch.validate.structure import STRUCTURE_RULES
 
@@ -66,7 +67,7 @@ def problems(changes: dict[str, Any], *overrides: str) -> list[str]:
 def found(changes: dict[str, Any], *overrides: str) -> list[Problem]:
     Path("x.yaml").write_text(yaml.safe_dump(changed(changes), sort_keys=False))
     config = compose("x", overrides)
-    ours = {rule.__name__.replace("_", " ") for rule in (*STRUCTURE_RULES, *RULES)}
+    ours = {rule.__name__.replace("_", " ") for rule in (*STRUCTURE_RULES, *RULES, *LIMIT_RULES)}
     return [p for outcome in examine(config) if outcome.rule in ours for p in outcome.problems]
 
 
@@ -288,8 +289,15 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {L + "health": {"timeout_s": 0}, L + "shutdown": {"term_s": -1, "kill_s": float("inf")}},
         [
             L + "health.timeout_s: 0.0 s is no deadline, use a positive number",
-            L + "shutdown.term_s: -1.0 s is no deadline, use a positive number",
             L + "shutdown.kill_s: inf s is no deadline, use a positive number",
+            L + "shutdown.term_s: -1.0 s is no deadline, use 0 or a positive number",
+        ],
+    ),
+    "watchdog and restarts": (
+        {L + "watchdog": {"stall_s": float("nan"), "probe_s": 0}, L + "restart": {"budget": -1}},
+        [
+            L + "watchdog.stall_s: nan s is no deadline, use 0 or a positive number",
+            L + "restart.budget: -1 is no number of restarts, use 0 or more",
         ],
     ),
     "a relative health path": (

@@ -12,6 +12,7 @@ from grpo_launch.validate import grpo, memory
 from grpo_launch.validate.engine_flags import ENGINE_RULES
 from grpo_launch.validate.facts import Facts
 from grpo_launch.validate.grpo import GRPO_RULES
+from grpo_launch.validate.limits import LIMIT_RULES
 from grpo_launch.validate.memory import MEMORY_RULES
 from grpo_launch.validate.ports import PORT_RULES
 from grpo_launch.validate.problem import Problem, Severity
@@ -82,7 +83,7 @@ _Judged = tuple[Callable[..., list[Problem]], list[Problem], str | None]
 
 
 def _judged(config: LaunchConfig, facts: Facts) -> Iterator[_Judged]:
-    for rule in (*RULES, *PORT_RULES):
+    for rule in (*RULES, *LIMIT_RULES, *PORT_RULES):
         yield rule, rule(config), None
     for rule in ENGINE_RULES:
         yield rule, rule(config, facts.flags), None

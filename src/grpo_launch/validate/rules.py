@@ -230,18 +230,9 @@ def sections_agree(config: LaunchConfig) -> list[Problem]:
     return problems
 
 
-def probes_and_deadlines(config: LaunchConfig) -> list[Problem]:
-    """Deadlines are positive, the health path is a path, ``dry_run`` is one of its values."""
+def probe_and_dry_run(config: LaunchConfig) -> list[Problem]:
+    """The health path is a path, ``dry_run`` is one of its values."""
     problems: list[Problem] = []
-    for key, value, least in (
-        ("health.timeout_s", config.health.timeout_s, 0.0),
-        ("shutdown.term_s", config.shutdown.term_s, None),
-        ("shutdown.kill_s", config.shutdown.kill_s, 0.0),
-    ):
-        too_small = value < 0 if least is None else value <= least
-        if too_small or value != value or value == float("inf"):
-            where = config.where(key)
-            problems.append(Problem(where, f"{value} s is no deadline", "use a positive number"))
     if not config.health.path.startswith("/"):
         what = f"{kinds.said(config.health.path)} is no path"
         problems.append(Problem(config.where("health.path"), what, "begin it with /"))
@@ -307,7 +298,7 @@ RULES: Sequence[Rule] = (
     devices_are_disjoint,
     server_holds_a_full_sequence,
     sections_agree,
-    probes_and_deadlines,
+    probe_and_dry_run,
     runtime_is_complete,
     env_names_are_names,
     no_secrets,
