@@ -51,7 +51,9 @@ def write_once(path: str | os.PathLike[str], text: str) -> None:
         with open(fresh, "w", encoding="utf-8") as file:
             file.write(text)
         os.link(fresh, path)
-    except PermissionError:  # a file system without hard links (link(2))
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links (link(2))
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     finally:

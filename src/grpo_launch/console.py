@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -20,6 +21,13 @@ _LONGEST_OF_A_TAIL = 400
 
 QUIET_S = 60.0
 """Without a terminal a finished step is reported at least this often, where there is one."""
+
+
+_PATIENCE_S = 0.2
+"""How long a full pipe or a stopped terminal is waited for, once."""
+
+_AT_A_TIME = 1024
+"""Characters of a log written at once: a pipe that takes any takes 4096 bytes (pipe(7))."""
 
 
 class Console:
@@ -43,6 +51,7 @@ class Console:
         self._bar: Any = None
         self._task: Any = None
         self._clock = clock
+        self._is_stuck = False
         self._printed_step = 0
         self._printed_at = clock()
 
@@ -53,6 +62,8 @@ class Console:
 
     def say(self, text: str) -> None:
         """One line of the launcher's own."""
+        if not self._is_read():
+            return
         with self._writing():
             if self._bar is not None:
                 self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -62,17 +73,21 @@ class Console:
     def log(self, text: str) -> None:
         """Output of a process, as it is."""
         if text and self._bar is None:
-            with self._writing():
-                self._stream.write(text)
-                self._stream.flush()
+            for start in range(0, len(text), _AT_A_TIME):
+                if not self._is_read():
+                    return
+                with self._writing():
+                    self._stream.write(text[start : start + _AT_A_TIME])
+                    self._stream.flush()
 
     def steps(self, steps: Sequence[Step]) -> None:
         """Steps that the learner finished."""
         if not steps or self._mode is ConsoleMode.log:
             return
         if self._terminal or self._mode is ConsoleMode.progress:
-            with self._writing():
-                self._advance(steps[-1])
+            if self._is_read():
+                with self._writing():
+                    self._advance(steps[-1])
         else:
             self._print(steps[-1])
 
@@ -82,6 +97,20 @@ class Console:
             with self._writing():
                 self._bar.stop()
             self._bar = None
+
+    def _is_read(self) -> bool:
+        """Whether the stream takes text: a reader that has stopped must not stop a run.
+
+        What it does not take within a moment is lost to it; logs and records have it.
+        """
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError):
+            return True  # no file: nothing that could be full
+        poller = select.poll()
+        poller.register(descriptor, select.POLLOUT)
+        self._is_stuck = not poller.poll(0 if self._is_stuck else _PATIENCE_S * 1000)
+        return not self._is_stuck
 
     @contextlib.contextmanager
     def _writing(self) -> Generator[None]:

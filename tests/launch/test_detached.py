@@ -50,10 +50,7 @@ def test_the_supervisor_has_taken_over_and_is_on_its_own(project: Project) -> No
     nothing_left(project)
 
 
-def test_the_supervisor_holds_the_port_locks(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+def test_the_supervisor_holds_the_port_locks(project: Project) -> None:
     done = project.launch("role=both", "config=exp", "launch=detached", FAKE_LEARNER="hang")
     run = run_of(project, done.stdout.strip())
     assert locks.is_held(project.port)

@@ -14,7 +14,8 @@ from grpo_launch.errors import PreflightError
 from grpo_launch.launch import locks
 
 HOLD = (
-    "import signal, sys; from grpo_launch.launch import locks\n"
+    "import pathlib, signal, sys; from grpo_launch.launch import locks\n"
+    "locks.BASE = pathlib.Path(sys.argv[2])\n"
     "with locks.hold([(8000, 'key', 'port=PORT')], sys.argv[1]):\n"
     "    print('mine', flush=True); signal.pause()"
 )
@@ -23,13 +24,15 @@ WANTED = (8000, "rlhf.vllm_server_port", "port=PORT")
 
 @pytest.fixture(autouse=True)
 def private_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(locks, "BASE", tmp_path)
 
 
-def test_of_many_at_once_one_has_it() -> None:
+def test_of_many_at_once_one_has_it(tmp_path: Path) -> None:
     words = [sys.executable, "-c", HOLD]
     racers = [
-        subprocess.Popen([*words, f"runs/{n}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [*words, f"runs/{n}", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for n in range(4)
     ]
     losers = 0
@@ -67,3 +70,11 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / f"grpo_launch-{os.geteuid()}").symlink_to(tmp_path)
     with pytest.raises(PreflightError, match="belongs to somebody else"):
         locks.is_held(8000)
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_preflight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "BASE", tmp_path / "gone")
+    with pytest.raises(PreflightError, match="cannot be made"):
+        locks.directory()

@@ -30,7 +30,7 @@ def private_locks(
 ) -> Path:
     """Locks of the test's own; whole runs have those of the machine."""
     directory = tmp_path_factory.mktemp("locks")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    monkeypatch.setattr(locks, "BASE", directory)
     return directory
 
 

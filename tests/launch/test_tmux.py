@@ -139,10 +139,7 @@ def test_a_new_tmux_server_does_not_keep_the_callers_environment(
     assert "HOME=" in tmux("show-environment", "-g").stdout
 
 
-def test_the_supervisor_in_the_session_holds_the_port_locks(
-    project: Project, tmux: Tmux, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+def test_the_supervisor_in_the_session_holds_the_port_locks(project: Project, tmux: Tmux) -> None:
     _, run = launch(project, tmux, "ports=auto", FAKE_LEARNER="hang")
     assert [locks.is_held(port) for port in plan_of(run)["ports"]] == [True, True]
     os.kill(pid_of(run), signal.SIGTERM)

@@ -24,11 +24,13 @@ class Machine:
         listeners: port to pid.
         users: port to the id of a user, also where the pid is hidden.
         started: whether the server was started here.
+        hides: whether its processes cannot be looked into.
     """
 
     listeners: dict[int, int] = field(default_factory=dict)
     users: dict[int, int] = field(default_factory=dict)
     started: bool = True
+    hides: bool = False
 
     def listener(self, port: int) -> int | None:
         return self.listeners.get(port)
@@ -41,6 +43,9 @@ class Machine:
 
     def our_ports(self) -> list[int]:
         return sorted(port for port, pid in self.listeners.items() if pid == 7 and self.started)
+
+    def ours_hide(self) -> bool:
+        return self.hides
 
 
 OURS = {8080: 7}
@@ -200,11 +205,17 @@ def test_another_users_process_is_a_stranger_though_nobody_sees_it() -> None:
 
 @pytest.mark.parametrize(
     "machine",
-    [Machine(users={8080: os.geteuid()}), Machine(started=False), Machine()],
+    [Machine(users={8080: os.geteuid()}, hides=True), Machine(started=False), Machine()],
     ids=["a process of ours that hides", "a server of another terminal", "nothing is known"],
 )
 def test_what_is_not_known_is_not_held_against_a_server(machine: Machine) -> None:
     assert wait(answers(**HEALTHY), probe(), Clock(), machine) == Ready(0.0)
+
+
+def test_a_process_in_another_container_is_a_stranger() -> None:
+    machine = Machine(users={8080: os.geteuid()})
+    with pytest.raises(NotReadyError, match="cannot be seen from here"):
+        wait(answers(**HEALTHY), probe(), Clock(), machine)
 
 
 def test_a_server_that_moved_to_another_port_is_found_and_named() -> None:

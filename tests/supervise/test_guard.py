@@ -103,7 +103,9 @@ def test_without_whole_orders_it_does_nothing(launcher: Launcher) -> None:
 def test_what_cannot_be_started_is_said(launcher: Launcher) -> None:
     wanted = launcher.orders(SLEEP)
     launcher.say({**wanted, "executable": "/no/such/program"}, {"go": True})
-    assert launcher.hear() == {"failed": "/no/such/program: No such file or directory"}
+    assert launcher.hear() == {
+        "failed": f"/no/such/program, log {wanted['log']}: No such file or directory"
+    }
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

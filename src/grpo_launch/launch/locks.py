@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from grpo_launch.compose import document
 from grpo_launch.errors import PreflightError
+
+BASE = Path("/tmp")  # noqa: S108 (the directory in it is private)
+"""Not the environment's: a login, a cron job and a batch job must find the same locks."""
 
 _LOOKED_AT_S = 0.01
 """Longer than anyone who only looks at a lock holds it."""
@@ -115,11 +117,15 @@ def directory() -> Path:
     """A private directory of this user, the same for all launchers on this machine.
 
     Raises:
-        PreflightError: somebody else's directory has its name.
+        PreflightError: it cannot be made, or somebody else's directory has its name.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    private = Path(base) / f"grpo_launch-{os.geteuid()}"
-    private.mkdir(mode=0o700, exist_ok=True)
-    if private.is_symlink() or private.stat().st_uid != os.geteuid():
-        raise PreflightError(str(private), "belongs to somebody else", "remove it or set TMPDIR")
+    private = BASE / f"grpo_launch-{os.geteuid()}"
+    try:
+        private.mkdir(mode=0o700, exist_ok=True)
+        owner = private.lstat().st_uid
+    except OSError as error:
+        what = f"cannot be made ({error.strerror})"
+        raise PreflightError(str(private), what, "make it writable for you") from None
+    if private.is_symlink() or owner != os.geteuid():
+        raise PreflightError(str(private), "belongs to somebody else", "have it removed")
     return private

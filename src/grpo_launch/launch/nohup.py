@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -62,13 +63,17 @@ def start(prepared: Prepared) -> int:
                 keep=(keeper,),
                 ignores_hangup=True,
             )
-        atomic.write(names["pid"], f"{pid}\n")
-        latest = _point_latest(prepared, names)
     except OSError as error:
         what = f"cannot be written ({error.strerror})"
         failure = PreflightError(str(error.filename), what, "change to another directory")
         background.note_failure(prepared, str(failure))
         raise failure from None
+    latest: list[Path] = []
+    try:
+        atomic.write(names["pid"], f"{pid}\n")
+        latest = _point_latest(prepared, names)
+    except OSError as error:  # the run goes on without them
+        print(f"warning: {error.filename}: cannot be written ({error.strerror})", file=sys.stderr)
     print(f"pid {pid}")
     for path in (*names.values(), *latest):
         print(path.relative_to(prepared.cwd))

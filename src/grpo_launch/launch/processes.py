@@ -19,6 +19,12 @@ from grpo_launch.supervise.process import GuardedProcess
 TICK_S = 0.5
 """How often logs are looked at; no event waits for it."""
 
+_INIT = 1
+"""The pid to which the orphans of a whole container come."""
+
+STACKS_S = 60.0
+"""How long the end of a stalled run waits for the stacks of its processes."""
+
 WITNESS = "witness"
 """A guard with nothing to guard: one alone could be killed together with the launcher."""
 
@@ -181,7 +187,8 @@ class Processes:
         words = spawn.program("grpo_launch.supervise.stacks", str(path), *guards)
         pid = spawn.spawn(words, self._around.environ, ())
         self._helpers.add(pid)
-        while wait and pid in self._helpers:
+        until = time.monotonic() + STACKS_S
+        while wait and pid in self._helpers and time.monotonic() < until:
             self.turn(0.1)
 
     # The end
@@ -191,12 +198,12 @@ class Processes:
         say = self._around.console.say
         self.give_up()
         running = [p.name for p in self._guarded.values() if p.is_running]
-        if running:
-            with self._around.noting():
-                self._around.record.enter(record.STOPPING)
-            say(f"stopping the {' and the '.join(running)}")
         for process in self._guarded.values():
             process.stop(self._plan.deadlines)
+        if running:  # said and noted after the fact: a disk or a terminal may hold that up
+            say(f"stopping the {' and the '.join(running)}")
+            with self._around.noting():
+                self._around.record.enter(record.STOPPING)
         # Whatever lost its guard has come back to this process, the nearest subreaper.
         survivors = self._end_orphans(self._guards)
         self._wait_for_guards()
@@ -245,9 +252,11 @@ class Processes:
             strangers = {s.pid for s in self._strangers if proc.is_running(s.pid, s.start_time)}
             others = spared() | strangers
             found = tree.descendants(os.getpid(), others)
-            if self._strangers:  # their orphans have come to this process as well
+            # Their orphans come to this process as well, and in a container everybody's.
+            if self._strangers or os.getpid() == _INIT:
                 found = [entry for entry in found if self._is_ours(entry)]
-            return found or (None if others or self._strangers else [])
+            mixed = others or self._strangers or os.getpid() == _INIT
+            return found or (None if mixed else [])
 
         deadlines = self._plan.deadlines
         left = tree.stop(members, deadlines.term_s, deadlines.kill_s, self._is_in_a_hurry)

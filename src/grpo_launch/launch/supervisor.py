@@ -192,13 +192,14 @@ class _Run:
 
     def _attempt(self, number: int, resumed_from: str | None) -> Attempt:
         logs = self._around.record.directory / "logs" / f"attempt_{number}"
+        with self._around.noting():  # alone, or the end of this attempt would be the last one's
+            self._around.record.attempt(number, resumed_from)
         with self._around.noting():
             logs.mkdir(parents=True, exist_ok=True)
             _point_logs(logs, [spec.name for spec in self._plan.processes])
             file = self._plan.recovery.arguments_file
             if file is not None:
                 shutil.copy(self._around.cwd / file, logs)
-            self._around.record.attempt(number, resumed_from)
         return Attempt(self._around, number, logs)
 
     def _ended(self, attempt: Attempt, reason: str) -> None:

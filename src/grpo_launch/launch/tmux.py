@@ -165,7 +165,7 @@ def _listening() -> Generator[tuple[socket.socket, str]]:
             listener.bind(str(path))
         except OSError as error:  # 107 bytes are the most (unix(7))
             what = f"no socket can be made there ({error})"
-            raise PreflightError(str(path), what, "set TMPDIR to a shorter path") from None
+            raise PreflightError(str(path), what, "use launch=detached") from None
         stack.callback(path.unlink, missing_ok=True)
         listener.listen()
         yield listener, str(path)

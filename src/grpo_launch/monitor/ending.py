@@ -138,7 +138,8 @@ class Ending:
                     raise PreflightError(name, what, "ask them to stop it")
 
     def _signal(self, signum: int) -> None:
-        recorded = self._first.recorded
+        # Read again: between two programs of a start the supervisor changes.
+        recorded = self._now().recorded
         entry = proc.read(recorded.supervisor.pid) if recorded else None
         if recorded and entry and entry.start_time == recorded.supervisor.start_time:
             tree.send([entry], signum)
@@ -197,8 +198,13 @@ class Ending:
 
         def members() -> list[proc.Entry] | None:
             shown = self._now()
-            # A guard that has nothing left to guard goes by itself, unless it was stopped.
-            return [process.entry for process in shown.alive] or list(shown.guards) or None
+            return [process.entry for process in shown.alive] or stuck(shown) or None
+
+        def stuck(shown: View) -> list[proc.Entry]:
+            """The guards that do not go by themselves, though nothing is left to guard."""
+            # They write the end of the run first: the record, nohup's exit status.
+            self._wait(lambda v: bool(v.alive) or not v.guards, self._deadlines.kill_s)
+            return list(self._now().guards) if shown.guards else []
 
         term_s = 0.0 if self._kill else self._deadlines.term_s
         directories = groups.of([process.entry for process in self._now().alive])

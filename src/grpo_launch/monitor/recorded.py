@@ -78,6 +78,7 @@ class Recorded:
     supervisor: Identity
     boot: str
     host: str | None
+    pid_namespace: str | None
     attempt: int
     attempts: tuple[RecordedAttempt, ...]
     processes: tuple[RecordedProcess, ...]
@@ -114,6 +115,7 @@ def _record(body: Mapping[str, Any]) -> Recorded:
         supervisor=_identity(supervisor),
         boot=_text(supervisor["boot"]),
         host=_maybe_text(supervisor.get("host")),
+        pid_namespace=_maybe_text(supervisor.get("pid_namespace")),
         attempt=_integer(body["attempt"]),
         attempts=tuple(_attempt(entry) for entry in body["attempts"]),
         processes=_processes(body["processes"]),

@@ -133,7 +133,9 @@ def _last_step(directory: Path, recorded: Recorded) -> Step | None:
 
 
 def _is_here(recorded: Recorded) -> bool:
-    return recorded.host in (None, os.uname().nodename)
+    # Containers may share the host's name, and then have numbers of their own.
+    same_numbers = recorded.pid_namespace in (None, "", record.pid_namespace())
+    return recorded.host in (None, os.uname().nodename) and same_numbers
 
 
 def _is_supervised(recorded: Recorded) -> bool:

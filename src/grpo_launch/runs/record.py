@@ -192,6 +192,14 @@ def boot_id() -> str:
         return ""
 
 
+def pid_namespace() -> str:
+    """What names the numbers that processes have here (pid_namespaces(7)); empty if unknown."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
 def _identity(pid: int) -> dict[str, Any]:
     entry = proc.read(pid)
     return {
@@ -199,4 +207,5 @@ def _identity(pid: int) -> dict[str, Any]:
         "start_time": entry.start_time if entry else 0,
         "boot": boot_id(),
         "host": os.uname().nodename,
+        "pid_namespace": pid_namespace(),
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_launch.console import Console
+from grpo_launch.errors import one_line
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs import plot
 from grpo_launch.runs.metrics import Step
@@ -30,5 +31,5 @@ def write(plan: LaunchPlan, steps: Sequence[Step], directory: Path, console: Con
     try:
         if not plot.draw(curve, f"{plan.experiment}  {directory.name}", directory / PLOT):
             console.say("no plot: pip install 'grpo_launch[plot]'")
-    except OSError as error:
-        console.say(f"warning: {directory / PLOT}: cannot be written ({error.strerror})")
+    except Exception as error:  # whatever a plotting library makes of odd numbers: the run is over
+        console.say(f"warning: {directory / PLOT}: cannot be drawn ({one_line(str(error))})")

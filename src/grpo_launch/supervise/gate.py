@@ -77,6 +77,10 @@ class Neighbours(Protocol):
         """The ports that the started server listens on."""
         ...
 
+    def ours_hide(self) -> bool:
+        """Whether processes of the started server may listen without being seen."""
+        ...
+
 
 def wait_until_ready(
     probe: Probe,
@@ -210,6 +214,10 @@ class _ThisMachine:
             return []
         return sockets.ports_of(entry.pid for entry in tree.descendants(self._guard))
 
+    def ours_hide(self) -> bool:
+        ours = tree.descendants(self._guard) if self._guard else []
+        return not all(os.access(f"/proc/{entry.pid}/fd", os.R_OK) for entry in ours)
+
 
 def _local(host: str) -> str | None:
     """The address of ``host``, as text, where it is one of this machine: one can listen on it."""
@@ -262,6 +270,14 @@ def _check_owner(probe: Probe, neighbours: Neighbours) -> str | None:
                 probe.url,
                 f"is answered by a process of the user with id {user}, not by the started server",
                 "change rlhf.vllm_server_port",
+            )
+        # A process of this user that /proc hides: another container with this network.
+        hidden = user is not None and neighbours.is_ours(0) is False
+        if hidden and not neighbours.ours_hide():
+            raise NotReadyError(
+                probe.url,
+                "is answered by a process that cannot be seen from here, not by the started server",
+                "look into other containers on this network, or change rlhf.vllm_server_port",
             )
         return None
     run = sockets.run_of(pid)

@@ -123,7 +123,8 @@ class _Guard:
                     setsigdef=(*_ASKS_FOR_AN_END, signal.SIGPIPE, signal.SIGXFSZ),
                 )
         except OSError as error:
-            self._say(failed=f"{error.filename or orders['executable']}: {error.strerror}")
+            # The kernel does not say which of the two it could not open.
+            self._say(failed=f"{orders['executable']}, log {orders['log']}: {error.strerror}")
             return
         entry = proc.read(self._pid)
         self._say(started=[self._pid, entry.start_time if entry else 0])
@@ -169,9 +170,9 @@ class _Guard:
                     os.read(self._wake, 4096)
         if self._stop is None:
             tree.reap(self._ended)
-            if any(signum != signal.SIGCHLD for signum in self._received):
+        while self._received:
+            if self._received.pop() != signal.SIGCHLD and self._stop is None:
                 self._stop = self._orders["deadlines"]
-        self._received.clear()
 
     def _read(self) -> None:
         try:

@@ -27,7 +27,10 @@ def program(module: str, *arguments: str, bare: bool = False) -> list[str]:
             for programs that need the standard library only.
     """
     flags = ["-I", "-S"] if bare else []
-    code = f"import sys; sys.path[:{0 if bare else 1}] = [{_PACKAGES!r}]; import {module} as m; "
+    drop = "" if bare else "del sys.path[0]; "
+    # Behind the standard library: site-packages may hold backports with its names.
+    place = "next((i for i, p in enumerate(sys.path) if p.endswith('-packages')), len(sys.path))"
+    code = f"import sys; {drop}sys.path.insert({place}, {_PACKAGES!r}); import {module} as m; "
     return [sys.executable, *flags, "-c", f"{code}sys.exit(m.main())", *arguments]
 
 
