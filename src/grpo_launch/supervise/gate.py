@@ -14,19 +14,19 @@ import contextlib
 import json
 import os
 import select
-import socket
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from grpo_launch.errors import NotReadyError
 from grpo_launch.plan import SERVER, LaunchPlan, Probe
-from grpo_launch.supervise import proc, sockets, tree
+from grpo_launch.supervise import proc, sockets
 from grpo_launch.supervise.guard import CONTROL
+from grpo_launch.supervise.neighbours import Neighbours, ThisMachine
 
 if TYPE_CHECKING:
     import httpx
@@ -56,30 +56,6 @@ class Ready:
 
     seconds: float
     run: str | None = None
-
-
-class Neighbours(Protocol):
-    """Who listens where on this machine."""
-
-    def listener(self, port: int) -> int | None:
-        """The pid that listens on ``port``, or None where that is unknown."""
-        ...
-
-    def user(self, port: int) -> int | None:
-        """The id of the user who listens on ``port``, or None where that is unknown."""
-        ...
-
-    def is_ours(self, pid: int) -> bool | None:
-        """Whether the process is one of the server that was started; None: none was."""
-        ...
-
-    def our_ports(self) -> list[int]:
-        """The ports that the started server listens on."""
-        ...
-
-    def ours_hide(self) -> bool:
-        """Whether processes of the started server may listen without being seen."""
-        ...
 
 
 def wait_until_ready(
@@ -175,7 +151,7 @@ def main() -> None:
                 generate(probe, client, question["only_generate_s"])
                 answer = {"ready": 0.0, "run": None}
             elif ready := wait_until_ready(
-                probe, client, _ThisMachine(probe, question["guard"]), _pause
+                probe, client, ThisMachine(probe, question["guard"]), _pause
             ):
                 answer = {"ready": ready.seconds, "run": ready.run}
         except NotReadyError as error:
@@ -189,45 +165,6 @@ def main() -> None:
 def _pause(seconds: float) -> bool:
     """Wait; true as soon as the supervisor is gone or has lost interest."""
     return bool(select.select([CONTROL], [], [], seconds)[0])
-
-
-class _ThisMachine:
-    """:class:`Neighbours` from ``/proc``, for a server whose address is one of this machine."""
-
-    def __init__(self, probe: Probe, guard: int) -> None:
-        self._guard = guard
-        self._address = _local(urlsplit(probe.url).hostname or "")
-
-    def listener(self, port: int) -> int | None:
-        return sockets.listener(port, self._address) if self._address else None
-
-    def user(self, port: int) -> int | None:
-        return sockets.user_of(port, self._address) if self._address else None
-
-    def is_ours(self, pid: int) -> bool | None:
-        if not self._guard:
-            return None
-        return pid in {entry.pid for entry in tree.descendants(self._guard)}
-
-    def our_ports(self) -> list[int]:
-        if not self._guard:
-            return []
-        return sockets.ports_of(entry.pid for entry in tree.descendants(self._guard))
-
-    def ours_hide(self) -> bool:
-        ours = tree.descendants(self._guard) if self._guard else []
-        return not all(os.access(f"/proc/{entry.pid}/fd", os.R_OK) for entry in ours)
-
-
-def _local(host: str) -> str | None:
-    """The address of ``host``, as text, where it is one of this machine: one can listen on it."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(address)
-    except OSError:
-        return None
-    return str(address[0])
 
 
 def _ask(
