@@ -21,6 +21,8 @@ from tests.launch.helpers import argument, end_of, in_state, nothing_left, plan_
 from tests.launch.helpers import read as record_of
 from tests.launch.helpers import supervisor as pid_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_prints_the_runs_name_and_the_run_ends_well(project: Project) -> None:
     done = project.launch("role=both", "config=exp", "launch=detached")

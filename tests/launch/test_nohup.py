@@ -17,6 +17,8 @@ from tests.conftest import ROOT, Project
 from tests.launch.helpers import end_of, in_state, nothing_left, until
 from tests.launch.test_detached import prepared
 
+pytestmark = pytest.mark.slow
+
 NAME = re.compile(r"nohup_exp_\d{8}_\d{6}(_\d+)?\.(log|exit|pid)")
 
 

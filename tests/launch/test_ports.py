@@ -21,6 +21,8 @@ from tests.conftest import Project, free_port
 from tests.launch.helpers import argument, in_state, nothing_left, plan_of, run_of
 from tests.launch.helpers import supervisor as pid_of
 
+pytestmark = pytest.mark.slow
+
 BOTH = (SERVER, LEARNER)
 
 

@@ -16,6 +16,8 @@ from grpo_launch.runs import checkpoints, record
 from tests.conftest import Project
 from tests.launch.helpers import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def past_run(cwd: Path, name: str, started: float, **plan: Any) -> Path:
     """The directory of a run that has ended."""

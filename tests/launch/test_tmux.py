@@ -21,6 +21,8 @@ from tests.launch.helpers import in_state, nothing_left, plan_of, read, run_of, 
 from tests.launch.helpers import supervisor as pid_of
 from tests.launch.test_detached import prepared
 
+pytestmark = pytest.mark.slow
+
 SECRET = "hunter2-is-no-argument"
 
 

@@ -21,6 +21,8 @@ from tests.monitor.called import COMMAND, grpo_runs, start
 from tests.monitor.made import START, going_on, make_run
 from tests.supervise.test_foreground import read_until
 
+pytestmark = pytest.mark.slow
+
 ENDED = {"state": "failed", "ended": START, "reason": "the learner ended with status 1"}
 SERVER = b"".join(b"served %d\n" % i for i in range(30))
 LEARNER = b"\x1b[32mstep 1\x1b[0m\nstep 2\rstep 3\nno end"

@@ -18,7 +18,7 @@ from tests.monitor.called import grpo_runs
 from tests.monitor.made import going_on, identity, lost, make_run, process
 from tests.supervise.test_foreground import read_until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def record_of(project: Project) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tests.monitor.called import COMMAND, grpo_runs
 from tests.monitor.made import lost, make_run
 from tests.supervise.test_foreground import read_until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 CONTROLLING = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"

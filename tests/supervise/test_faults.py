@@ -16,6 +16,8 @@ from grpo_launch.plan import LEARNER, SERVER
 from grpo_launch.supervise import proc, tree
 from tests.supervise.rig import FINAL, Rig, process, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def halves_written(rig: Rig) -> list[Path]:
     return list(rig.directory.rglob(".*.json.*"))

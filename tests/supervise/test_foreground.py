@@ -14,6 +14,8 @@ import pytest
 
 from tests.conftest import Project, free_port
 
+pytestmark = pytest.mark.slow
+
 
 def run_json(project: Project) -> dict[str, object]:
     return json.loads((project.directory / "runs" / "latest" / "run.json").read_text())

@@ -15,6 +15,8 @@ from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, ProcessSpec
 from tests.conftest import ROOT
 from tests.supervise.rig import Rig, process
 
+pytestmark = pytest.mark.slow
+
 LIAR = [sys.executable, "-I", "-S", str(ROOT / "tests" / "fakes" / "liar.py")]
 
 Stranger = Callable[[int, str], int]

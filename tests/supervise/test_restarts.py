@@ -14,6 +14,8 @@ import pytest
 from grpo_launch.plan import LEARNER, SERVER, PlannedFile, ProcessSpec, Recovery, Watchdog
 from tests.supervise.rig import NO_WATCHDOG, Rig, process
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = "run/learner_arguments.yaml"
 RESTART = Recovery("restart", 1, 0.05, 0.05, ARGUMENTS, versioned=True)
 
