@@ -17,7 +17,7 @@ from grpo_launch.launch.prepared import Prepared
 from grpo_launch.planner import build
 from grpo_launch.runs import create
 from tests.conftest import Project, free_port
-from tests.launch.helpers import argument, end_of, in_state, nothing_left, plan_of, run_of
+from tests.launch.helpers import argument, end_of, in_state, nothing_left, plan_of, run_of, until
 from tests.launch.helpers import read as record_of
 from tests.launch.helpers import supervisor as pid_of
 
@@ -65,7 +65,7 @@ def test_the_supervisor_holds_the_port_locks(project: Project) -> None:
     pid = pid_of(run)
     os.kill(pid, signal.SIGTERM)
     end_of(pid)
-    assert not locks.is_held(project.port)
+    until(lambda: not locks.is_held(project.port))
     nothing_left(project)
 
 

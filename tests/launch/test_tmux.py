@@ -146,7 +146,8 @@ def test_the_supervisor_in_the_session_holds_the_port_locks(project: Project, tm
     assert [locks.is_held(port) for port in plan_of(run)["ports"]] == [True, True]
     os.kill(pid_of(run), signal.SIGTERM)
     nothing_left(project)
-    assert [locks.is_held(port) for port in plan_of(run)["ports"]] == [False, False]
+    # A process that ends gives its memory back before its files.
+    until(lambda: not any(locks.is_held(port) for port in plan_of(run)["ports"]))
 
 
 def test_a_session_of_that_name_is_refused(project: Project, tmux: Tmux) -> None:
