@@ -263,7 +263,7 @@ def test_a_mutated_file_loads_or_is_refused_in_one_line(directory: Path, block: 
             assert tree.origins is not None
             if len(text) < 3000:
                 assert exact(tree.data) == exact(expected(path))
-            lift.lift(tree.data, lambda *keys: f"x.yaml: {'.'.join(map(str, keys))}")
+            lift.read(tree.data, lambda *keys: f"x.yaml: {'.'.join(map(str, keys))}")
         except ConfigError as error:
             check_message(error, text)
         except BaseException:

@@ -53,12 +53,6 @@ class Typed:
     mistakes: tuple[Mistake, ...]
 
 
-def lift(train: Mapping[Any, Any], where: Where) -> tuple[dict[str, Any], dict[str, str]]:
-    """The typed nodes and group choices of :func:`read`, for Hydra."""
-    lifted = read(train, where)
-    return lifted.nodes, lifted.choices
-
-
 def read(train: Mapping[Any, Any], where: Where) -> Lifted:
     """The typed nodes and group choices that a legacy tree asks for.
 

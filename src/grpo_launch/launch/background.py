@@ -15,6 +15,7 @@ from grpo_launch.errors import PreflightError
 from grpo_launch.launch.foreground import command
 from grpo_launch.launch.prepared import Prepared
 from grpo_launch.runs import record
+from grpo_launch.supervise import spawn
 
 LOG = "logs/launcher.log"
 """The supervisor's own output, below the run directory."""
@@ -84,16 +85,11 @@ def _failed(prepared: Prepared, where: str, what: str, fix: str) -> PreflightErr
 
 
 def _spawn(words: list[str], prepared: Prepared, log: Path) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawn(
         words[0],
         words,
         dict(prepared.environ),
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
+        file_actions=spawn.into_log(str(log)),
         setsid=True,
         setsigmask=(),
         setsigdef=_DEFAULTED,

@@ -8,21 +8,16 @@ sets its title writes over its environment (setproctitle, which vLLM's engines u
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from grpo_launch.monitor.recorded import Identity, Recorded
-from grpo_launch.plan import LEARNER, SERVER
-from grpo_launch.supervise import proc
+from grpo_launch.supervise import logs, proc
 from grpo_launch.supervise.guard import GUARD_MARK, RUN_MARK
 
-_LOG = re.compile(
-    rf"(?P<run>.+)/logs/attempt_\d+/(?P<half>{SERVER}|{LEARNER})\.log(?: \(deleted\))?", re.DOTALL
-)
+_MARKS = (f"{RUN_MARK}=".encode(), f"{GUARD_MARK}=".encode())
 
 
 @dataclass(frozen=True)
@@ -55,13 +50,13 @@ class Machine:
     Attributes:
         entries: the living processes, by pid.
         marked: real path of a run, and the processes that carry its mark.
-        writers: log file, and the processes whose standard output or error it is.
+        writers: log of a half, and the processes whose standard output or error it is.
         guards: real path of a run, and the living guards of it, by name.
     """
 
     entries: dict[int, proc.Entry] = field(default_factory=dict)
     marked: dict[str, set[int]] = field(default_factory=dict)
-    writers: dict[str, set[int]] = field(default_factory=dict)
+    writers: dict[logs.Log, set[int]] = field(default_factory=dict)
     guards: dict[str, dict[str, proc.Entry]] = field(default_factory=dict)
 
     def of(self, directory: Path, recorded: Recorded | None) -> list[Living]:
@@ -107,9 +102,8 @@ class Machine:
         """Processes whose half is known."""
         found: dict[int, str | None] = {}
         for log, pids in self.writers.items():
-            place = _LOG.fullmatch(log)
-            if place is not None and place["run"] == run:
-                found.update(dict.fromkeys(pids, place["half"]))
+            if log.run == run:
+                found.update(dict.fromkeys(pids, log.half))
         for process in recorded.processes if recorded else ():
             if self._is_there(process.identity):
                 found[process.identity.pid] = process.name
@@ -128,11 +122,8 @@ def look() -> Machine:
         if not entry.alive:
             continue
         machine.entries[entry.pid] = entry
-        for stream in (1, 2):
-            with contextlib.suppress(OSError):
-                log = os.readlink(f"/proc/{entry.pid}/fd/{stream}")
-                if _LOG.fullmatch(log):
-                    machine.writers.setdefault(log, set()).add(entry.pid)
+        for log in logs.written_by(entry.pid):
+            machine.writers.setdefault(log, set()).add(entry.pid)
         for name, value in _marks(entry.pid):
             run, guarded = (value, "") if name == RUN_MARK else value.rpartition(":")[::2]
             run = real.setdefault(run, os.path.realpath(run))
@@ -144,12 +135,8 @@ def look() -> Machine:
 
 
 def _marks(pid: int) -> Iterator[tuple[str, str]]:
-    with contextlib.suppress(OSError):
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environ = file.read()
-        if RUN_MARK.encode() not in environ and GUARD_MARK.encode() not in environ:
-            return
-        for variable in os.fsdecode(environ).split("\0"):
-            name, equals, value = variable.partition("=")
-            if equals and value and name in (RUN_MARK, GUARD_MARK):
+    for variable in proc.environ(pid):
+        if variable.startswith(_MARKS):
+            name, _, value = os.fsdecode(variable).partition("=")
+            if value:
                 yield name, value

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from grpo_launch.monitor.recorded import Recorded
 from grpo_launch.plan import Deadlines
+from grpo_launch.runs import find
 from grpo_launch.runs.metrics import History
 
 _DEADLINES = Deadlines(term_s=20.0, kill_s=10.0)
@@ -35,7 +36,7 @@ def read(directory: Path) -> Planned:
     """What the plan of the run in ``directory`` says, with defaults for what it does not."""
     body = _json(directory / "plan.json")
     specs = [spec for spec in _items(body.get("processes")) if isinstance(spec, dict)]
-    return Planned(_output_dir(directory, body, specs), _deadlines(body), _gpus(specs))
+    return Planned(find.output_dir(directory), _deadlines(body), _gpus(specs))
 
 
 def history(
@@ -65,16 +66,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _items(value: Any) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []
-
-
-def _output_dir(directory: Path, body: dict[str, Any], specs: list[dict[str, Any]]) -> Path:
-    own = directory / "output"
-    said, cwd = body.get("output_dir"), specs[-1].get("cwd") if specs else None
-    if not isinstance(said, str) or not isinstance(cwd, str):
-        return own
-    path = Path(cwd, said)
-    # A run that was moved has its output with it.
-    return own if own.is_dir() and not path.is_dir() else path
 
 
 def _deadlines(body: dict[str, Any]) -> Deadlines:

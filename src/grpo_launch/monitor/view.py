@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,13 +132,11 @@ def _last_step(directory: Path, recorded: Recorded) -> Step | None:
 
 
 def _is_here(recorded: Recorded) -> bool:
-    # Containers may share the host's name, and then have numbers of their own.
-    same_numbers = recorded.pid_namespace in (None, "", record.pid_namespace())
-    return recorded.host in (None, os.uname().nodename) and same_numbers
+    return record.is_here(recorded.host, recorded.pid_namespace)
 
 
 def _is_supervised(recorded: Recorded) -> bool:
-    """As ``record.is_supervised``, and on this host: containers share a boot."""
+    """As ``record.is_supervised``, of a record whose types are checked."""
     who = recorded.supervisor
     same = _is_here(recorded) and recorded.boot == record.boot_id()
     return same and proc.is_running(who.pid, who.start_time)

@@ -126,7 +126,7 @@ def output_dir(run: Path) -> Path:
         plan: dict[str, Any] = json.loads((run / "plan.json").read_text(encoding="utf-8"))
         said, cwd = Path(plan["output_dir"]), Path(plan["processes"][0]["cwd"])
         inside = Path(plan["run_dir"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return usual
     if said.is_relative_to(inside):
         return run / said.relative_to(inside)

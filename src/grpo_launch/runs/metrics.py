@@ -31,6 +31,27 @@ class Step:
     step_time: float | None
 
 
+class _Lines:
+    """Reads the whole lines of a growing file from an offset, in bytes, on."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self._path = path
+        self._rest = b""
+        self.offset = offset
+
+    def read(self) -> list[bytes]:
+        """The lines that were finished since the last call."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self.offset)
+                data = file.read()
+        except OSError:
+            return []
+        self.offset += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return lines
+
+
 class MetricsFollower:
     """Reads the steps that are logged below a directory from now on.
 
@@ -42,27 +63,17 @@ class MetricsFollower:
     def __init__(self, output_dir: Path) -> None:
         self._output_dir = output_dir
         self._before = {path: size for _, path, size in _logs(output_dir)}
-        self._file: Path | None = None
-        self._offset = 0
-        self._rest = b""
+        self._lines: _Lines | None = None
         self.steps: list[Step] = []
 
     def poll(self) -> list[Step]:
         """The steps that were logged since the last call."""
-        if self._file is None:
-            self._file = self._newest()
-            if self._file is None:
+        if self._lines is None:
+            path = self._newest()
+            if path is None:
                 return []
-            self._offset = self._before.get(self._file, 0)
-        try:
-            with open(self._file, "rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return []
-        self._offset += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        fresh = [step for line in lines if (step := parse(line)) is not None]
+            self._lines = _Lines(path, self._before.get(path, 0))
+        fresh = [step for line in self._lines.read() if (step := parse(line)) is not None]
         self.steps += fresh
         return fresh
 
@@ -98,30 +109,23 @@ class History:
         self._since = float("-inf") if since is None else since
         self._until = float("inf") if until is None else until
         self._at_most = at_most
-        self._offsets: dict[Path, int] = {}
-        self._rests: dict[Path, bytes] = {}
+        self._lines: dict[Path, _Lines] = {}
         self._steps: dict[int, Step] = {}
         self.newest: dict[str, float] = {}
 
     def steps(self) -> list[Step]:
         """The steps so far, in ascending order."""
         for modified, path, size in sorted(_logs(self._output_dir)):
-            if self._since <= modified <= self._until and size > self._offsets.get(path, 0):
-                self._read(path, size)
+            if not size or not self._since <= modified <= self._until:
+                continue
+            if path not in self._lines:
+                begin = 0 if self._at_most is None else max(0, size - self._at_most)
+                self._lines[path] = _Lines(path, begin)
+            if size > self._lines[path].offset:
+                self._take(self._lines[path].read())
         return list(self._steps.values())
 
-    def _read(self, path: Path, size: int) -> None:
-        offset = self._offsets.get(path)
-        if offset is None:
-            offset = 0 if self._at_most is None else max(0, size - self._at_most)
-        try:
-            with open(path, "rb") as file:
-                file.seek(offset)
-                data = file.read()
-        except OSError:
-            return
-        self._offsets[path] = offset + len(data)
-        *lines, self._rests[path] = (self._rests.get(path, b"") + data).split(b"\n")
+    def _take(self, lines: list[bytes]) -> None:
         for line in lines:
             row = _row(line)
             step = None if row is None else _step(row)

@@ -178,10 +178,20 @@ def read(directory: Path) -> dict[str, Any]:
 
 def is_supervised(state: dict[str, Any]) -> bool:
     """Whether the process that supervises the run is there: same boot, pid and start time."""
-    supervisor = state["supervisor"]
-    return supervisor["boot"] == boot_id() and proc.is_running(
-        supervisor["pid"], supervisor["start_time"]
-    )
+    who = state["supervisor"]
+    here = is_here(who.get("host"), who.get("pid_namespace")) and who["boot"] == boot_id()
+    return here and proc.is_running(who["pid"], who["start_time"])
+
+
+def is_here(host: str | None, namespace: str | None) -> bool:
+    """Whether the processes that a record numbers are numbered here; containers share a boot.
+
+    Args:
+        host: that the record names, or None.
+        namespace: see :func:`pid_namespace`; containers may share the host's name.
+    """
+    same_numbers = namespace in (None, "", pid_namespace())
+    return host in (None, os.uname().nodename) and same_numbers
 
 
 def boot_id() -> str:

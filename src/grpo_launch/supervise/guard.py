@@ -27,7 +27,7 @@ import time
 from typing import Any
 
 from grpo_launch import atomic
-from grpo_launch.supervise import cgroup, proc, tree
+from grpo_launch.supervise import cgroup, logs, proc, spawn, tree
 
 CONTROL = 0
 """The file descriptor of the socket to the launcher."""
@@ -103,24 +103,11 @@ class _Guard:
         try:
             os.chdir(orders["cwd"])
             with self._inside_group():
-                self._pid = os.posix_spawn(
-                    orders["executable"],
+                self._pid = spawn.spawn(
                     orders["argv"],
                     orders["env"],
-                    file_actions=[
-                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                        (
-                            os.POSIX_SPAWN_OPEN,
-                            1,
-                            orders["log"],
-                            os.O_WRONLY | os.O_CREAT | os.O_APPEND,
-                            0o600,
-                        ),
-                        (os.POSIX_SPAWN_DUP2, 1, 2),
-                    ],
-                    setsid=True,
-                    setsigmask=(),
-                    setsigdef=(*_ASKS_FOR_AN_END, signal.SIGPIPE, signal.SIGXFSZ),
+                    spawn.into_log(orders["log"]),
+                    executable=orders["executable"],
                 )
         except OSError as error:
             # The kernel does not say which of the two it could not open.
@@ -245,12 +232,8 @@ def belongs(entry: proc.Entry, run: str) -> bool:
         return False
     if f"{RUN_MARK}={run}".encode() in proc.environ(entry.pid):
         return True
-    # Not any file there: a person may keep notes of their own beside the logs.
-    begin, ends = f"{os.path.realpath(run)}/logs/attempt_", ("/server.log", "/learner.log")
-    with contextlib.suppress(OSError):
-        outputs = [os.readlink(f"/proc/{entry.pid}/fd/{fd}") for fd in (1, 2)]
-        return any(path.startswith(begin) and path.endswith(ends) for path in outputs)
-    return False
+    real = os.path.realpath(run)
+    return any(log.run == real for log in logs.written_by(entry.pid))
 
 
 def _guards(run: str) -> dict[str, int]:

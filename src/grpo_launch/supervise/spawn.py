@@ -6,12 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpo_launch
 
-_PACKAGES = str(Path(grpo_launch.__file__).resolve().parents[1])
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.realpath(grpo_launch.__file__)))
 
 
 def program(module: str, *arguments: str, bare: bool = False) -> list[str]:
@@ -34,17 +33,32 @@ def program(module: str, *arguments: str, bare: bool = False) -> list[str]:
     return [sys.executable, *flags, "-c", f"{code}sys.exit(m.main())", *arguments]
 
 
+def into_log(path: str) -> list[tuple[Any, ...]]:
+    """File actions: standard output and error are appended to ``path``, there is no input."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, path, flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+
+
 def spawn(
-    command: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[Any, ...]]
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    files: Sequence[tuple[Any, ...]],
+    *,
+    executable: str | None = None,
 ) -> int:
     """Start ``command`` in a session of its own, with no signal blocked or ignored.
 
     Not ``subprocess``: this process is a subreaper and collects every child itself.
 
     Args:
-        command: an absolute executable and its arguments.
+        command: the name that it goes by, and its arguments.
         environ: the whole environment.
         files: file actions of :func:`os.posix_spawn`.
+        executable: the file, absolute; None: it goes by it.
 
     Returns:
         The pid.
@@ -53,7 +67,7 @@ def spawn(
         OSError: it cannot be started.
     """
     return os.posix_spawn(
-        command[0],
+        executable or command[0],
         list(command),
         environ,
         file_actions=files,

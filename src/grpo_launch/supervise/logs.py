@@ -1,0 +1,29 @@
+"""Which run a process belongs to, by the log that it writes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# The two halves by name and no other file there: a person may keep notes beside the logs.
+_LOG = re.compile(
+    r"(?P<run>.+)/logs/attempt_\d+/(?P<half>server|learner)\.log(?: \(deleted\))?", re.DOTALL
+)
+
+
+class Log(NamedTuple):
+    """A log of an attempt: the run directory as the kernel names it, and the half."""
+
+    run: str
+    half: str
+
+
+def written_by(pid: int) -> Iterator[Log]:
+    """The runs' logs that are the standard output or error of a process."""
+    for stream in (1, 2):
+        with contextlib.suppress(OSError):
+            if found := _LOG.fullmatch(os.readlink(f"/proc/{pid}/fd/{stream}")):
+                yield Log(found["run"], found["half"])
