@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 LAYERS = [
     {"atomic", "choices", "errors", "flags", "resources", "schema"},
     {"compose"},
-    {"devices", "endpoint", "model_memory", "model_shape", "runtime"},
+    {"devices", "endpoint", "model_memory", "model_shape", "runtime", "shipped_files"},
     {"engines", "learners"},
     {"validate"},
     {"plan", "planner"},

@@ -26,6 +26,7 @@ from grpo_launch.plan import (
     Watchdog,
 )
 from grpo_launch.runtime import enter
+from grpo_launch.shipped_files import located
 from grpo_launch.validate.ports import listening
 
 
@@ -81,7 +82,7 @@ def build(
 
 
 def _server(config: LaunchConfig, devices: Devices, run_dir: str, cwd: Path) -> ProcessSpec:
-    entered = enter(config.runtime, swift.argv(config), cwd)
+    entered = enter(config.runtime, swift.argv(config, cwd), cwd)
     return ProcessSpec(
         name=SERVER,
         argv=entered.argv,
@@ -122,8 +123,8 @@ def _arguments_file(
     config: LaunchConfig, devices: Devices, run_dir: str, output_dir: str, cwd: Path
 ) -> PlannedFile:
     flat = arguments.flatten(config, len(devices.learner), output_dir)
-    located = {key: arguments.located(key, value, cwd) for key, value in flat.items()}
-    text = yaml.safe_dump(located, sort_keys=False, allow_unicode=True, width=10_000)
+    found = {key: located(key, value, cwd) for key, value in flat.items()}
+    text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=10_000)
     return PlannedFile(f"{run_dir}/learner_arguments.yaml", text)
 
 

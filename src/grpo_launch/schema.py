@@ -245,6 +245,16 @@ class RolloutServer:
     """Use vLLM's asynchronous engine (multi-turn rollouts need it)."""
     vllm_engine_kwargs: Any = None
     """Further vLLM engine arguments, as a mapping; passed as JSON."""
+    external_plugins: list[str] | None = None
+    """Python files that the server imports: environments and schedulers register there."""
+    multi_turn_scheduler: str | None = None
+    """Who decides on a next turn of a conversation: `gym_scheduler` asks an environment."""
+    max_turns: int | None = None
+    """Turns of a conversation at most."""
+    use_gym_env: bool | None = None
+    """The environment gives the reward; unset: where `gym_env` is set."""
+    gym_env: str | None = None
+    """The environment of rows whose `env_config` names none."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,7 +162,7 @@ def test_what_is_rendered_for_a_shipped_experiment_is_known(
     known = snapshot()
     for name, value in arguments.flatten(config, 2, "runs/x/output").items():
         assert accepts(known.rlhf[name], value) is None, name
-    words = swift.argv(config)[len(config.engine.entry) + 1 :]
+    words = swift.argv(config, Path.cwd())[len(config.engine.entry) + 1 :]
     for name, value in zip(words[::2], words[1::2], strict=True):
         assert accepts(known.rollout[name.removeprefix("--")], value) is None, name
 

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import devices, plan, planner, resources, schema, shell
+from grpo_launch import devices, plan, planner, resources, schema, shell, shipped_files
 from grpo_launch.compose import compose, lookup
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.engines import swift
@@ -203,7 +203,7 @@ def test_the_server_s_flags_are_the_experiment_s() -> None:
         " vllm_data_parallel_size: 3, vllm_max_model_len: 9, vllm_enable_prefix_caching: false,"
         " vllm_engine_kwargs: {a: [1, \u00fc]}, vllm_quantization: ~}}}\n"
     )
-    assert swift.argv(config) == [
+    assert swift.argv(config, CWD) == [
         *["swift", "rollout", "--model", "org/m", "--host", "localhost", "--port", "8123"],
         *["--vllm_tensor_parallel_size", "2", "--vllm_data_parallel_size", "3"],
         *["--vllm_max_model_len", "9", "--vllm_enable_prefix_caching", "false"],
@@ -211,6 +211,14 @@ def test_the_server_s_flags_are_the_experiment_s() -> None:
         *["--model_type", "t", "--torch_dtype", "bfloat16", "--use_hf", "true"],
         *["--template", "tt"],
     ]
+
+
+def test_plugins_of_the_server_are_words_and_shipped_ones_are_found() -> None:
+    said = "rollout_server.external_plugins=[examples/summary/plugin.py,own.py]"
+    command = swift.argv(compose("summary_1024", [said]), CWD)
+    first = command.index("--external_plugins") + 1
+    shipped = str(resources.path("examples/summary/plugin.py"))
+    assert command[first : first + 2] == [shipped, "own.py"]
 
 
 def test_each_half_sees_its_own_devices_alone() -> None:
@@ -450,14 +458,14 @@ SHIPPED = "examples/summary/dataset.jsonl"
     ],
 )
 def test_shipped_files_are_found_from_any_directory(key: str, value: Any, wanted: Any) -> None:
-    text = json.dumps(arguments.located(key, value, Path.cwd()))
+    text = json.dumps(shipped_files.located(key, value, Path.cwd()))
     assert json.loads(text.replace(str(resources.root()), "/shipped")) == wanted
 
 
 def test_a_file_of_the_working_directory_wins_over_the_shipped_one() -> None:
     Path(SHIPPED).parent.mkdir(parents=True)
     Path(SHIPPED).touch()
-    assert arguments.located("dataset", SHIPPED, Path.cwd()) == SHIPPED
+    assert shipped_files.located("dataset", SHIPPED, Path.cwd()) == SHIPPED
 
 
 # The shell

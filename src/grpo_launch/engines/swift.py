@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.endpoint import endpoint
+from grpo_launch.shipped_files import located
 
 WORLD_SIZE_PATH = "/get_world_size/"
 GENERATE_PATH = "/infer/"
@@ -38,12 +40,22 @@ SHARED = (
 """What says how the model is read must be the same for both halves."""
 
 
-def argv(config: LaunchConfig) -> list[str]:
-    """The command line of the rollout server for a valid configuration."""
+WORDS = ("external_plugins",)
+"""Flags that take a list as several words; other containers are one word of JSON."""
+
+
+def argv(config: LaunchConfig, cwd: Path) -> list[str]:
+    """The command line of the rollout server for a valid configuration.
+
+    Args:
+        config: a valid configuration.
+        cwd: the working directory of the server; files that ship with the launcher and
+            are not there are found.
+    """
     address = endpoint(config)
     command = [*config.engine.entry, "rollout", "--model", str(config.get("model.model"))]
     command += ["--host", address.host, "--port", str(address.port)]
-    command += _flags(config)
+    command += _flags(config, cwd)
     return command
 
 
@@ -53,9 +65,12 @@ def generate_request() -> dict[str, Any]:
     return {"infer_requests": [{"messages": [message]}], "request_config": {"max_tokens": 1}}
 
 
-def _flags(config: LaunchConfig) -> Iterator[str]:
+def _flags(config: LaunchConfig, cwd: Path) -> Iterator[str]:
     for key, value in config.rollout_server.items():
-        yield from (f"--{key}", render(value))
+        if key in WORDS:
+            yield from (f"--{key}", *map(render, located(key, value, cwd)))
+        else:
+            yield from (f"--{key}", render(value))
     for key in SHARED:
         value = config.get(key)
         if value is not None:

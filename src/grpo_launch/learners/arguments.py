@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, cast
 
-from grpo_launch import resources
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.schema import SECTIONS
 
@@ -57,27 +55,3 @@ def _expand_effective_batch_size(arguments: dict[str, Any], world_size: int) -> 
     per_device = int(float(arguments.get("per_device_train_batch_size", 1)))
     steps = math.ceil(int(float(effective)) / (per_device * world_size))
     arguments["gradient_accumulation_steps"] = max(1, steps)
-
-
-_FILES = ("dataset", "val_dataset", "external_plugins", "custom_register_path")
-"""Arguments that may name a file of the project."""
-
-
-def located(key: str, value: Any, cwd: Path) -> Any:
-    """``value`` with the files of shipped experiments found.
-
-    A relative path that does not exist in the working directory but does among
-    the files that ship with grpo_launch becomes absolute; anything else stays as
-    it is. A dataset's ``#rows`` suffix is kept.
-    """
-    if key not in _FILES:
-        return value
-    if isinstance(value, list):
-        return [located(key, item, cwd) for item in cast("list[Any]", value)]
-    if not isinstance(value, str) or not value:
-        return value
-    name, hash_, rows = value.partition("#")
-    shipped = resources.path(name)
-    if (cwd / name).exists() or not shipped.exists():
-        return value
-    return f"{shipped}{hash_}{rows}"

@@ -216,7 +216,8 @@ def _on_the_server(
     if flag is None:
         what = f"unknown key, no flag of swift rollout of {flags.engine} {flags.version}"
         return [Problem(config.where(key), what, "remove it")]
-    one_word = swift.render(value) if isinstance(value, list) else value
+    as_json = isinstance(value, list) and name not in swift.WORDS
+    one_word = swift.render(value) if as_json else value
     return _wrong(config, flags, key, name, flag, one_word)
 
 
