@@ -24,7 +24,17 @@ LIMITED = (
 
 def refusal(project: Project, *arguments: str) -> str:
     """The one line that the launcher says, with little memory and little time."""
-    done = subprocess.run(
+    done = limited(project, *arguments)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr[-2000:]
+    assert done.stderr.count("\n") == 1, done.stderr[:2000]
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr) < 5000
+    return done.stderr.removeprefix("error: ").rstrip("\n")
+
+
+def limited(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What the launcher does with little memory and little time."""
+    return subprocess.run(
         [sys.executable, "-c", LIMITED, *arguments],
         cwd=project.directory,
         env=project.environment(),
@@ -34,11 +44,6 @@ def refusal(project: Project, *arguments: str) -> str:
         timeout=SECONDS,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr[-2000:]
-    assert done.stderr.count("\n") == 1, done.stderr[:2000]
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr) < 5000
-    return done.stderr.removeprefix("error: ").rstrip("\n")
 
 
 def laughs(path: Path) -> None:
@@ -76,7 +81,6 @@ CONTENTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "50 MB": (write(b"key: value\n" * (50 * MIB // 11)), f"more than {MAX_FILE_BYTES} is no"),
     "50 MB, sparse": (sparse, f"has {50 * MIB} bytes"),
     "billion laughs": (laughs, "expands to more than 100000 values"),
-    "billion laughs in merge keys": (merged_laughs, "expands to more than 100000 values"),
     "a list that contains itself": (write("a: &a [*a]"), "an alias contains itself"),
     "100,000 brackets": (write("a: " + "[" * 100_000), "is nested too deeply"),
     "100,000 pairs of brackets": (
@@ -117,6 +121,16 @@ def test_hostile_content_is_one_line_that_names_the_file(
     assert line.startswith("configs/x.yaml")
     assert said in line
     assert line.isprintable()
+
+
+def test_a_billion_laughs_in_merge_keys_cost_neither_memory_nor_time(project: Project) -> None:
+    """PyYAML takes each merged key once from 6.0.4 on; before, the file is refused."""
+    merged_laughs(project.directory / "configs" / "x.yaml")
+    done = limited(project, "role=check", "config=x")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    refused = "configs/x.yaml: expands to more than 100000 values" in done.stderr
+    assert refused or "configs/x.yaml: a1: is no section of the learner" in done.stderr
 
 
 NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {

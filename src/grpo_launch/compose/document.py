@@ -180,10 +180,13 @@ class _Document:
         where = shown(self._path)
         if mark is not None:
             where = f"{where}:{mark.line + 1}:{mark.column + 1}"
+        if "maximum nesting depth" in str(error.problem):  # the parser's own limit, of libyaml
+            return ConfigError(where, _TOO_DEEP, _FLATTEN)
         what = f"malformed YAML: {error.problem or error.context}"
         return ConfigError(where, what, malformed.advice(error, self._text))
 
 
+_TOO_DEEP, _FLATTEN = "is nested too deeply", "flatten it"
 _MAPPING = "tag:yaml.org,2002:map"
 _NULL = "tag:yaml.org,2002:null"
 
@@ -292,4 +295,4 @@ def _too_many_values(path: Path) -> ConfigError:
 
 
 def _too_deep(path: Path) -> ConfigError:
-    return ConfigError(shown(path), "is nested too deeply", "flatten it")
+    return ConfigError(shown(path), _TOO_DEEP, _FLATTEN)
