@@ -118,6 +118,7 @@ def python(code: str, *arguments: object) -> tuple[str, ...]:
 def make_plan(directory: Path, port: int, learner: tuple[str, ...]) -> LaunchPlan:
     """A run of the small server and ``learner`` in ``directory``."""
     probe = Probe(
+        server="server",
         url=f"http://127.0.0.1:{port}",
         health_path="/health/",
         world_size_path="/get_world_size/",
@@ -135,10 +136,10 @@ def make_plan(directory: Path, port: int, learner: tuple[str, ...]) -> LaunchPla
         run_dir="run",
         output_dir="run/output",
         processes=tuple(
-            ProcessSpec(name, argv, str(directory), f"run/logs/{name}.log")
+            ProcessSpec(name, name, argv, str(directory), f"run/logs/{name}.log")
             for name, argv in (("server", python(SERVER, port)), ("learner", learner))
         ),
-        gate=probe,
+        gates=(probe,),
         ports=(),
         files=(),
         deadlines=Deadlines(20, 5),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from grpo_launch import schema
 from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.endpoint import server_count
 from grpo_launch.errors import PreflightError
 
 
@@ -15,7 +16,7 @@ class Devices:
     """The split of the devices.
 
     Attributes:
-        server: ids of the rollout server, TP x DP of them.
+        server: ids of the rollout servers, TP x DP of them for each, one server after the other.
         learner: ids of the learner, one process each.
         cuda: whether the ids are CUDA devices; on a CPU they only count processes.
     """
@@ -24,19 +25,31 @@ class Devices:
     learner: tuple[str, ...]
     cuda: bool
 
+    def of_server(self, number: int, count: int) -> tuple[str, ...]:
+        """The ids of one of ``count`` servers, counted from 0."""
+        each = len(self.server) // count
+        return self.server[number * each : (number + 1) * each]
+
 
 def world_size(config: LaunchConfig) -> int | None:
-    """TP x DP of the rollout server, or None where one of them is missing."""
+    """TP x DP of each rollout server, or None where one of them is missing."""
     tp = config.rollout_server.get("vllm_tensor_parallel_size")
     dp = config.rollout_server.get("vllm_data_parallel_size")
     return None if tp is None or dp is None else tp * dp
+
+
+def needed(config: LaunchConfig) -> int | None:
+    """Devices of all rollout servers together, or None where TP or DP is missing."""
+    each = world_size(config)
+    return None if each is None else each * server_count(config)
 
 
 def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     """Split the devices between the two halves.
 
     What ``gpus.*`` says is taken; otherwise the first TP x DP visible devices
-    serve and the rest learn. On a CPU one process learns.
+    serve (of several servers each gets as many) and the rest learn. On a CPU one
+    process learns.
 
     Args:
         config: a valid configuration.
@@ -45,14 +58,14 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     Raises:
         PreflightError: there are too few devices for a half that did not list its own.
     """
-    needed = world_size(config) or 0
+    count = needed(config) or 0
     cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
-    pool = list(visible) if cuda else [str(i) for i in range(needed + 1)]
+    pool = list(visible) if cuda else [str(i) for i in range(count + 1)]
     server = config.gpus.server
     if server is None:
         free = [device for device in pool if device not in (config.gpus.learner or ())]
-        server = free[:needed]
-        if len(server) < needed:
+        server = free[:count]
+        if len(server) < count:
             if not pool:
                 raise PreflightError(
                     config.where("gpus.server"),
@@ -61,13 +74,20 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
                 )
             raise PreflightError(
                 config.where("gpus.server"),
-                f"is not set, and {len(free)} of the {needed} devices that TP x DP needs are free",
+                f"is not set, and {len(free)} of the {count} devices that {_product(config)} needs "
+                "are free",
                 "set gpus.server=[...] or a smaller rollout_server.vllm_data_parallel_size",
             )
     learner = config.gpus.learner
     if learner is None:
         learner = [device for device in pool if device not in server]
     return Devices(tuple(server), tuple(learner), cuda)
+
+
+def _product(config: LaunchConfig) -> str:
+    """What decides how many devices serve."""
+    count = server_count(config)
+    return "TP x DP" if count == 1 else f"TP x DP of {count} servers"
 
 
 def needs_discovery(config: LaunchConfig) -> bool:

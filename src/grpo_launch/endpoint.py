@@ -1,4 +1,4 @@
-"""The address of the rollout server, as the experiment says it."""
+"""The addresses of the rollout servers, as the experiment says them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from grpo_launch.compose.config import LaunchConfig
 
 HOST_KEY = "train.rlhf.vllm_server_host"
 PORT_KEY = "train.rlhf.vllm_server_port"
+GROUP_PORT_KEY = "train.rlhf.vllm_server_group_port"
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
+
+GROUP_PORT = 51216
+"""The weight-sync port of the first server; ms-swift 4.6 counts on from it
+(``vllm_server_group_port`` in ``swift/arguments/rlhf_args.py`` and ``VLLMClient``)."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the rollout server listens.
+    """Where one rollout server listens.
 
     Attributes:
-        host: a name or address of this machine.
+        host: a name or address.
         port: the HTTP port.
+        group_port: the port of its weight-sync channel.
     """
 
     host: str
     port: int
+    group_port: int
 
     @property
     def url(self) -> str:
@@ -40,9 +47,29 @@ def ports(config: LaunchConfig) -> list[Any]:
     return _as_list(config.get("rlhf.vllm_server_port"))
 
 
-def endpoint(config: LaunchConfig) -> Endpoint:
-    """The one local address of a valid configuration."""
-    return Endpoint(str(hosts(config)[0]), int(ports(config)[0]))
+def group_ports(config: LaunchConfig) -> list[Any]:
+    """The weight-sync port of each server: as said, else ms-swift's own, counted on."""
+    said = config.get("rlhf.vllm_server_group_port")
+    if said is None:
+        return [GROUP_PORT + number for number in range(server_count(config))]
+    return _as_list(said)
+
+
+def server_count(config: LaunchConfig) -> int:
+    """How many rollout servers there are: one for each port, and at least one."""
+    return max(1, len(ports(config)))
+
+
+def endpoints(config: LaunchConfig) -> tuple[Endpoint, ...]:
+    """The addresses of a valid configuration, one for each server."""
+    said = zip(hosts(config), ports(config), group_ports(config), strict=True)
+    return tuple(Endpoint(str(h), int(float(p)), int(float(g))) for h, p, g in said)
+
+
+def server_names(config: LaunchConfig) -> list[str]:
+    """What the servers are called: ``server``, or ``server_0``, ``server_1``, ... of several."""
+    count = server_count(config)
+    return ["server"] if count == 1 else [f"server_{number}" for number in range(count)]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -13,11 +13,11 @@ from typing import Any, cast
 from grpo_launch import schema
 from grpo_launch.compose import document, hints, legacy, lift
 from grpo_launch.compose.config import LaunchConfig, legacy_keys
+from grpo_launch.endpoint import GROUP_PORT_KEY, group_ports
 from grpo_launch.errors import ConfigError
 from grpo_launch.learners import arguments
 from grpo_launch.validate import Facts
 from grpo_launch.validate.batches import BatchArithmetic, find
-from grpo_launch.validate.ports import GROUP_PORT, GROUP_PORT_KEY
 
 _DERIVED = {
     "gradient_accumulation_steps": "max(1, ceil(effective_batch_size / "
@@ -206,7 +206,7 @@ def _derived(config: LaunchConfig, path: str, value: Any, facts: Facts) -> Sayin
         half = facts.devices.server if path == "gpus.server" else facts.devices.learner
         return Saying(f"derived: {_SPLIT[path]}", list(half))
     if path == GROUP_PORT_KEY and value is None:
-        return Saying("default of ms-swift", GROUP_PORT)
+        return Saying("default of ms-swift", group_ports(config))
     name = path.rpartition(".")[2]
     if not path.startswith("train.") or not facts.world_size:
         return None

@@ -16,7 +16,7 @@ from typing import Any, cast
 SERVER = "server"
 LEARNER = "learner"
 
-FORMAT = 2
+FORMAT = 3
 """The version of the JSON form."""
 
 
@@ -25,7 +25,8 @@ class ProcessSpec:
     """One process to start.
 
     Attributes:
-        name: ``server`` or ``learner``.
+        name: ``learner``; ``server`` where there is one, else ``server_0``, ``server_1``, ...
+        half: ``server`` or ``learner``.
         argv: the whole command; never a shell string.
         cwd: the working directory, absolute.
         log: the file for standard output and error.
@@ -37,6 +38,7 @@ class ProcessSpec:
     """
 
     name: str
+    half: str
     argv: tuple[str, ...]
     cwd: str
     log: str
@@ -49,9 +51,10 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class Probe:
-    """How the gate asks whether the rollout server is ready.
+    """How the gate asks whether one rollout server is ready.
 
     Attributes:
+        server: the server's name, that of its process where it is started here.
         url: the server's base URL.
         health_path: must answer 200.
         world_size_path: must answer ``{"world_size": TP x DP}``.
@@ -63,6 +66,7 @@ class Probe:
         model: the model that it must serve, where it tells.
     """
 
+    server: str
     url: str
     health_path: str
     world_size_path: str
@@ -148,7 +152,7 @@ class LaunchPlan:
         run_dir: the run directory.
         output_dir: where the learner writes.
         processes: in the order of their start.
-        gate: what the learner waits for.
+        gates: what the learner waits for, one for each server.
         files: what is written first.
         deadlines: of the teardown.
         groups: whether each process may get a control group.
@@ -163,7 +167,7 @@ class LaunchPlan:
     run_dir: str
     output_dir: str
     processes: tuple[ProcessSpec, ...]
-    gate: Probe
+    gates: tuple[Probe, ...]
     files: tuple[PlannedFile, ...]
     deadlines: Deadlines
     groups: bool
@@ -175,6 +179,16 @@ class LaunchPlan:
     def process(self, name: str) -> ProcessSpec | None:
         """The process called ``name``, or None where the plan does not have it."""
         return next((spec for spec in self.processes if spec.name == name), None)
+
+    @property
+    def servers(self) -> tuple[ProcessSpec, ...]:
+        """The rollout servers that the plan starts."""
+        return tuple(spec for spec in self.processes if spec.half == SERVER)
+
+    @property
+    def learner(self) -> ProcessSpec | None:
+        """The learner, or None where the plan does not start it."""
+        return next((spec for spec in self.processes if spec.half == LEARNER), None)
 
     def to_json(self) -> str:
         """The plan as JSON, indented, with a newline at the end."""
@@ -200,7 +214,7 @@ class LaunchPlan:
                 processes=tuple(
                     ProcessSpec(**{k: _tuples(v) for k, v in p.items()}) for p in body["processes"]
                 ),
-                gate=Probe(**body["gate"]),
+                gates=tuple(Probe(**gate) for gate in body["gates"]),
                 files=tuple(PlannedFile(**f) for f in body["files"]),
                 deadlines=Deadlines(**body["deadlines"]),
                 groups=body["groups"],
@@ -211,6 +225,11 @@ class LaunchPlan:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a plan: {error}") from None
+
+
+def called(name: str) -> str:
+    """A process in a sentence: ``the server``, ``the learner``, ``server_1``."""
+    return f"the {name}" if name in (SERVER, LEARNER) else name
 
 
 def _tuples(value: Any) -> Any:

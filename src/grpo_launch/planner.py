@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -10,7 +10,7 @@ import yaml
 from grpo_launch import resources, schema
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.devices import Devices
-from grpo_launch.endpoint import endpoint
+from grpo_launch.endpoint import Endpoint, endpoints, server_names
 from grpo_launch.engines import swift
 from grpo_launch.errors import ConfigError
 from grpo_launch.learners import arguments
@@ -53,7 +53,7 @@ def build(
     files: list[PlannedFile] = []
     output_dir = str(config.get("training.output_dir", f"{run_dir}/output"))
     if SERVER in parts:
-        processes.append(_server(config, devices, run_dir, cwd))
+        processes += _servers(config, devices, run_dir, cwd)
     if LEARNER in parts:
         if not devices.learner:
             raise ConfigError(
@@ -70,7 +70,7 @@ def build(
         run_dir=run_dir,
         output_dir=output_dir,
         processes=tuple(processes),
-        gate=_gate(config, next((spec for spec in processes if spec.name == SERVER), None)),
+        gates=_gates(config, starts_servers=SERVER in parts),
         files=tuple(files),
         deadlines=Deadlines(config.shutdown.term_s, config.shutdown.kill_s),
         groups=config.shutdown.cgroup is schema.CgroupUse.auto,
@@ -81,19 +81,26 @@ def build(
     )
 
 
-def _server(config: LaunchConfig, devices: Devices, run_dir: str, cwd: Path) -> ProcessSpec:
-    entered = enter(config.runtime, swift.argv(config, cwd), cwd)
-    return ProcessSpec(
-        name=SERVER,
-        argv=entered.argv,
-        cwd=str(cwd),
-        log=f"{run_dir}/logs/{SERVER}.log",
-        env={**entered.env, "CUDA_VISIBLE_DEVICES": _visible(devices, SERVER), **config.env.set},
-        env_defaults=dict(config.env.defaults),
-        path=entered.path,
-        devices=devices.server,
-        alarms=swift.ALARMS,
-    )
+def _servers(
+    config: LaunchConfig, devices: Devices, run_dir: str, cwd: Path
+) -> Iterator[ProcessSpec]:
+    addresses = endpoints(config)
+    for number, name in enumerate(server_names(config)):
+        own = devices.of_server(number, len(addresses))
+        entered = enter(config.runtime, swift.argv(config, addresses[number], cwd), cwd)
+        visible = {"CUDA_VISIBLE_DEVICES": _visible(own, devices)}
+        yield ProcessSpec(
+            name=name,
+            half=SERVER,
+            argv=entered.argv,
+            cwd=str(cwd),
+            log=f"{run_dir}/logs/{name}.log",
+            env={**entered.env, **visible, **config.env.set},
+            env_defaults=dict(config.env.defaults),
+            path=entered.path,
+            devices=own,
+            alarms=swift.ALARMS,
+        )
 
 
 def _learner(
@@ -101,7 +108,7 @@ def _learner(
 ) -> ProcessSpec:
     script = _relative(resources.path("scripts/train.sh"), cwd)
     entered = enter(config.runtime, ["bash", script, *config.learner.entry], cwd)
-    visible = _visible(devices, LEARNER)
+    visible = _visible(devices.learner, devices)
     env = {**entered.env, "CUDA_VISIBLE_DEVICES": visible, "config": file, "gpus": visible}
     if config.learner.debug:
         env["debug"] = "true"
@@ -109,6 +116,7 @@ def _learner(
         env["MASTER_PORT"] = str(config.learner.master_port)
     return ProcessSpec(
         name=LEARNER,
+        half=LEARNER,
         argv=entered.argv,
         cwd=str(cwd),
         log=f"{run_dir}/logs/{LEARNER}.log",
@@ -128,10 +136,16 @@ def _arguments_file(
     return PlannedFile(f"{run_dir}/learner_arguments.yaml", text)
 
 
-def _gate(config: LaunchConfig, server: ProcessSpec | None) -> Probe:
+def _gates(config: LaunchConfig, *, starts_servers: bool) -> tuple[Probe, ...]:
+    named = zip(server_names(config), endpoints(config), strict=True)
+    return tuple(_gate(config, name, at, starts_servers=starts_servers) for name, at in named)
+
+
+def _gate(config: LaunchConfig, server: str, address: Endpoint, *, starts_servers: bool) -> Probe:
     flags = config.rollout_server
     return Probe(
-        url=endpoint(config).url,
+        server=server,
+        url=address.url,
         health_path=config.health.path,
         world_size_path=swift.WORLD_SIZE_PATH,
         world_size=flags["vllm_tensor_parallel_size"] * flags["vllm_data_parallel_size"],
@@ -139,7 +153,7 @@ def _gate(config: LaunchConfig, server: ProcessSpec | None) -> Probe:
         generate_path=swift.GENERATE_PATH,
         generate_request=swift.generate_request(),
         timeout_s=config.health.timeout_s,
-        advice="look at its log" if server is not None else "start it with role=server",
+        advice="look at its log" if starts_servers else "start it with role=server",
         model=str(config.get("model.model")),
     )
 
@@ -178,8 +192,7 @@ def _watchdog(config: LaunchConfig) -> Watchdog:
     )
 
 
-def _visible(devices: Devices, half: str) -> str:
-    ids = devices.server if half == SERVER else devices.learner
+def _visible(ids: Sequence[str], devices: Devices) -> str:
     return ",".join(ids) if devices.cuda else ""
 
 

@@ -57,8 +57,9 @@ def check(
 
 def ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[tuple[int, str, str]]:
     """Ports that the plan's processes will listen on: number, key, how to choose another."""
-    for port, key in listening(config, [spec.name for spec in plan.processes]):
-        value = "PORT" if key == MASTER_PORT_KEY else "[PORT]"
+    several = len(plan.gates) > 1
+    for port, key in listening(config, [spec.half for spec in plan.processes]):
+        value = "PORT" if key == MASTER_PORT_KEY else "[PORT,...]" if several else "[PORT]"
         yield port, key, f"'{key}={value}'"
 
 
@@ -75,9 +76,9 @@ def devices_exist(config: LaunchConfig, plan: LaunchPlan) -> None:
         missing = [device for device in spec.devices if device.isdigit() and device not in there]
         if there and missing:
             raise PreflightError(
-                config.where(f"gpus.{spec.name}"),
+                config.where(f"gpus.{spec.half}"),
                 f"names GPU {', '.join(missing)}, this machine has {', '.join(there)}",
-                f"set gpus.{spec.name}=[...]",
+                f"set gpus.{spec.half}=[...]",
             )
 
 
@@ -176,7 +177,7 @@ def _executables_exist(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[
     """The command of each process, and of the engine behind it, can be found."""
     for spec in plan.processes:
         path = environment(spec, environ).get("PATH")
-        entry = config.engine.entry if spec.name == SERVER else config.learner.entry
+        entry = config.engine.entry if spec.half == SERVER else config.learner.entry
         words = [spec.argv[0]]
         if config.runtime.kind is not schema.RuntimeKind.conda:
             words.append(entry[0])  # conda's own PATH is known only inside it

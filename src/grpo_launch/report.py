@@ -9,12 +9,11 @@ from typing import Any
 
 from grpo_launch.compose import document, lookup, source
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.endpoint import endpoint
+from grpo_launch.endpoint import endpoints, server_names
 from grpo_launch.errors import InvalidConfigError, LaunchError
 from grpo_launch.validate import Facts, Problem
 from grpo_launch.validate.batches import BatchArithmetic
 from grpo_launch.validate.memory import completion_limit, estimate_of, prompt_limit
-from grpo_launch.validate.ports import group_port
 
 _WIDTH = 24
 
@@ -61,14 +60,9 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
 
     Numbers that cannot be known (a model that is not local, say) are absent.
     """
-    address = endpoint(config)
     return {
-        "devices": _devices(facts),
-        "ports": {
-            "http": f"{address.host}:{address.port}",
-            "weight sync": group_port(config),
-            "torchrun": config.learner.master_port or "probed when the learner starts",
-        },
+        "devices": _devices(config, facts),
+        "ports": _ports(config),
         "batches": _batches(config, facts),
         "tokens": _tokens(config, facts),
         "memory": _memory(config, facts),
@@ -105,12 +99,29 @@ def _lines(body: Mapping[str, Any], checked: bool) -> Iterator[str]:
     yield f"{body['experiment']}: {verdict}"
 
 
-def _devices(facts: Facts) -> dict[str, str]:
+def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:
     if facts.devices is None:
         return {}
     kind = "GPU" if facts.devices.cuda else "CPU process"
-    split = (("server", facts.devices.server), ("learner", facts.devices.learner))
-    return {half: f"{kind} {', '.join(ids) or 'none'}" for half, ids in split}
+    names = server_names(config)
+    split = {name: facts.devices.of_server(i, len(names)) for i, name in enumerate(names)}
+    split["learner"] = facts.devices.learner
+    return {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
+
+
+def _ports(config: LaunchConfig) -> dict[str, Any]:
+    """By name; those of several servers carry the server's."""
+    addresses = endpoints(config)
+    master = config.learner.master_port or "probed when the learner starts"
+    if len(addresses) == 1:
+        one = addresses[0]
+        http = f"{one.host}:{one.port}"
+        return {"http": http, "weight sync": one.group_port, "torchrun": master}
+    said: dict[str, Any] = {
+        name: f"{at.host}:{at.port}, weight sync {at.group_port}"
+        for name, at in zip(server_names(config), addresses, strict=True)
+    }
+    return {**said, "torchrun": master}
 
 
 def _batches(config: LaunchConfig, facts: Facts) -> dict[str, Any]:

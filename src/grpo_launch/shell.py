@@ -35,10 +35,11 @@ def command(spec: ProcessSpec) -> str:
 
 
 def _comments(plan: LaunchPlan, spec: ProcessSpec) -> Iterator[str]:
-    if spec.name == SERVER:
-        yield f"# server: log {spec.log}"
-    if spec.name == LEARNER:
-        yield f"# learner: starts when {_condition(plan.gate)}; log {spec.log}"
+    if spec.half == SERVER:
+        yield f"# {spec.name}: log {spec.log}"
+    if spec.half == LEARNER:
+        conditions = "; and ".join(map(_condition, plan.gates))
+        yield f"# {spec.name}: starts when {conditions}; log {spec.log}"
 
 
 def _condition(gate: Probe) -> str:

@@ -127,6 +127,30 @@ def test_two_terminals(elsewhere: Project) -> None:
     assert elsewhere.left_over() == []
 
 
+def test_two_servers_serve_one_learner(elsewhere: Project) -> None:
+    ports, group_ports = [free_port(), free_port()], [free_port(), free_port()]
+    said = [
+        "train.rlhf.vllm_server_host=[127.0.0.1,127.0.0.1]",
+        f"train.rlhf.vllm_server_port={ports}",
+        f"train.rlhf.vllm_server_group_port={group_ports}",
+    ]
+    done = finish(
+        elsewhere.start(
+            "role=both", "config=tiny_cpu", f"runtime.path={ENGINE}",
+            f"train.model.model={MODEL}", "train.training.max_steps=3", *said,
+        )
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    run = run_directory(elsewhere)
+    assert [step.step for step in steps_of(run)] == [1, 2, 3]
+    for name in ("server_0", "server_1"):
+        assert f"{name}: ready after" in done.stderr
+        log = (run / "logs" / f"{name}.log").read_text()
+        assert log.count("POST /infer/") == 4  # the gate's token, then a share of each step
+        assert "Method execution failed" not in log
+    assert elsewhere.left_over() == []
+
+
 def test_nothing_of_a_real_run_outlives_a_sigterm(elsewhere: Project) -> None:
     process = elsewhere.start("role=both", "config=tiny_cpu", *arguments(elsewhere))
     wait_for_step(process, 1)

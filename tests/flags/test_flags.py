@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch import compose, flags, resources
+from grpo_launch.endpoint import endpoints
 from grpo_launch.engines import swift
 from grpo_launch.flags import EngineFlags, Flag, accepts, snapshot
 from grpo_launch.learners import arguments
@@ -162,9 +163,16 @@ def test_what_is_rendered_for_a_shipped_experiment_is_known(
     known = snapshot()
     for name, value in arguments.flatten(config, 2, "runs/x/output").items():
         assert accepts(known.rlhf[name], value) is None, name
-    words = swift.argv(config, Path.cwd())[len(config.engine.entry) + 1 :]
-    for name, value in zip(words[::2], words[1::2], strict=True):
-        assert accepts(known.rollout[name.removeprefix("--")], value) is None, name
+    given: dict[str, list[str]] = {}
+    for word in swift.argv(config, endpoints(config)[0], Path.cwd())[
+        len(config.engine.entry) + 1 :
+    ]:
+        if word.startswith("--"):
+            given[word.removeprefix("--")] = values = []
+        else:
+            values.append(word)
+    for name, values in given.items():
+        assert accepts(known.rollout[name], values) is None, name
 
 
 def test_loading_flags_imports_no_parser_of_source() -> None:

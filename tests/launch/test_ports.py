@@ -12,11 +12,10 @@ import pytest
 import yaml
 
 from grpo_launch.compose import compose
-from grpo_launch.endpoint import endpoint
+from grpo_launch.endpoint import endpoints
 from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.launch import locks, ports
 from grpo_launch.plan import LEARNER, SERVER
-from grpo_launch.validate.ports import group_port
 from tests.conftest import Project, free_port
 from tests.launch.helpers import argument, in_state, nothing_left, plan_of, run_of
 from tests.launch.helpers import supervisor as pid_of
@@ -42,7 +41,8 @@ def config_with(**values: object):
 
 
 def numbers(config: object) -> tuple[int, int, int | None]:
-    return endpoint(config).port, group_port(config), config.learner.master_port  # type: ignore[attr-defined]
+    (address,) = endpoints(config)
+    return address.port, address.group_port, config.learner.master_port  # type: ignore[attr-defined]
 
 
 def test_two_launchers_never_get_the_same() -> None:
@@ -60,7 +60,7 @@ def test_the_search_begins_where_the_experiment_says() -> None:
         train__rlhf__vllm_server_port=f"[{start}]", learner__master_port=free_port()
     )
     with ports.chosen(config, BOTH, 1, "a", hold=False) as got:
-        assert endpoint(got.config).port == start
+        assert endpoints(got.config)[0].port == start
         assert got.config.learner.master_port == config.learner.master_port
 
 
@@ -71,7 +71,7 @@ def test_a_strangers_port_is_passed_over() -> None:
         start = stranger.getsockname()[1]
         config = config_with(train__rlhf__vllm_server_port=f"[{start}]")
         with ports.chosen(config, BOTH, 1, "a", hold=True) as got:
-            assert endpoint(got.config).port > start
+            assert endpoints(got.config)[0].port > start
 
 
 def test_the_three_are_distinct_even_from_one_start() -> None:
@@ -102,19 +102,19 @@ def test_only_looking_leaves_no_lock(private_locks: Path) -> None:
 def test_looking_respects_locks() -> None:
     config = config_with(train__rlhf__vllm_server_port=f"[{free_port()}]")
     with ports.chosen(config, BOTH, 1, "a", hold=True) as one:
-        assert locks.is_held(endpoint(one.config).port)
+        assert locks.is_held(endpoints(one.config)[0].port)
         with ports.chosen(config, BOTH, 1, "b", hold=False) as two:
-            assert endpoint(two.config).port != endpoint(one.config).port
+            assert endpoints(two.config)[0].port != endpoints(one.config)[0].port
 
 
 def test_locks_end_with_the_block() -> None:
     with ports.chosen(config_with(), BOTH, 2, "a", hold=True) as got:
         assert len(got.held) == 3
-    assert not locks.is_held(endpoint(got.config).port)
+    assert not locks.is_held(endpoints(got.config)[0].port)
 
 
 def test_a_wrong_port_is_left_to_validation() -> None:
-    for wrong in ("[8000,8001]", "[soon]", "[0]"):
+    for wrong in ("[soon]", "[0]"):
         config = config_with(train__rlhf__vllm_server_port=wrong)
         with ports.chosen(config, BOTH, 1, "a", hold=True) as got:
             assert got.config is config
@@ -148,7 +148,7 @@ def test_the_plan_shows_the_numbers(project: Project) -> None:
     arguments = yaml.safe_load(plan["files"][0]["text"])
     http = int(argument(server["argv"], "--port"))
     assert arguments["vllm_server_port"] == [http]
-    assert plan["gate"]["url"] == f"http://127.0.0.1:{http}"
+    assert plan["gates"][0]["url"] == f"http://127.0.0.1:{http}"
     master = int(learner["env"]["MASTER_PORT"])
     assert plan["ports"] == [http, arguments["vllm_server_group_port"][0], master]
     assert project.launch(*said).stdout == done.stdout

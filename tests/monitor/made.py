@@ -57,7 +57,7 @@ def make_run(
         "status": 0,
         "started": START,
         "ended": START + 90.0,
-        "url": "http://127.0.0.1:8080",
+        "urls": ["http://127.0.0.1:8080"],
         "supervisor": identity(),
         "attempt": 1,
         "attempts": [

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,18 @@ def test_a_terminal_is_safe_from_any_log(project: Project, printed: Callable[[],
     assert all(c.isprintable() or c in "\n\t" for c in done.stdout)
     assert done.stdout.endswith("end\n")
     assert max(len(line) for line in done.stdout.splitlines()) < 10_000
+
+
+def test_server_means_all_of_several_and_one_can_be_named(context: Context) -> None:
+    logs = {f"server_{n}": b"line of %d\n" % n for n in (10, 2, 0)}
+    make_run(context.root, logs={**logs, "learner": b"step\n", "notes": b"own\n"})
+    text = show(context, Wanted(halves=("server",)), as_json=True)
+    processes = [json.loads(line)["process"] for line in text.splitlines()]
+    assert processes == ["server_0", "server_2", "server_10"]
+    one = replace(context, stdout=io.StringIO())
+    assert show(one, Wanted(halves=("server_2",))) == "==> server_2, attempt 1 <==\nline of 2\n"
+
+
+def test_a_server_that_is_not_there_is_said(context: Context, run: Path) -> None:
+    with pytest.raises(ConfigError, match="has no log of server_1 yet"):
+        show(context, Wanted(halves=("server_1",)))

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import devices, plan, planner, resources, schema, shell, shipped_files
+from grpo_launch import devices, endpoint, plan, planner, resources, schema, shell, shipped_files
 from grpo_launch.compose import compose, lookup
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.engines import swift
@@ -133,7 +133,7 @@ def _plans() -> st.SearchStrategy[plan.LaunchPlan]:
         run_dir=_text,
         output_dir=_text,
         processes=st.lists(_built(plan.ProcessSpec), max_size=2).map(tuple),
-        gate=_built(plan.Probe),
+        gates=st.lists(_built(plan.Probe), max_size=2).map(tuple),
         files=st.lists(_built(plan.PlannedFile), max_size=2).map(tuple),
         deadlines=_built(plan.Deadlines),
         ports=st.lists(st.integers(1, 65535), max_size=3).map(tuple),
@@ -158,7 +158,7 @@ def test_a_real_plan_goes_to_json_and_back_unchanged() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "3", "null", "{}", '{"format": 0}', '{"format": 1}', '{"format": 1, "gate": 3}'],
+    ["", "[]", "3", "null", "{}", '{"format": 0}', '{"format": 1}', '{"format": 3, "gates": 3}'],
 )
 def test_what_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a plan|Expecting value"):
@@ -168,7 +168,7 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("gate", {}),
+        ("gates", [{}]),
         ("processes", [3]),
         ("files", [{"nope": 1}]),
         ("deadlines", None),
@@ -203,7 +203,7 @@ def test_the_server_s_flags_are_the_experiment_s() -> None:
         " vllm_data_parallel_size: 3, vllm_max_model_len: 9, vllm_enable_prefix_caching: false,"
         " vllm_engine_kwargs: {a: [1, \u00fc]}, vllm_quantization: ~}}}\n"
     )
-    assert swift.argv(config, CWD) == [
+    assert swift.argv(config, *endpoint.endpoints(config), CWD) == [
         *["swift", "rollout", "--model", "org/m", "--host", "localhost", "--port", "8123"],
         *["--vllm_tensor_parallel_size", "2", "--vllm_data_parallel_size", "3"],
         *["--vllm_max_model_len", "9", "--vllm_enable_prefix_caching", "false"],
@@ -215,7 +215,8 @@ def test_the_server_s_flags_are_the_experiment_s() -> None:
 
 def test_plugins_of_the_server_are_words_and_shipped_ones_are_found() -> None:
     said = "rollout_server.external_plugins=[examples/summary/plugin.py,own.py]"
-    command = swift.argv(compose("summary_1024", [said]), CWD)
+    config = compose("summary_1024", [said])
+    command = swift.argv(config, *endpoint.endpoints(config), CWD)
     first = command.index("--external_plugins") + 1
     shipped = str(resources.path("examples/summary/plugin.py"))
     assert command[first : first + 2] == [shipped, "own.py"]
@@ -228,7 +229,7 @@ def test_each_half_sees_its_own_devices_alone() -> None:
     assert learner is not None
     assert server.env["CUDA_VISIBLE_DEVICES"] == "0,1,2,3,4,5"
     assert learner.env["CUDA_VISIBLE_DEVICES"] == learner.env["gpus"] == "6,7"
-    assert planned.gate.world_size == len(server.devices) == 6
+    assert planned.gates[0].world_size == len(server.devices) == 6
     assert planned.process("nope") is None
 
 
@@ -489,7 +490,7 @@ def run(spec: plan.ProcessSpec, environ: dict[str, str]) -> tuple[list[str], dic
 
 def spec_of(words: list[str], **kwargs: Any) -> plan.ProcessSpec:
     argv = (sys.executable, "-S", "-E", "-c", DUMP, *words)
-    return plan.ProcessSpec("server", argv, "/", "log", **kwargs)
+    return plan.ProcessSpec("server", "server", argv, "/", "log", **kwargs)
 
 
 @settings(max_examples=60, deadline=None)
@@ -526,7 +527,7 @@ def test_a_command_that_looks_like_a_variable_is_still_a_command(tmp_path: Path)
     program = tmp_path / "a=b"
     program.write_text("#!/bin/sh\necho ran\n")
     program.chmod(0o755)
-    spec = plan.ProcessSpec("server", (str(program), "x"), "/", "log")
+    spec = plan.ProcessSpec("server", "server", (str(program), "x"), "/", "log")
     done = subprocess.run(["sh", "-c", shell.command(spec)], capture_output=True, text=True)
     assert done.stdout == "ran\n"
 

@@ -43,6 +43,7 @@ NO_WATCHDOG = Watchdog(0, 0, 0, "warn", "POST /infer/", ())
 def make_plan(directory: Path, *processes: ProcessSpec, port: int, **changes: Any) -> LaunchPlan:
     """A plan for ``directory / "run"``; what ``changes`` do not name is as quick as can be."""
     gate = Probe(
+        server=SERVER,
         url=f"http://127.0.0.1:{port}",
         health_path="/health/",
         world_size_path="/get_world_size/",
@@ -61,7 +62,7 @@ def make_plan(directory: Path, *processes: ProcessSpec, port: int, **changes: An
         output_dir="run/output",
         ports=(),
         processes=processes,
-        gate=gate,
+        gates=(gate,),
         files=(),
         deadlines=Deadlines(term_s=5, kill_s=10),
         groups=False,
@@ -75,7 +76,8 @@ def make_plan(directory: Path, *processes: ProcessSpec, port: int, **changes: An
 def process(directory: Path, name: str, *argv: object, **more: Any) -> ProcessSpec:
     """A process of a plan for ``directory / "run"``."""
     words = tuple(str(word) for word in argv)
-    return ProcessSpec(name, words, str(directory), f"run/logs/{name}.log", **more)
+    half = LEARNER if name == LEARNER else SERVER
+    return ProcessSpec(name, half, words, str(directory), f"run/logs/{name}.log", **more)
 
 
 class Rig:

@@ -69,6 +69,7 @@ class Clock:
 
 def probe(*, generate: bool = False, timeout_s: float = 10.0) -> Probe:
     return Probe(
+        server="server",
         url="http://127.0.0.1:8080",
         health_path="/health/",
         world_size_path="/get_world_size/",

@@ -46,7 +46,8 @@ def liar(rig: Rig, mode: str, *more: object) -> ProcessSpec:
 
 
 def gate(plan: LaunchPlan, **changes: object) -> LaunchPlan:
-    return dataclasses.replace(plan, gate=dataclasses.replace(plan.gate, **changes))
+    gates = tuple(dataclasses.replace(gate, **changes) for gate in plan.gates)
+    return dataclasses.replace(plan, gates=gates)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from grpo_launch.launch.observe import Observer
 from grpo_launch.plan import ProcessSpec, Watchdog
 from tests.supervise.rig import make_plan
 
-HALVES = [ProcessSpec(name, (), "/", f"{name}.log") for name in ("server", "learner")]
+HALVES = [ProcessSpec(name, name, (), "/", f"{name}.log") for name in ("server", "learner")]
 WATCHED = Watchdog(
     health_s=0, probe_s=0, stall_s=0, on_stall="warn", served="POST /infer/", vital=()
 )
@@ -44,7 +44,7 @@ def test_a_token_that_the_watchdog_asked_for_is_no_progress(
 ) -> None:
     observer = observer_of(tmp_path)
     for _ in range(asked):
-        observer.asked()
+        observer.asked("server")
     (tmp_path / "server.log").write_text(log)
     observer.look(at_most_every_s=0)
     assert observer.has_progressed() is progressed
@@ -54,5 +54,20 @@ def test_a_token_that_the_watchdog_asked_for_is_no_progress(
 def test_a_line_of_the_learner_is_progress(tmp_path: Path) -> None:
     observer = observer_of(tmp_path)
     (tmp_path / "learner.log").write_text("loading\n")
+    observer.look(at_most_every_s=0)
+    assert observer.has_progressed()
+
+
+def test_what_was_asked_of_one_server_hides_no_progress_of_another(tmp_path: Path) -> None:
+    names = ("server_0", "server_1")
+    specs = [ProcessSpec(name, "server", (), "/", f"{name}.log") for name in names]
+    plan = make_plan(tmp_path, *specs, port=1, watchdog=WATCHED)
+    observer = Observer(plan, tmp_path, tmp_path, Console(ConsoleMode.auto, io.StringIO()))
+    for name in names:
+        observer.asked(name)
+    (tmp_path / "server_0.log").write_text(SERVED)
+    observer.look(at_most_every_s=0)
+    assert not observer.has_progressed()
+    (tmp_path / "server_1.log").write_text(SERVED + SERVED)
     observer.look(at_most_every_s=0)
     assert observer.has_progressed()

@@ -97,7 +97,7 @@ def answering(answer: bytes | None) -> Iterator[int]:
 
 
 def check(port: int, tmp_path: Path) -> HealthCheck:
-    asked = HealthCheck(make_plan(tmp_path, port=port).gate)
+    asked = HealthCheck(make_plan(tmp_path, port=port).gates[0])
     assert wait_for(asked.is_done, bool)
     return asked
 

@@ -138,8 +138,9 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"rlhf.vllm_server_host": ["127.0.0.1", "localhost"]},
         [
             (
-                "rlhf.vllm_server_host: names 2 hosts, but one rollout server with one address is "
-                "supported, set it to [127.0.0.1]"
+                "rlhf.vllm_server_host: names 2 hosts, but vllm_server_port names 1 port (8080) "
+                "(x.yaml: rlhf.vllm_server_port), give one host for each port: "
+                "[HOST]"
             )
         ],
     ),

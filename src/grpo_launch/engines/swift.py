@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.endpoint import endpoint
+from grpo_launch.endpoint import Endpoint
 from grpo_launch.shipped_files import located
 
 WORLD_SIZE_PATH = "/get_world_size/"
@@ -44,15 +44,15 @@ WORDS = ("external_plugins",)
 """Flags that take a list as several words; other containers are one word of JSON."""
 
 
-def argv(config: LaunchConfig, cwd: Path) -> list[str]:
-    """The command line of the rollout server for a valid configuration.
+def argv(config: LaunchConfig, address: Endpoint, cwd: Path) -> list[str]:
+    """The command line of one rollout server for a valid configuration.
 
     Args:
         config: a valid configuration.
+        address: where it listens.
         cwd: the working directory of the server; files that ship with the launcher and
             are not there are found.
     """
-    address = endpoint(config)
     command = [*config.engine.entry, "rollout", "--model", str(config.get("model.model"))]
     command += ["--host", address.host, "--port", str(address.port)]
     command += _flags(config, cwd)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.console import duration, tail
@@ -17,10 +19,10 @@ from grpo_launch.errors import (
 from grpo_launch.launch.observe import Observer
 from grpo_launch.launch.processes import WITNESS, Processes
 from grpo_launch.launch.surroundings import Surroundings
-from grpo_launch.plan import LEARNER, SERVER
+from grpo_launch.plan import SERVER, Probe, ProcessSpec, called
 from grpo_launch.runs import record
 from grpo_launch.supervise.process import GuardedProcess
-from grpo_launch.supervise.watchdog import Duty, HealthCheck, Watch
+from grpo_launch.supervise.watchdog import Duty, ServerHealth, Watch
 
 NOTICE_S = 30.0
 """How often the console says that the gate still waits; loading a model takes minutes."""
@@ -34,8 +36,18 @@ LAST_PROBE_S = 5.0
 PROBE_S = 60.0
 """How long a server may take for one token while the training makes no progress."""
 
-IN_A_ROW = 3
-"""Failed health checks until one warns of them; a busy server may miss one."""
+
+@dataclass(frozen=True)
+class Ended:
+    """The process whose end was the end of an attempt.
+
+    Attributes:
+        name: the learner's, where there is one, else a server's.
+        status: its exit status.
+    """
+
+    name: str
+    status: int
 
 
 class Attempt:
@@ -58,19 +70,19 @@ class Attempt:
         self._logs = logs
         self.observer = Observer(around.plan, around.cwd, logs, around.console)
         self._processes = Processes(around, logs, self.observer.look)
-        self._check: HealthCheck | None = None
-        self._refusals = self._silences = 0
+        self._servers: dict[str, GuardedProcess] = {}
+        self._health = {probe.server: ServerHealth(probe) for probe in around.plan.gates}
 
-    def run(self) -> int:
+    def run(self) -> Ended:
         """Supervise until something ends; everything of the attempt has ended then.
 
         Returns:
-            The status of the process that the role is about: the learner's where
-            there is one, else the server's.
+            The process that the role is about: the learner where there is one, else the
+            first server that ended.
 
         Raises:
-            NotReadyError: the server never became ready.
-            ServerDiedError: the server, or the engine behind it, died under the learner.
+            NotReadyError: a server never became ready.
+            ServerDiedError: a server, or the engine behind it, died under the learner.
             GuardLostError: a guard was killed.
             StalledError: no progress, and the plan says that this ends an attempt.
             PreflightError: a process could not be started.
@@ -79,19 +91,17 @@ class Attempt:
         try:
             names = [spec.name for spec in self._plan.processes]
             # Two guards before anything starts: one could be killed with the launcher.
-            for name in (*names, WITNESS)[:2]:
+            for name in names if len(names) > 1 else (*names, WITNESS):
                 self._processes.guard(name)
-            server = self._start(SERVER)
-            self._wait_for_server(server)
-            if server is not None:
-                self._processes.watch_vital(SERVER, self._plan.watchdog.vital)
-            learner = self._start(LEARNER)
+            for spec in self._plan.servers:
+                self._servers[spec.name] = self._start(spec)
+            self._wait_for_servers()
+            for name in self._servers:
+                self._processes.watch_vital(name, self._plan.watchdog.vital)
+            learner = self._start(self._plan.learner) if self._plan.learner else None
             with self._around.noting():
                 self._around.record.enter(record.TRAINING if learner else record.SERVING)
-            if learner is not None:
-                return self._train(learner, server)
-            assert server is not None, "a plan has at least one process"
-            return self._serve(server)
+            return self._serve() if learner is None else self._train(learner)
         finally:
             self._processes.tear_down()
             self.observer.look(at_most_every_s=0)
@@ -102,125 +112,158 @@ class Attempt:
         if text:
             self._say(f"--- last lines of {self._log(name)}\n{text}\n---")
 
-    def _start(self, name: str) -> GuardedProcess | None:
-        process = self._processes.start(name)
-        spec = self._plan.process(name)
-        if process is not None and spec is not None:
-            visible = spec.env.get("CUDA_VISIBLE_DEVICES")
-            where = f" on GPU {','.join(spec.devices)}" if visible else ""
-            self._say(f"{name}: started{where}, pid {process.pid}, log {spec.log}")
+    def _start(self, spec: ProcessSpec) -> GuardedProcess:
+        process = self._processes.start(spec)
+        visible = spec.env.get("CUDA_VISIBLE_DEVICES")
+        where = f" on GPU {','.join(spec.devices)}" if visible else ""
+        self._say(f"{spec.name}: started{where}, pid {process.pid}, log {spec.log}")
         return process
 
-    def _wait_for_server(self, server: GuardedProcess | None) -> None:
-        """Wait at the gate, watching the server meanwhile where it is ours."""
-        probe = self._plan.gate
+    def _wait_for_servers(self) -> None:
+        """Wait at the gates, watching the servers meanwhile that are ours."""
         with self._around.noting():
             self._around.record.enter(record.WAITING)
-        self._say(f"waiting for {probe.url}{probe.health_path}")
-        self._processes.ask(guard_pid=server.guard_pid if server else 0)
+        waiting = {probe.server: probe for probe in self._plan.gates}
+        for probe in waiting.values():
+            self._say(f"waiting for {probe.url}{probe.health_path}")
+            self._processes.ask(probe)
         started = said = time.monotonic()
         try:
-            while True:
+            while waiting:
                 self._processes.turn()
-                # A server that died cannot be ready: a stranger answered in its place.
-                if server is not None and not server.is_running:
-                    what = f"the server ended with status {_status(server)} before it was ready"
-                    raise NotReadyError(self._log(SERVER), what, "its last lines are above")
-                if (answer := self._processes.answer()) is not None:
+                self._all_servers_run()
+                for name, answer in self._processes.answers().items():
                     if answer.error is not None:
+                        self._show_of(name)
                         raise answer.error
+                    del waiting[name]
                     of = f", of the run {answer.run}" if answer.run else ""
-                    self._say(f"server: ready after {duration(answer.seconds)}{of}")
-                    return
-                if time.monotonic() - started >= probe.timeout_s + GATE_GRACE_S:
-                    what = f"no whole answer after {duration(time.monotonic() - started)}"
-                    raise NotReadyError(probe.url, what, probe.advice)
-                if time.monotonic() - said >= NOTICE_S:
+                    self._say(f"{name}: ready after {duration(answer.seconds)}{of}")
+                self._not_too_late(waiting.values(), time.monotonic() - started)
+                if waiting and time.monotonic() - said >= NOTICE_S:
                     said = time.monotonic()
-                    self._say(f"still waiting after {duration(said - started)}")
-        except NotReadyError:
-            if server is not None:
-                self.show_tail(SERVER)
-            raise
+                    of = f" for {' and '.join(waiting)}" if len(self._plan.gates) > 1 else ""
+                    self._say(f"still waiting{of} after {duration(said - started)}")
         finally:
             self._processes.give_up()
 
-    def _serve(self, server: GuardedProcess) -> int:
-        while server.is_running:
-            if self._processes.lost is not None:
-                raise self._engine_died(f" ({self._processes.lost})")
-            self._processes.turn()
-        return _status(server)
+    def _all_servers_run(self) -> None:
+        """A server that died cannot be ready: a stranger answered in its place.
 
-    def _train(self, learner: GuardedProcess, server: GuardedProcess | None) -> int:
+        Raises:
+            NotReadyError: one has ended.
+        """
+        for name, server in self._servers.items():
+            if not server.is_running:
+                what = f"{called(name)} ended with status {_status(server)} before it was ready"
+                self._show_of(name)
+                raise NotReadyError(self._log(name), what, "its last lines are above")
+
+    def _not_too_late(self, waiting: Iterable[Probe], waited_s: float) -> None:
+        """A gate answers within its own time, but for one that is held up.
+
+        Raises:
+            NotReadyError: one did not.
+        """
+        for probe in waiting:
+            if waited_s >= probe.timeout_s + GATE_GRACE_S:
+                self._show_of(probe.server)
+                what = f"no whole answer after {duration(waited_s)}"
+                raise NotReadyError(probe.url, what, probe.advice)
+
+    def _show_of(self, server: str) -> None:
+        """Show the last lines of a server's log, where it is ours."""
+        if server in self._servers:
+            self.show_tail(server)
+
+    def _serve(self) -> Ended:
+        while True:
+            for name, server in self._servers.items():
+                if not server.is_running:
+                    return Ended(name, _status(server))
+            self._no_engine_is_lost()
+            self._processes.turn()
+
+    def _train(self, learner: GuardedProcess) -> Ended:
         watch = Watch(self._plan.watchdog)
         while learner.status != 0:
-            # First the server: a learner that fails then fails because of it.
-            if server is not None and not server.is_running:
-                raise self._server_died(server)
-            if self._processes.lost is not None:
-                raise self._engine_died(f" ({self._processes.lost})")
+            # First the servers: a learner that fails then fails because of one.
+            for name, server in self._servers.items():
+                if not server.is_running:
+                    raise self._server_died(name, server)
+            self._no_engine_is_lost()
             if not learner.is_running:
                 status = _status(learner)
-                if server is not None and self._engine_is_dead():
-                    raise self._engine_died() if server.is_running else self._server_died(server)
-                return status
-            self._watch_over(watch, server)
+                if dead := self._dead_engine():
+                    server = self._servers[dead]
+                    running = server.is_running
+                    raise self._engine_died(dead) if running else self._server_died(dead, server)
+                return Ended(learner.name, status)
+            self._watch_over(watch)
             self._processes.turn()
-        return 0
+        return Ended(learner.name, 0)
 
     # What can go wrong behind a living process
 
-    def _watch_over(self, watch: Watch, server: GuardedProcess | None) -> None:
+    def _no_engine_is_lost(self) -> None:
+        if (lost := self._processes.lost) is not None:
+            raise self._engine_died(lost.server, f" ({lost.title})")
+
+    def _watch_over(self, watch: Watch) -> None:
         """Do what the watchdog asks for.
 
         Raises:
-            ServerDiedError: the server or its engine is gone.
+            ServerDiedError: a server or its engine is gone.
             StalledError: no progress, and the plan says that this ends an attempt.
         """
         if self.observer.has_progressed():
             watch.progress()
-        self._take_health(server)
-        answer = self._processes.answer()
-        if answer is not None and answer.error is not None and not answer.timed_out:
-            if server is not None:
-                raise self._engine_died()
-            raise self._gone("gives no token any more, its engine is dead")
+        for probe in self._plan.gates:
+            self._take_health(probe)
+        for name, answer in self._processes.answers().items():
+            if answer.error is not None and not answer.timed_out:
+                if name in self._servers:
+                    raise self._engine_died(name)
+                raise self._gone(name, "gives no token any more, its engine is dead")
         for duty in watch.due():
-            if duty is Duty.HEALTH and self._check is None:
-                self._check = HealthCheck(self._plan.gate)
-            elif duty is Duty.PROBE:
-                with contextlib.suppress(PreflightError):  # no reason to end a training
-                    self._processes.ask(only_generate_s=PROBE_S)
-                self.observer.asked()
-            elif duty is Duty.STALL:
+            if duty is Duty.STALL:
                 self._stalled(watch.idle_s)
+            for probe in self._plan.gates:
+                if duty is Duty.HEALTH:
+                    self._health[probe.server].ask()
+                elif duty is Duty.PROBE:
+                    with contextlib.suppress(PreflightError):  # no reason to end a training
+                        self._processes.ask(probe, only_generate_s=PROBE_S)
+                    self.observer.asked(probe.server)
 
-    def _take_health(self, server: GuardedProcess | None) -> None:
-        if self._check is None or not self._check.is_done():
+    def _take_health(self, probe: Probe) -> None:
+        health = self._health[probe.server]
+        if not health.take():
             return
-        check, self._check = self._check, None
-        self._refusals = self._refusals + 1 if check.refused else 0
-        self._silences = self._silences + 1 if check.failure else 0
-        if self._refusals >= IN_A_ROW and server is None:
-            raise self._gone("is gone, nobody listens there any more")
-        if self._silences == IN_A_ROW:
-            what = f"no healthy answer {IN_A_ROW} times in a row ({check.failure})"
-            self._say(f"warning: {self._plan.gate.url}: {what}")
+        if health.is_gone and probe.server not in self._servers:
+            raise self._gone(probe.server, "is gone, nobody listens there any more")
+        if health.has_fallen_silent:
+            self._say(f"warning: {probe.url}: {health.problem}")
 
-    def _engine_is_dead(self) -> bool:
-        """Whether a learner failed because the engine is gone: health answers nevertheless."""
+    def _dead_engine(self) -> str | None:
+        """The server of ours behind whose health the engine is gone, or None.
+
+        A learner that fails may have failed because of it.
+        """
         self._processes.give_up()
-        try:
-            self._processes.ask(only_generate_s=LAST_PROBE_S)
-        except PreflightError:
-            return False
+        with contextlib.suppress(PreflightError):
+            for probe in self._plan.gates:
+                if probe.server in self._servers:
+                    self._processes.ask(probe, only_generate_s=LAST_PROBE_S)
+        asked = len(self._servers)
         deadline = time.monotonic() + LAST_PROBE_S
-        while time.monotonic() < deadline:
+        while asked and time.monotonic() < deadline:
             self._processes.turn(0.1)
-            if (answer := self._processes.answer()) is not None:
-                return answer.error is not None and not answer.timed_out
-        return False
+            for name, answer in self._processes.answers().items():
+                asked -= 1
+                if answer.error is not None and not answer.timed_out:
+                    return name
+        return None
 
     def _stalled(self, idle_s: float) -> None:
         """Dump the stacks of all processes, then do what the plan says of a stall."""
@@ -235,22 +278,25 @@ class Attempt:
         if ends:
             raise StalledError(self._plan.run_dir, what, f"look at {path}")
 
-    def _server_died(self, server: GuardedProcess) -> ServerDiedError:
-        what = f"the server died under the learner (status {_status(server)})"
-        return self._death(what)
+    def _server_died(self, name: str, server: GuardedProcess) -> ServerDiedError:
+        return self._death(
+            name, f"{called(name)} died under the learner (status {_status(server)})"
+        )
 
-    def _engine_died(self, which: str = "") -> ServerDiedError:
-        return self._death(f"the engine died{which}, though its server is still there")
+    def _engine_died(self, name: str, which: str = "") -> ServerDiedError:
+        whose = "" if name == SERVER else f" of {name}"
+        return self._death(name, f"the engine{whose} died{which}, though its server is still there")
 
-    def _death(self, what: str) -> ServerDiedError:
-        self.show_tail(SERVER)
-        others = "; the learner has been stopped" if self._plan.process(LEARNER) else ""
+    def _death(self, name: str, what: str) -> ServerDiedError:
+        self.show_tail(name)
+        others = "; the learner has been stopped" if self._plan.learner else ""
         fix = f"its last lines are above{others}"
-        return ServerDiedError(self._log(SERVER), what, fix)
+        return ServerDiedError(self._log(name), what, fix)
 
-    def _gone(self, what: str) -> ServerDiedError:
+    def _gone(self, name: str, what: str) -> ServerDiedError:
         """The error for a server of another launcher."""
-        return ServerDiedError(self._plan.gate.url, what, "look at that server's own terminal")
+        url = next(probe.url for probe in self._plan.gates if probe.server == name)
+        return ServerDiedError(url, what, "look at that server's own terminal")
 
     def _log(self, name: str) -> str:
         spec = self._plan.process(name)

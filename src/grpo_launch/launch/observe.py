@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from grpo_launch.console import Console
-from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
+from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, ProcessSpec
 from grpo_launch.runs.metrics import MetricsFollower, Step
 from grpo_launch.supervise.follow import LogAlarm, LogFollower
 
@@ -29,11 +29,11 @@ class Observer:
         }
         self._alarms = {spec.name: LogAlarm(spec.alarms) for spec in plan.processes}
         self._metrics = MetricsFollower(cwd / plan.output_dir)
-        only_server = len(plan.processes) == 1 and plan.process(SERVER) is not None
-        self._shown = SERVER if only_server else LEARNER if console.shows_log else None
+        self._shown = _shown(plan, console)
+        self._beginning: dict[str, str] = dict.fromkeys(self._shown, "")
         self._looked = 0.0
         self._progressed = False
-        self._asked = 0
+        self._asked: dict[str, int] = {}
 
     @property
     def steps(self) -> list[Step]:
@@ -48,29 +48,42 @@ class Observer:
         self._looked = now
         steps = self._metrics.poll()
         self._console.steps(steps)
-        for name, follower in self._followers.items():
-            text = follower.read()
-            if name == self._shown:
-                self._console.log(text)
-            if name == LEARNER:
+        for spec in self._plan.processes:
+            text = self._followers[spec.name].read()
+            if spec.name in self._shown:
+                self._console.log(self._labelled(spec, text))
+            if spec.half == LEARNER:
                 self._progressed |= bool(text or steps)
-            if name == SERVER:
-                self._progressed |= self._serves_others(text)
-            for message in self._alarms[name].heard(text):
-                spec = self._plan.process(name)
-                self._console.say(f"warning: {spec.log if spec else name}: {message}")
+            if spec.half == SERVER:
+                self._progressed |= self._serves_others(spec.name, text)
+            for message in self._alarms[spec.name].heard(text):
+                self._console.say(f"warning: {spec.log}: {message}")
 
-    def asked(self) -> None:
-        """Note that the watchdog asks for a token itself: the server's answer is no progress."""
-        self._asked += 1
+    def asked(self, server: str) -> None:
+        """Note that the watchdog asks ``server`` for a token itself: the answer is no progress."""
+        self._asked[server] = self._asked.get(server, 0) + 1
 
-    def _serves_others(self, text: str) -> bool:
-        served = text.count(self._plan.watchdog.served)
-        own = min(served, self._asked)
-        self._asked -= own
+    def _serves_others(self, server: str, text: str) -> bool:
+        served, asked = text.count(self._plan.watchdog.served), self._asked.get(server, 0)
+        own = min(served, asked)
+        self._asked[server] = asked - own
         return served > own
+
+    def _labelled(self, spec: ProcessSpec, text: str) -> str:
+        """The text of a log; of several logs only whole lines, each with its name before it."""
+        if len(self._shown) == 1:
+            return text
+        *lines, self._beginning[spec.name] = (self._beginning[spec.name] + text).split("\n")
+        return "".join(f"{spec.name} | {line}\n" for line in lines)
 
     def has_progressed(self) -> bool:
         """Whether the training went on since the last call."""
         progressed, self._progressed = self._progressed, False
         return progressed
+
+
+def _shown(plan: LaunchPlan, console: Console) -> tuple[str, ...]:
+    """The processes whose output a person sees: servers that are alone, or the learner's."""
+    if plan.learner is None:
+        return tuple(spec.name for spec in plan.servers)
+    return (plan.learner.name,) if console.shows_log else ()

@@ -1,6 +1,6 @@
 """``ports=auto``: free ports for a run, so that several fit on one machine.
 
-A run of both halves has three: the server's HTTP port, the weight-sync port, and
+A run of both halves has an HTTP port and a weight-sync port for each server, and
 torchrun's where the learner has more than one process. Each is the first free one
 from the number that the experiment says, so a dry run shows the same numbers again.
 """
@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from grpo_launch import endpoint, preflight
-from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.launch import locks
 from grpo_launch.launch.amend import amended
 from grpo_launch.plan import LEARNER, SERVER
-from grpo_launch.validate.ports import GROUP_PORT_KEY, MASTER_PORT_KEY, group_port
+from grpo_launch.validate.ports import MASTER_PORT_KEY, is_port
 
 HTTP_START = 8000
 GROUP_START = 28500
@@ -46,7 +45,9 @@ class Chosen:
 
     def said(self) -> str:
         """The ports, as people read them."""
-        http, group = endpoint.endpoint(self.config).port, group_port(self.config)
+        found = endpoint.endpoints(self.config)
+        http = ", ".join(str(address.port) for address in found)
+        group = ", ".join(str(address.group_port) for address in found)
         master = self.config.learner.master_port
         return f"HTTP {http}, weight sync {group}" + (f", torchrun {master}" if master else "")
 
@@ -78,10 +79,13 @@ def chosen(
         yield Chosen(config)
         return
     with contextlib.ExitStack() as stack:
-        ports: dict[str, int] = {}
+        ports: dict[str, list[int]] = {}
         held: list[int] = []
-        for key, start in starts.items():
-            ports[key], lock = _first_free(start, run, taken=list(ports.values()), hold=hold)
+        taken: list[int] = []
+        for key, start in starts:
+            port, lock = _first_free(start, run, taken=taken, hold=hold)
+            taken.append(port)
+            ports.setdefault(key, []).append(port)
             if lock is not None:
                 stack.callback(os.close, lock)
                 held.append(lock)
@@ -90,26 +94,34 @@ def chosen(
 
 def for_the_learner(config: LaunchConfig) -> str:
     """How a learner is told the ports of a server that is started alone."""
-    http, group = endpoint.endpoint(config).port, group_port(config)
-    return f"role=learner config={config.experiment} ports=fixed {_override(http, group)}"
+    found = endpoint.endpoints(config)
+    said = _override(
+        ",".join(str(address.port) for address in found),
+        ",".join(str(address.group_port) for address in found),
+    )
+    return f"role=learner config={config.experiment} ports=fixed {said}"
 
 
-def _override(http: Any = "PORT", group: Any = "PORT") -> str:
-    return f"'{endpoint.PORT_KEY}=[{http}]' '{GROUP_PORT_KEY}=[{group}]'"
+def _override(http: str = "PORT", group: str = "PORT") -> str:
+    return f"'{endpoint.PORT_KEY}=[{http}]' '{endpoint.GROUP_PORT_KEY}=[{group}]'"
 
 
-def _starts(config: LaunchConfig, parts: Sequence[str], processes: int) -> dict[str, int] | None:
-    """Where the search for each port begins, by key; None where one is said wrong."""
+def _starts(
+    config: LaunchConfig, parts: Sequence[str], processes: int
+) -> list[tuple[str, int]] | None:
+    """Each port's key, and where the search for it begins; None where one is said wrong."""
+    assert SERVER in parts, "a learner alone is refused"
     http = endpoint.ports(config) or [HTTP_START]
     said = config.get("rlhf.vllm_server_group_port")
-    group = GROUP_START if said is None else group_port(config)
+    group = [GROUP_START] * len(http) if said is None else endpoint.group_ports(config)
     master = config.learner.master_port
-    starts: dict[str, Any] = {endpoint.PORT_KEY: http[0], GROUP_PORT_KEY: group}
+    starts: list[tuple[str, Any]] = [(endpoint.PORT_KEY, port) for port in http]
+    starts += [(endpoint.GROUP_PORT_KEY, port) for port in group]
     if LEARNER in parts and (processes > 1 or master is not None):
-        starts[MASTER_PORT_KEY] = MASTER_START if master is None else master
-    usable = all(kinds.fits(int, v) and 1 <= int(float(v)) <= 65535 for v in starts.values())
-    assert SERVER in parts, "a learner alone is refused"
-    return {k: int(float(v)) for k, v in starts.items()} if usable and len(http) == 1 else None
+        starts.append((MASTER_PORT_KEY, MASTER_START if master is None else master))
+    if len(http) != len(group) or not all(is_port(port) for _, port in starts):
+        return None
+    return [(key, int(float(port))) for key, port in starts]
 
 
 def _first_free(
@@ -134,9 +146,9 @@ def _first_free(
     raise PreflightError("ports=auto", f"no port from {start} to {end - 1} is free", "end a run")
 
 
-def _with(config: LaunchConfig, ports: dict[str, int]) -> LaunchConfig:
-    learner = replace(config.learner, master_port=ports.get(MASTER_PORT_KEY))
-    values = {
-        key.removeprefix("train."): [port] for key, port in ports.items() if key != MASTER_PORT_KEY
-    }
-    return replace(amended(config, values), learner=learner)
+def _with(config: LaunchConfig, ports: dict[str, list[int]]) -> LaunchConfig:
+    values = dict(ports)
+    master = values.pop(MASTER_PORT_KEY, [None])[0]
+    learner = replace(config.learner, master_port=master)
+    found = {key.removeprefix("train."): numbers for key, numbers in values.items()}
+    return replace(amended(config, found), learner=learner)

@@ -7,10 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.errors import InterruptedRunError, PreflightError
 from grpo_launch.launch.surroundings import Surroundings
+from grpo_launch.plan import Probe, ProcessSpec, called
 from grpo_launch.runs import record
 from grpo_launch.supervise import events, guard, proc, spawn, tree
 from grpo_launch.supervise.probing import Answer, Probing
@@ -29,6 +31,19 @@ WITNESS = "witness"
 """A guard with nothing to guard: one alone could be killed together with the launcher."""
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A process of an engine that has ended while its server goes on.
+
+    Attributes:
+        server: the server's name.
+        title: of the process, and its pid.
+    """
+
+    server: str
+    title: str
+
+
 class Processes:
     """Starts guarded processes and questions, waits for their news, and ends them all.
 
@@ -44,33 +59,32 @@ class Processes:
         self._logs = logs
         self._look = look
         self._guarded: dict[str, GuardedProcess] = {}
-        self._probing: Probing | None = None
+        self._probing: dict[str, Probing] = {}
         self._helpers: set[int] = set()
         # A shell that became the launcher (exec) may have had children before.
         self._strangers = tree.children()
-        self._vital: dict[int, str] = {}
-        self._lost: str | None = None
+        self._vital: dict[int, Lost] = {}
+        self._lost: Lost | None = None
 
     def get(self, name: str) -> GuardedProcess | None:
         """The started process of that name, or None."""
         return self._guarded.get(name)
 
-    def start(self, name: str) -> GuardedProcess | None:
-        """Let the guard of that name start its process, if the plan has one.
+    def start(self, spec: ProcessSpec) -> GuardedProcess:
+        """Let the guard of that name start its process.
 
         Raises:
             PreflightError: it cannot be started.
             InterruptedRunError: a signal asked for the end.
         """
-        spec = self._plan.process(name)
-        if spec is None:
-            return None
-        process = self._guarded[name]
+        process = self._guarded[spec.name]
         process.go()
         while process.pid == 0 and process.failure is None and process.is_guarded:
             self.turn()
         if process.failure is not None:
-            raise PreflightError(name, f"cannot be run: {process.failure}", "check runtime=...")
+            raise PreflightError(
+                spec.name, f"cannot be run: {process.failure}", "check runtime=..."
+            )
         with self._around.noting():
             self._around.record.process(process)
         return process
@@ -101,11 +115,12 @@ class Processes:
             title = proc.command(entry.pid)
             if title.startswith(titles):
                 with contextlib.suppress(OSError):
-                    self._vital[os.pidfd_open(entry.pid)] = f"{title.split()[0]}, pid {entry.pid}"
+                    lost = Lost(name, f"{title.split()[0]}, pid {entry.pid}")
+                    self._vital[os.pidfd_open(entry.pid)] = lost
 
     @property
-    def lost(self) -> str | None:
-        """The first vital process that has ended, title and pid, or None."""
+    def lost(self) -> Lost | None:
+        """The first vital process that has ended, or None."""
         return self._lost
 
     # Events
@@ -124,13 +139,12 @@ class Processes:
     def _take_in(self, timeout_s: float) -> None:
         guarded = {p.fd: p for p in self._guarded.values() if p.is_guarded}
         fds: set[int] = {*guarded, self._around.signals.fd}
-        if self._probing is not None:
-            fds.add(self._probing.fd)
+        fds |= {probing.fd for probing in self._probing.values()}
         fds |= self._vital.keys()
         readable = events.wait(fds, timeout_s)
         for fd in readable & self._vital.keys():
-            title = self._vital.pop(fd)
-            self._lost = self._lost or title
+            lost = self._vital.pop(fd)
+            self._lost = self._lost or lost
             os.close(fd)
         for fd in readable & guarded.keys():
             guarded[fd].take_news()
@@ -142,39 +156,45 @@ class Processes:
         for process in self._guarded.values():
             if process.guard_pid == pid:
                 process.guard_ended()
-        if self._probing is not None and self._probing.pid == pid:
-            self._probing.ended()
+        for probing in self._probing.values():
+            if probing.pid == pid:
+                probing.ended()
         self._helpers.discard(pid)
 
-    # Questions to the server
+    # Questions to the servers
 
-    def ask(self, *, guard_pid: int = 0, only_generate_s: float | None = None) -> None:
-        """Ask the server, unless it is being asked already; see :class:`Probing`.
+    def ask(self, probe: Probe, *, only_generate_s: float | None = None) -> None:
+        """Ask a server, unless it is being asked already; see :class:`Probing`.
+
+        A server that was started here must own its port.
 
         Raises:
             PreflightError: the program that asks cannot be started.
         """
-        if self._probing is None:
-            try:
-                self._probing = Probing(
-                    self._plan.gate, self._around.environ, guard_pid, only_generate_s
-                )
-            except OSError as error:
-                raise _cannot_start("gate", error) from None
+        if probe.server in self._probing:
+            return
+        server = self._guarded.get(probe.server)
+        guard_pid = 0 if server is None else server.guard_pid
+        try:
+            asked = Probing(probe, self._around.environ, guard_pid, only_generate_s)
+        except OSError as error:
+            raise _cannot_start("gate", error) from None
+        self._probing[probe.server] = asked
 
-    def answer(self) -> Answer | None:
-        """The answer to the question under way, once."""
-        if self._probing is None or not events.wait([self._probing.fd], 0):
-            return None
-        answer = self._probing.answer()
-        self.give_up()
-        return answer
+    def answers(self) -> dict[str, Answer]:
+        """What has been answered since the last call, by server."""
+        there = events.wait([probing.fd for probing in self._probing.values()], 0)
+        answered: dict[str, Answer] = {}
+        for name, probing in list(self._probing.items()):
+            if probing.fd in there:
+                answered[name] = probing.answer()
+                self._probing.pop(name).give_up()
+        return answered
 
     def give_up(self) -> None:
-        """Forget the question under way."""
-        if self._probing is not None:
-            self._probing.give_up()
-            self._probing = None
+        """Forget the questions under way."""
+        while self._probing:
+            self._probing.popitem()[1].give_up()
 
     def dump_stacks(self, path: Path, *, wait: bool) -> None:
         """Write what all processes are doing to ``path``.
@@ -201,7 +221,7 @@ class Processes:
         for process in self._guarded.values():
             process.stop(self._plan.deadlines)
         if running:  # said and noted after the fact: a disk or a terminal may hold that up
-            say(f"stopping the {' and the '.join(running)}")
+            say(f"stopping {' and '.join(map(called, running))}")
             with self._around.noting():
                 self._around.record.enter(record.STOPPING)
         # Whatever lost its guard has come back to this process, the nearest subreaper.

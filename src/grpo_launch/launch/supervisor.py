@@ -28,9 +28,9 @@ from grpo_launch.errors import (
     StalledError,
 )
 from grpo_launch.launch import resume
-from grpo_launch.launch.attempt import Attempt
+from grpo_launch.launch.attempt import Attempt, Ended
 from grpo_launch.launch.surroundings import Surroundings
-from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
+from grpo_launch.plan import LaunchPlan, called
 from grpo_launch.runs import checkpoints, record, summary
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.record import RunRecord
@@ -146,46 +146,43 @@ class _Run:
                 os.write(ready, b"\n")
             os.close(ready)
         try:
-            status = self._attempts()
+            ended = self._attempts()
         except BaseException as error:
             interrupted = isinstance(error, InterruptedRunError)
             status = error.status if isinstance(error, LaunchError) else 1
             reason = str(error) or type(error).__name__
             self._end(record.INTERRUPTED if interrupted else record.FAILED, status, reason)
             raise
-        name = LEARNER if self._plan.process(LEARNER) else SERVER
-        reason = f"the {name} ended with status {status}"
-        self._end(record.FAILED if status else record.DONE, status, reason)
-        self._say_what_happened(name, status)
-        return status
+        self._end(record.FAILED if ended.status else record.DONE, ended.status, _reason(ended))
+        self._say_what_happened(ended)
+        return ended.status
 
-    def _attempts(self) -> int:
+    def _attempts(self) -> Ended:
         recovery = self._plan.recovery
         number, resumed_from = 1, recovery.resumed_from
         while True:
             attempt = self._attempt(number, resumed_from)
             try:
-                status, failure = attempt.run(), None
+                ended, failure = attempt.run(), None
             except (NotReadyError, ServerDiedError, GuardLostError, StalledError) as error:
-                status, failure = error.status, error
+                ended, failure = None, error
             except BaseException as error:
                 self._ended(attempt, str(error) or type(error).__name__)
                 raise
-            name = LEARNER if self._plan.process(LEARNER) else SERVER
-            reason = str(failure) if failure else f"the {name} ended with status {status}"
+            reason = str(failure) if ended is None else _reason(ended)
             self._ended(attempt, reason)
             policy = recovery.on_failure
             if isinstance(failure, StalledError):
                 policy = self._plan.watchdog.on_stall
             restarts = policy == "restart"
-            if (status == 0 and failure is None) or not restarts or number > recovery.restarts:
-                if failure is not None:
+            if ended is not None and ended.status:
+                attempt.show_tail(ended.name)
+            is_well = ended is not None and ended.status == 0
+            if is_well or not restarts or number > recovery.restarts:
+                if ended is None:
+                    assert failure is not None
                     raise failure
-                if status:
-                    attempt.show_tail(name)
-                return status
-            if failure is None:
-                attempt.show_tail(name)
+                return ended
             self._back_off(number, reason)
             number += 1
             resumed_from = self._prepare(number)
@@ -277,17 +274,21 @@ class _Run:
         directory, console = self._around.record.directory, self._around.console
         summary.write(self._plan, self._steps, directory, console)
 
-    def _say_what_happened(self, name: str, status: int) -> None:
+    def _say_what_happened(self, ended: Ended) -> None:
         say = self._around.console.say
         took = f"{duration(time.monotonic() - self._started)}, {self._plan.run_dir}"
         steps = self._steps
-        if status != 0:
-            say(f"the {name} ended with status {status} after {took}")
+        if ended.status != 0:
+            say(f"{_reason(ended)} after {took}")
         elif steps and steps[0].reward is not None and steps[-1].reward is not None:
             first, last = steps[0].reward, steps[-1].reward
             say(f"reward {first:.2f} -> {last:.2f} in {steps[-1].step} steps, {took}")
         else:
-            say(f"the {name} ended well after {took}")
+            say(f"{called(ended.name)} ended well after {took}")
+
+
+def _reason(ended: Ended) -> str:
+    return f"{called(ended.name)} ended with status {ended.status}"
 
 
 def _point_logs(logs: Path, names: Sequence[str]) -> None:

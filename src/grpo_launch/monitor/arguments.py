@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from grpo_launch import __version__
 from grpo_launch.errors import ConfigError
-from grpo_launch.monitor.detail import HALVES, LAUNCHER
+from grpo_launch.monitor.detail import HALVES, LAUNCHER, is_server
 from grpo_launch.monitor.prune import STATES
 from grpo_launch.runs.find import LATEST
 
@@ -64,10 +64,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _sort_out(options: argparse.Namespace) -> None:
-    """Tell a run from a half: both may be left out."""
+    """Tell a run from a log: both may be left out."""
     words: list[str] = options.words
     logs = (*HALVES, LAUNCHER)
-    places = [i for i in (-1, 0) if words and words[i] in logs]
+    places = [i for i in (-1, 0) if words and (words[i] in logs or is_server(words[i]))]
     half = words.pop(places[0]) if places else None
     if len(words) > 1:
         what = f"{words[1]} is neither {' nor '.join(logs)}"

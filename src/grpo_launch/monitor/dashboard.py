@@ -12,7 +12,7 @@ from grpo_launch.monitor.detail import Detail
 from grpo_launch.monitor.gpus import Gpu
 from grpo_launch.monitor.listing import remarks
 from grpo_launch.monitor.spark import sparkline
-from grpo_launch.monitor.words import age, size, table
+from grpo_launch.monitor.words import addresses, age, size, table
 from grpo_launch.runs import record
 
 _COLOURS = {
@@ -81,7 +81,7 @@ def _head(shown: Detail, now: float) -> Iterable[Text]:
             line.append(f"  attempt {view.recorded.attempt}")
         took = view.duration_s(now)
         line.append("" if took is None else f"  {age(took)}")
-        line.append(f"  {one_line(view.recorded.url)}", style="dim")
+        line.append(f"  {addresses(view.recorded.urls)}", style="dim")
     yield line
     for remark in remarks(view):
         yield Text(f"  {remark}", style="yellow")

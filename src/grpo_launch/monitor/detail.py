@@ -32,7 +32,7 @@ class Detail:
     Attributes:
         view: the run.
         planned: what was planned for it.
-        logs: the logs of the newest attempt, by half, and a background run's own.
+        logs: the logs of the newest attempt, by process, and a background run's own.
         checkpoints: the complete ones, fewest steps first.
         steps: all that was logged, in ascending order.
         metrics: the numbers of the newest row, by the learner's own names.
@@ -101,10 +101,28 @@ def detail(shown: View, past: History | None = None, *, with_checkpoints: bool =
 def newest_logs(directory: Path) -> dict[str, Path]:
     """The logs of the newest attempt, and a background run's own; absolute, by name."""
     logs = directory / "logs"
-    attempt = logs / f"attempt_{max(attempts(directory), default=0)}"
-    named = {half: attempt / f"{half}.log" for half in HALVES}
+    newest = max(attempts(directory), default=0)
+    attempt = logs / f"attempt_{newest}"
+    named = {name: attempt / f"{name}.log" for name in logged(directory, newest)}
     named[LAUNCHER] = logs / f"{LAUNCHER}.log"
     return {name: path for name, path in named.items() if path.is_file()}
+
+
+def logged(directory: Path, attempt: int) -> list[str]:
+    """The processes that have a log of that attempt: the servers, then the learner."""
+    try:
+        names = os.listdir(directory / "logs" / f"attempt_{attempt}")
+    except OSError:
+        return []
+    there = {name.removesuffix(".log") for name in names if name.endswith(".log")}
+    servers = sorted(filter(is_server, there), key=lambda name: (len(name), name))
+    return [*servers, *({LEARNER} & there)]
+
+
+def is_server(name: str) -> bool:
+    """Whether a process of that name is a rollout server."""
+    number = name.removeprefix(f"{SERVER}_")
+    return name == SERVER or (number != name and number.isdecimal())
 
 
 def attempts(directory: Path) -> list[int]:

@@ -9,7 +9,7 @@ from grpo_launch.errors import one_line
 from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.view import View, view
-from grpo_launch.monitor.words import NOTHING, age, and_, table
+from grpo_launch.monitor.words import NOTHING, addresses, age, and_, table
 from grpo_launch.runs import find
 
 FORMAT = 1
@@ -98,7 +98,7 @@ def brief(shown: View, now: float) -> dict[str, Any]:
     return {
         **body,
         "duration_s": shown.duration_s(now),
-        "url": recorded.url if recorded else None,
+        "urls": list(recorded.urls) if recorded else [],
         "attempt": recorded.attempt if recorded else None,
         "step": step.step if step else None,
         "max_steps": step.max_steps if step else None,
@@ -125,5 +125,5 @@ def _row(shown: View, now: float) -> tuple[str, ...]:
         NOTHING if step is None or step.reward is None else f"{step.reward:.2f}",
         f"{age(max(0.0, now - recorded.started))} ago",
         NOTHING if took is None else age(took),
-        one_line(recorded.url),
+        addresses(recorded.urls),
     )

@@ -103,7 +103,7 @@ class Machine:
         found: dict[int, str | None] = {}
         for log, pids in self.writers.items():
             if log.run == run:
-                found.update(dict.fromkeys(pids, log.half))
+                found.update(dict.fromkeys(pids, log.name))
         for process in recorded.processes if recorded else ():
             if self._is_there(process.identity):
                 found[process.identity.pid] = process.name

@@ -11,10 +11,11 @@ from pathlib import Path
 from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
-from grpo_launch.monitor.detail import HALVES, LAUNCHER, attempts
+from grpo_launch.monitor.detail import HALVES, LAUNCHER, attempts, is_server, logged
 from grpo_launch.monitor.lines import LogReader
 from grpo_launch.monitor.view import goes_on, view
 from grpo_launch.monitor.words import and_
+from grpo_launch.plan import SERVER, called
 from grpo_launch.runs import find
 
 PERIOD_S = 0.2
@@ -26,7 +27,7 @@ class Line:
     """One line of a log.
 
     Attributes:
-        process: ``server``, ``learner`` or ``launcher``.
+        process: ``server`` (of several ``server_0``, ...), ``learner`` or ``launcher``.
         attempt: the attempt that wrote it; None for the launcher, which sees them all.
         text: the line, fit for a terminal.
     """
@@ -41,7 +42,7 @@ class Wanted:
     """What is to be printed.
 
     Attributes:
-        halves: whose logs: ``server``, ``learner``, ``launcher``.
+        halves: whose logs: ``server`` (all of them), ``server_0``, ``learner``, ``launcher``.
         lines: how many of the last lines of each.
         attempt: of which attempt; None: the newest, and those that follow it.
         follow: go on until the run has ended.
@@ -100,9 +101,9 @@ class Logs:
     def are_there(self) -> bool:
         """Whether any wanted log exists."""
         return any(
-            self._path(half, number).is_file()
-            for half in self._wanted.halves
-            for number in self._attempts(half)[-1:]
+            self._path(name, number).is_file()
+            for name in self._names()
+            for number in self._attempts(name)[-1:]
         )
 
     def has_passed(self) -> bool:
@@ -112,47 +113,56 @@ class Logs:
 
     def read(self) -> Iterator[Line]:
         """The lines that are new; at first the last ones of the newest attempt."""
-        for half in self._wanted.halves:
-            numbers = self._attempts(half)
-            if not any(name == half for name, _ in self._readers):
+        for name in self._names():
+            numbers = self._attempts(name)
+            if not any(known == name for known, _ in self._readers):
                 numbers = numbers[-1:]
             for number in numbers:
-                yield from self._of(half, number)
+                yield from self._of(name, number)
 
     def rest(self) -> Iterator[Line]:
         """The lines that have no end."""
-        for (half, number), reader in self._readers.items():
+        for (name, number), reader in self._readers.items():
             for text in reader.rest():
-                yield Line(half, number or None, text)
+                yield Line(name, number or None, text)
 
-    def _of(self, half: str, number: int) -> Iterator[Line]:
-        begun = [other for name, other in self._readers if name == half]
+    def _of(self, name: str, number: int) -> Iterator[Line]:
+        begun = [other for known, other in self._readers if known == name]
         if begun and number < begun[0]:
             return
-        reader = self._readers.get((half, number))
+        reader = self._readers.get((name, number))
         if reader is None:
-            if not self._path(half, number).is_file():
+            if not self._path(name, number).is_file():
                 return
             for earlier in begun:  # nobody will end its last line
-                for text in self._readers[half, earlier].rest():
-                    yield Line(half, earlier, text)
-            reader = self._readers[half, number] = LogReader(self._path(half, number))
+                for text in self._readers[name, earlier].rest():
+                    yield Line(name, earlier, text)
+            reader = self._readers[name, number] = LogReader(self._path(name, number))
             if not begun:
                 reader.skip_to_last(self._wanted.lines)
         for text in reader.read():
-            yield Line(half, number or None, text)
+            yield Line(name, number or None, text)
 
-    def _attempts(self, half: str) -> list[int]:
-        if half == LAUNCHER:
+    def _names(self) -> list[str]:
+        """The processes whose logs are wanted; servers are known by what is there."""
+        numbers = self._attempts(SERVER)[-1:]
+        servers = [n for i in numbers for n in logged(self._directory, i) if is_server(n)]
+        names: list[str] = []
+        for half in self._wanted.halves:
+            names += servers if half == SERVER else [half]
+        return names
+
+    def _attempts(self, name: str) -> list[int]:
+        if name == LAUNCHER:
             return [0]
         there = attempts(self._directory)
         wanted = self._wanted.attempt
         return there if wanted is None else [number for number in there if number == wanted]
 
-    def _path(self, half: str, number: int) -> Path:
-        if half == LAUNCHER:
+    def _path(self, name: str, number: int) -> Path:
+        if name == LAUNCHER:
             return self._directory / "logs" / f"{LAUNCHER}.log"
-        return self._directory / "logs" / f"attempt_{number}" / f"{half}.log"
+        return self._directory / "logs" / f"attempt_{number}" / f"{name}.log"
 
 
 def _as_text(context: Context) -> Callable[[Line], None]:
@@ -213,5 +223,5 @@ def _no_such_log(found: find.Found, wanted: Wanted) -> ConfigError:
     if wanted.halves == (LAUNCHER,):
         what = "has no log of its launcher"
         return ConfigError(found.name, what, "look at the terminal that it was started in")
-    what = f"has no log of the {and_(wanted.halves)} yet"
+    what = f"has no log of {and_([*map(called, wanted.halves)])} yet"
     return ConfigError(found.name, what, "say -f to wait for it, or look at run.json")

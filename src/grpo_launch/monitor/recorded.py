@@ -26,10 +26,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class RecordedProcess:
-    """One half of an attempt.
+    """One process of an attempt.
 
     Attributes:
-        name: ``server`` or ``learner``.
+        name: ``server`` (of several ``server_0``, ...) or ``learner``.
         argv: its command.
         identity, guard: the process, and the one that watches over it.
         exit: its exit status, 128 + N for signal N; None while it runs.
@@ -74,7 +74,7 @@ class Recorded:
     status: int | None
     started: float
     ended: float | None
-    url: str
+    urls: tuple[str, ...]
     supervisor: Identity
     boot: str
     host: str | None
@@ -111,7 +111,7 @@ def _record(body: Mapping[str, Any]) -> Recorded:
         status=None if body["status"] is None else _integer(body["status"]),
         started=_number(body["started"]),
         ended=_maybe_number(body["ended"]),
-        url=_text(body["url"]),
+        urls=tuple(_text(url) for url in body["urls"]),
         supervisor=_identity(supervisor),
         boot=_text(supervisor["boot"]),
         host=_maybe_text(supervisor.get("host")),

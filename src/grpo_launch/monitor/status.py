@@ -14,7 +14,7 @@ from grpo_launch.monitor.detail import Detail, detail, full
 from grpo_launch.monitor.listing import FORMAT, remarks
 from grpo_launch.monitor.recorded import RecordedProcess
 from grpo_launch.monitor.view import view
-from grpo_launch.monitor.words import age, moment, number, size, table
+from grpo_launch.monitor.words import addresses, age, moment, number, size, table
 from grpo_launch.runs import find
 
 _LONGEST_COMMAND = 60
@@ -83,7 +83,7 @@ def _facts(shown: Detail, now: float, cwd: str) -> Iterator[tuple[str, str]]:
             yield "took" if view.has_end else "running for", age(took)
         if view.is_supervised:
             yield "supervisor", f"pid {recorded.supervisor.pid}"
-        yield "url", one_line(recorded.url)
+        yield "url", addresses(recorded.urls)
     yield "directory", short(str(view.found.directory), cwd)
     if shown.steps:
         last = shown.steps[-1]

@@ -20,7 +20,7 @@ from grpo_launch.errors import one_line
 from grpo_launch.monitor import living, planned
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.dashboard import Scene, draw
-from grpo_launch.monitor.detail import HALVES, detail, full
+from grpo_launch.monitor.detail import detail, full
 from grpo_launch.monitor.gpus import Gpus
 from grpo_launch.monitor.listing import FORMAT, finite
 from grpo_launch.monitor.logs import Logs, Wanted
@@ -76,7 +76,7 @@ class Watcher:
         self._found = found
         self._past: History | None = None
         self._logs = Logs(found.directory, Wanted(lines=_LINES))
-        self._tails = {half: deque[str](maxlen=_LINES) for half in HALVES}
+        self._tails: dict[str, deque[str]] = {}
         self._gpus: Gpus | None = None
 
     def look(self) -> Scene:
@@ -87,7 +87,7 @@ class Watcher:
             self._past = planned.history(self._found.directory, shown.recorded, plan)
         seen = detail(shown, self._past, with_checkpoints=False)
         for line in self._logs.read():
-            self._tails[line.process].append(line.text)
+            self._tails.setdefault(line.process, deque(maxlen=_LINES)).append(line.text)
         ids = [gpu for gpus in seen.planned.gpus.values() for gpu in gpus]
         if ids and self._gpus is None and shown.is_here and not shown.is_over:
             self._gpus = Gpus()
@@ -95,7 +95,7 @@ class Watcher:
             detail=seen,
             gpus=self._gpus.read(ids) if self._gpus else [],
             gpu_problem=self._gpus.problem if self._gpus else None,
-            tails={half: list(lines) for half, lines in self._tails.items()},
+            tails={name: list(self._tails.get(name, ())) for name in seen.logs},
         )
 
     def close(self) -> None:
@@ -189,5 +189,5 @@ def _as_json(scene: Scene, now: float) -> dict[str, Any]:
             for gpu in scene.gpus
         ],
         "gpu_problem": scene.gpu_problem,
-        "last_lines": {one_line(half): lines for half, lines in scene.tails.items()},
+        "last_lines": {one_line(name): lines for name, lines in scene.tails.items()},
     }

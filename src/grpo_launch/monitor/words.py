@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from grpo_launch.console import duration
+from grpo_launch.errors import one_line
 
 NOTHING = "-"
 """Stands where there is nothing to say."""
@@ -62,6 +63,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -
         for row in (head, *rows)
     )
     return [line.rstrip() for line in lines]
+
+
+def addresses(urls: Sequence[str]) -> str:
+    """The servers of a run; ports of one host are said together."""
+    ports: dict[str, list[str]] = {}
+    for url in urls:
+        host, _, port = one_line(url).rpartition(":")
+        ports.setdefault(host, []).append(port)
+    return ", ".join(f"{host}:{','.join(there)}" for host, there in ports.items())
 
 
 def and_(words: Sequence[str]) -> str:

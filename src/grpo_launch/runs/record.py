@@ -7,7 +7,8 @@
         overrides.yaml    the command line
         provenance.json   git commit and dirtiness, package versions, devices
         learner_arguments.yaml
-        logs/server.log, logs/learner.log       links to those of the newest attempt
+        logs/server.log, logs/learner.log       links to those of the newest attempt;
+                                                of several servers server_0.log, ...
         logs/attempt_<N>/, logs/latest          one directory an attempt
         stacks/           of all processes, when the run stalled
         output/           what the learner writes
@@ -47,7 +48,7 @@ INTERRUPTED = "interrupted"
 LOST = "lost"
 """The supervisor is gone, and did not write an end."""
 
-FORMAT = 2
+FORMAT = 3
 """The version of ``run.json``."""
 
 NAME = "run.json"
@@ -84,7 +85,7 @@ class RunRecord:
             "status": None,
             "started": time.time(),
             "ended": None,
-            "url": plan.gate.url,
+            "urls": [gate.url for gate in plan.gates],
             "supervisor": _identity(os.getpid()),
             "attempt": 0,
             "attempts": [],

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from grpo_launch.errors import NotReadyError
-from grpo_launch.plan import SERVER, LaunchPlan, Probe
+from grpo_launch.plan import LaunchPlan, Probe
 from grpo_launch.supervise import proc, sockets
 from grpo_launch.supervise.guard import CONTROL
 from grpo_launch.supervise.neighbours import Neighbours, ThisMachine
@@ -246,7 +246,7 @@ def _model_of(run: Path) -> str | None:
         plan = LaunchPlan.from_json((run / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return plan.gate.model if plan.process(SERVER) else None
+    return next((gate.model for gate in plan.gates), None) if plan.servers else None
 
 
 def _check_moved(probe: Probe, client: httpx.Client, neighbours: Neighbours) -> None:

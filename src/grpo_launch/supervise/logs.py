@@ -8,17 +8,18 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# The two halves by name and no other file there: a person may keep notes beside the logs.
+# The processes by name and no other file there: a person may keep notes beside the logs.
 _LOG = re.compile(
-    r"(?P<run>.+)/logs/attempt_\d+/(?P<half>server|learner)\.log(?: \(deleted\))?", re.DOTALL
+    r"(?P<run>.+)/logs/attempt_\d+/(?P<name>server(?:_\d+)?|learner)\.log(?: \(deleted\))?",
+    re.DOTALL,
 )
 
 
 class Log(NamedTuple):
-    """A log of an attempt: the run directory as the kernel names it, and the half."""
+    """A log of an attempt: the run directory as the kernel names it, and the process."""
 
     run: str
-    half: str
+    name: str
 
 
 def written_by(pid: int) -> Iterator[Log]:
@@ -26,4 +27,4 @@ def written_by(pid: int) -> Iterator[Log]:
     for stream in (1, 2):
         with contextlib.suppress(OSError):
             if found := _LOG.fullmatch(os.readlink(f"/proc/{pid}/fd/{stream}")):
-                yield Log(found["run"], found["half"])
+                yield Log(found["run"], found["name"])

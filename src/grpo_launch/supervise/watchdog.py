@@ -15,6 +15,10 @@ HEALTH_TIMEOUT_S = 10.0
 """A server under load answers late; one that takes longer counts as silent."""
 
 
+IN_A_ROW = 3
+"""Failed health checks until one warns of them; a busy server may miss one."""
+
+
 class Duty(Enum):
     """What a watchdog asks for."""
 
@@ -61,6 +65,48 @@ class Watch:
             self._has_stalled = True
             duties.append(Duty.STALL)
         return duties
+
+
+class ServerHealth:
+    """The cheap health checks of one server.
+
+    Args:
+        probe: of the server.
+
+    Attributes:
+        problem: why it seems silent, in words.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._check: HealthCheck | None = None
+        self._refusals = self._silences = 0
+        self.problem = ""
+
+    def ask(self) -> None:
+        """Begin a check, unless one is under way."""
+        if self._check is None:
+            self._check = HealthCheck(self._probe)
+
+    def take(self) -> bool:
+        """Take in the result of a check, once; whether there was one."""
+        if self._check is None or not self._check.is_done():
+            return False
+        check, self._check = self._check, None
+        self._refusals = self._refusals + 1 if check.refused else 0
+        self._silences = self._silences + 1 if check.failure else 0
+        self.problem = f"no healthy answer {IN_A_ROW} times in a row ({check.failure})"
+        return True
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody has listened on its port for a while."""
+        return self._refusals >= IN_A_ROW
+
+    @property
+    def has_fallen_silent(self) -> bool:
+        """Whether the last check was the one that makes it worth a warning."""
+        return self._silences == IN_A_ROW
 
 
 class HealthCheck:

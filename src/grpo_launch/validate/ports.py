@@ -1,28 +1,17 @@
-"""The ports of a run: the server's HTTP port, the weight-sync group port, torchrun's."""
+"""The ports of a run: HTTP and weight-sync port of each server, and torchrun's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from itertools import zip_longest
+from typing import Any
 
 from grpo_launch import endpoint
 from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.validate.problem import Problem
 
-GROUP_PORT = 51216
-"""The weight-sync port of the first server; ms-swift 4.6 counts on from it
-(``vllm_server_group_port`` in ``swift/arguments/rlhf_args.py`` and ``VLLMClient``)."""
-
-GROUP_PORT_KEY = "train.rlhf.vllm_server_group_port"
 MASTER_PORT_KEY = "learner.master_port"
-
-
-def group_port(config: LaunchConfig) -> Any:
-    """The weight-sync port of the one server, as the experiment says it."""
-    said = config.get("rlhf.vllm_server_group_port", GROUP_PORT)
-    ports = cast("list[Any]", said) if isinstance(said, list) else [said]
-    return ports[0] if len(ports) == 1 else said
 
 
 def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str]]:
@@ -34,50 +23,84 @@ def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str
     """
     found: list[tuple[int, str]] = []
     if "server" in parts:
-        found.append((endpoint.endpoint(config).port, endpoint.PORT_KEY))
-        # The server's first worker listens on it when the learner comes.
-        found.append((int(float(group_port(config))), GROUP_PORT_KEY))
+        for address in endpoint.endpoints(config):
+            found.append((address.port, endpoint.PORT_KEY))
+            # The server's first worker listens on it when the learner comes.
+            found.append((address.group_port, endpoint.GROUP_PORT_KEY))
     if "learner" in parts and config.learner.master_port is not None:
         found.append((config.learner.master_port, MASTER_PORT_KEY))
     return found
 
 
 def ports_are_ports(config: LaunchConfig) -> list[Problem]:
-    """The group port and the master port are single ports, 1 to 65535."""
-    return [
+    """Group ports and the master port are ports, 1 to 65535."""
+    problems = [
         Problem(config.where(key), f"{value!r} is no port", "use a number from 1 to 65535")
         for key, value in _optional(config)
-        if not _is_port(value)
+        if not is_port(value)
     ]
+    return list(dict.fromkeys(problems))
+
+
+def one_group_port_a_server(config: LaunchConfig) -> list[Problem]:
+    """``vllm_server_group_port``, where it is given, has one port for each server.
+
+    Source: ``VLLMClient.__init__`` ("group_port must be int or list of length
+    num_servers"); the command line makes a list of a single number too.
+    """
+    count, said = endpoint.server_count(config), endpoint.group_ports(config)
+    if len(said) == count:
+        return []
+    what = f"has {_count(len(said), 'port')} for {_count(count, 'server')}"
+    free = ", ".join(str(endpoint.GROUP_PORT + number) for number in range(count))
+    fix = f"give one for each, or remove it for {free}"
+    return [Problem(config.where(endpoint.GROUP_PORT_KEY), what, fix)]
 
 
 def ports_are_distinct(config: LaunchConfig) -> list[Problem]:
-    """No two of the run's ports are the same."""
-    http = endpoint.ports(config)
-    named = [(endpoint.PORT_KEY, http[0])] if len(http) == 1 else []
-    named += _optional(config)
-    seen: dict[int, str] = {}
+    """No two ports of the run are the same on one machine."""
+    hosts = [*map(_machine, endpoint.hosts(config))] or [_HERE]
+    of_server = zip_longest(hosts, endpoint.ports(config), endpoint.group_ports(config))
+    named: list[tuple[str, str, Any]] = []
+    for host, http, group in of_server:
+        named.append((host or hosts[-1], endpoint.PORT_KEY, http))
+        named.append((host or hosts[-1], endpoint.GROUP_PORT_KEY, group))
+    # Where torchrun listens may be the machine of any of them.
+    named += [(host, MASTER_PORT_KEY, config.learner.master_port) for host in dict.fromkeys(hosts)]
+    seen: dict[tuple[str, int], str] = {}
     problems: list[Problem] = []
-    for key, value in named:
-        if not _is_port(value):
+    for host, key, value in named:
+        if not is_port(value):
             continue
-        port = int(float(value))
-        if port in seen:
-            what = f"port {port} is also {seen[port].removeprefix('train.')}"
+        place = (host, int(float(value)))
+        if other := seen.get(place):
+            what = f"port {place[1]} is also {other.removeprefix('train.')}"
+            what = f"names port {place[1]} twice" if other == key else what
             problems.append(Problem(config.where(key), what, "choose another port"))
-        seen.setdefault(port, key)
-    return problems
+        seen.setdefault(place, key)
+    return list(dict.fromkeys(problems))
 
 
-PORT_RULES = (ports_are_ports, ports_are_distinct)
+_HERE = endpoint.LOCAL_HOSTS[0]
+
+PORT_RULES = (ports_are_ports, one_group_port_a_server, ports_are_distinct)
+
+
+def is_port(value: Any) -> bool:
+    """Whether a value of a configuration is a TCP port."""
+    return value is not None and kinds.fits(int, value) and 1 <= int(float(value)) <= 65535
+
+
+def _machine(host: Any) -> str:
+    return _HERE if host in endpoint.LOCAL_HOSTS else str(host)
 
 
 def _optional(config: LaunchConfig) -> list[tuple[str, Any]]:
-    named = [(GROUP_PORT_KEY, group_port(config))]
+    named = [(endpoint.GROUP_PORT_KEY, port) for port in endpoint.group_ports(config)]
     if config.learner.master_port is not None:
         named.append((MASTER_PORT_KEY, config.learner.master_port))
     return named
 
 
-def _is_port(value: Any) -> bool:
-    return value is not None and kinds.fits(int, value) and 1 <= int(float(value)) <= 65535
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -10,16 +10,14 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-from grpo_launch import endpoint, schema
+from grpo_launch import schema
 from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.devices import world_size
 from grpo_launch.schema import SECTIONS
-from grpo_launch.validate.problem import Problem, Rule, Severity
+from grpo_launch.validate import servers
+from grpo_launch.validate.problem import Problem, Rule
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_TP = "rollout_server.vllm_tensor_parallel_size"
-_DP = "rollout_server.vllm_data_parallel_size"
 _SECRET = re.compile(
     r"(^|_)(?<!bos_)(?<!eos_)(?<!pad_)(?<!unk_)(token|api_key|apikey|password|passwd|secret)$",
     re.IGNORECASE,
@@ -40,43 +38,6 @@ def server_mode_is_on(config: LaunchConfig) -> list[Problem]:
             Problem(where, f"is {_said(mode)}, this launcher runs server mode", "set it to server")
         )
     return problems
-
-
-def one_host(config: LaunchConfig) -> list[Problem]:
-    """``rlhf.vllm_server_host`` names one address; one of this machine where both halves run.
-
-    With ``role=learner`` the server may be anywhere. With ``role=server`` an address
-    that is not loopback is one that was asked for: others can reach it.
-    """
-    hosts = endpoint.hosts(config)
-    where = config.where(endpoint.HOST_KEY)
-    if len(hosts) != 1:
-        return [Problem(where, _not_one(len(hosts), "host"), "set it to [127.0.0.1]")]
-    if hosts[0] in endpoint.LOCAL_HOSTS:
-        return []
-    if not isinstance(hosts[0], str) or not hosts[0].strip():
-        return [Problem(where, f"{kinds.said(hosts[0])} is no host", "set it to [127.0.0.1]")]
-    if config.role == "learner":
-        return []
-    if config.role == "server":
-        what = f"the server listens on {hosts[0]}, whoever reaches it there can use it"
-        fix = "keep strangers out, or set it to [127.0.0.1]"
-        return [Problem(where, what, fix, Severity.WARNING)]
-    what = f"{kinds.said(hosts[0])} is not this machine, where the rollout server must be"
-    fix = "set it to [127.0.0.1], or start the halves apart with role=server and role=learner"
-    return [Problem(where, what, fix)]
-
-
-def one_port(config: LaunchConfig) -> list[Problem]:
-    """``rlhf.vllm_server_port`` is exactly one port, 1 to 65535."""
-    ports = endpoint.ports(config)
-    if len(ports) != 1:
-        where = config.where(endpoint.PORT_KEY)
-        return [Problem(where, _not_one(len(ports), "port"), "set it to [8080]")]
-    if ports[0] is None or not kinds.fits(int, ports[0]) or not 1 <= int(float(ports[0])) <= 65535:
-        what = f"{kinds.said(ports[0])} is no port"
-        return [Problem(config.where(endpoint.PORT_KEY), what, "use a number from 1 to 65535")]
-    return []
 
 
 def model_is_named(config: LaunchConfig) -> list[Problem]:
@@ -114,46 +75,6 @@ def memory_share(config: LaunchConfig) -> list[Problem]:
     where = config.where("rollout_server.vllm_gpu_memory_utilization")
     fix = f"did you mean {share / 100:g}?" if 1 < share <= 100 else "use a number in (0, 1]"
     return [Problem(where, f"{share:g} is no share of the memory", fix)]
-
-
-def sizes_match_devices(config: LaunchConfig) -> list[Problem]:
-    """TP x DP is the number of devices in ``gpus.server``."""
-    devices, needed = config.gpus.server, world_size(config)
-    if devices is None or needed is None or len(devices) == needed:
-        return []
-    tp, dp = (config.rollout_server[key.rpartition(".")[2]] for key in (_TP, _DP))
-    listed = f"{len(devices)} device{'' if len(devices) == 1 else 's'}"
-    what = f"lists {listed} ({', '.join(devices)}), but TP x DP is {tp} x {dp} "
-    what += f"({_both(config.where(_TP), config.where(_DP))})"
-    fix = f"list {needed} devices"
-    if devices and tp > 0 and len(devices) % tp == 0:
-        fix += f", or set {config.spelled(_DP)} to {len(devices) // tp}"
-    return [Problem(config.where("gpus.server"), what, fix)]
-
-
-def devices_are_disjoint(config: LaunchConfig) -> list[Problem]:
-    """No device is listed twice, and none serves and learns at once."""
-    problems: list[Problem] = []
-    for half, devices in (("server", config.gpus.server), ("learner", config.gpus.learner)):
-        repeated = sorted({d for d in devices or [] if (devices or []).count(d) > 1})
-        if repeated:
-            where = config.where(f"gpus.{half}")
-            problems.append(
-                Problem(where, f"lists {', '.join(repeated)} more than once", "list each once")
-            )
-    shared = sorted(set(config.gpus.server or ()) & set(config.gpus.learner or ()))
-    if shared:
-        problems.append(
-            Problem(
-                config.where("gpus.learner"),
-                f"shares device {', '.join(shared)} with gpus.server",
-                "give each half its own devices",
-            )
-        )
-    if config.gpus.learner == []:
-        where = config.where("gpus.learner")
-        problems.append(Problem(where, "is empty", "list at least one device"))
-    return problems
 
 
 def server_holds_a_full_sequence(config: LaunchConfig) -> list[Problem]:
@@ -287,15 +208,16 @@ def no_secrets(config: LaunchConfig) -> list[Problem]:
 
 RULES: Sequence[Rule] = (
     server_mode_is_on,
-    one_host,
-    one_port,
+    servers.server_hosts,
+    servers.server_ports,
+    servers.one_host_a_port,
     model_is_named,
     required_sizes,
     memory_share,
     flags_are_not_empty,
     lora_policy_holds,
-    sizes_match_devices,
-    devices_are_disjoint,
+    servers.sizes_match_devices,
+    servers.devices_are_disjoint,
     server_holds_a_full_sequence,
     sections_agree,
     probe_and_dry_run,
@@ -312,19 +234,6 @@ def _env(config: LaunchConfig) -> list[tuple[str, Any]]:
 
 def _said(value: Any) -> str:
     return "not set" if value is None else kinds.said(value)
-
-
-def _both(first: str, second: str) -> str:
-    """Two places; what they share is said once."""
-    file, _, key = second.rpartition(": ")
-    same = file == first.rpartition(": ")[0]
-    return f"{first} and {key if same else second}"
-
-
-def _not_one(count: int, noun: str) -> str:
-    if count == 0:
-        return f"names no {noun}"
-    return f"names {count} {noun}s, but one rollout server with one address is supported"
 
 
 def _without(config: LaunchConfig, key: str, value: str) -> Problem:
