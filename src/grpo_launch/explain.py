@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch import schema
-from grpo_launch.compose import document, hints, legacy, lift
+from grpo_launch.compose import accelerated, document, hints, legacy, lift
 from grpo_launch.compose.config import LaunchConfig, legacy_keys
 from grpo_launch.endpoint import GROUP_PORT_KEY, group_ports
 from grpo_launch.errors import ConfigError
@@ -89,7 +89,7 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
         ConfigError: nothing sets or derives the key; names near ones.
     """
     path = _full(config, key)
-    chain = [*_defaults(path), *_files(config, path)]
+    chain = [*_defaults(path), *_files(config, path), *_block(config, path)]
     value = _final(config, path)
     said = _said(config, path)
     if not said and not _same(_of_files(config, path), value):
@@ -154,16 +154,33 @@ def _files(config: LaunchConfig, path: str) -> Iterator[Saying]:
         yield Saying(f"{where} {source[-1]}", value)
 
 
+def _block(config: LaunchConfig, path: str) -> Iterator[Saying]:
+    """What the experiment says for the chosen accelerator."""
+    if config.block is None:
+        return
+    keys = accelerated.keys_of(config.block.name, path, native=config.legacy is None)
+    tree = config.legacy.tree if config.legacy else legacy.load(config.path)
+    for origin, value in tree.sayings(*keys):
+        yield Saying(_place(origin), value)
+
+
 def _place(origin: document.Origin) -> str:
     return f"{document.shown(origin.file)}:{origin.line}"
 
 
 def _of_files(config: LaunchConfig, path: str) -> Any:
-    """What the schema and the files give together, without groups and the command line."""
+    """What the schema and the files give together, without groups and the command line.
+
+    What the experiment says for the chosen accelerator is of its file, too.
+    """
     said = config.legacy
     tree = legacy.load(config.path).data if said is None else said.train
     keys = tuple(path.split(".")) if said is None else legacy_keys(path)
     value = functools.reduce(_step, keys, cast("Any", tree))
+    if config.block is not None and config.block.says(path):
+        over = config.block.value(path)
+        both = isinstance(value, dict) and isinstance(over, dict)
+        value = legacy.merge(cast("dict[Any, Any]", value), over) if both else over
     default = _default(path)
     if isinstance(default, dict) and isinstance(value, dict):
         return {**default, **value}

@@ -265,6 +265,8 @@ class Experiment:
     """The file's name without `.yaml`."""
     path: str = ""
     """The file, absolute."""
+    accelerated: str = ""
+    """The accelerator whose block of the file was merged; empty: none."""
 
 
 @dataclass

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
 from grpo_launch import schema
-from grpo_launch.compose import document, experiment, kinds, leaves, lift
+from grpo_launch.compose import accelerated, document, experiment, kinds, leaves, lift
 from grpo_launch.compose.mistake import Mistake
 from grpo_launch.errors import ConfigError
 
@@ -39,6 +39,7 @@ class LaunchConfig:
         overrides: the command line's overrides, as typed.
         mistakes: what was wrong with the experiment and has been left out of all this.
         loaded: the legacy experiment as it was composed, where that is known.
+        accelerated: the accelerator whose block of the experiment was merged; empty: none.
     """
 
     experiment: str
@@ -71,6 +72,7 @@ class LaunchConfig:
     overrides: tuple[str, ...]
     mistakes: tuple[Mistake, ...] = ()
     loaded: experiment.Experiment | None = field(default=None, repr=False, compare=False)
+    accelerated: str = ""
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value at a dotted ``key`` of ``train``; ``default`` where there is none or null."""
@@ -89,9 +91,9 @@ class LaunchConfig:
                 ``gpus.server``.
 
         Returns:
-            ``command line: KEY``; ``FILE: KEY`` as the file spells it; for a value
-            that the accelerator brought ``accelerator=NAME: KEY``; for one that
-            only a group says, ``KEY``.
+            ``command line: KEY``; ``FILE: KEY`` as the file spells it, also for what it
+            says for the chosen accelerator; for a value that the accelerator brought
+            ``accelerator=NAME: KEY``; for one that only a group says, ``KEY``.
         """
         return ": ".join(filter(None, self._place(key)))
 
@@ -104,8 +106,11 @@ class LaunchConfig:
             name = override.partition("=")[0].lstrip("+~")
             if name == key or key.startswith(name + "."):
                 return "command line", key
-        keys = legacy_keys(key)
         said = self.legacy
+        keys = legacy_keys(key)
+        if self.block is not None and self.block.says(key):
+            keys = accelerated.keys_of(self.block.name, key, native=said is None)
+            return said.place(*keys) if said else (document.shown(self.path), ".".join(keys))
         if said is None:
             return document.shown(self.path), key
         value = functools.reduce(_step, keys, said.train)
@@ -134,6 +139,15 @@ class LaunchConfig:
         if self.loaded is not None:
             return self.loaded
         return None if source.is_native(self.path) else experiment.read(self.path)
+
+    @functools.cached_property
+    def block(self) -> accelerated.Block | None:
+        """What the experiment says for the accelerator, where it says something."""
+        if not self.accelerated:
+            return None
+        if self.legacy is None:
+            return accelerated.of_native(self.path, self.accelerated)
+        return self.legacy.accelerators.blocks.get(self.accelerated)
 
 
 def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
@@ -184,6 +198,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         output=cfg.output,
         train=cast("dict[Any, Any]", train),
         overrides=overrides,
+        accelerated=cfg.experiment.accelerated,
         **typed,
     )
 

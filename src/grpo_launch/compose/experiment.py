@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.compose import batch_plan, document, legacy, lift
+from grpo_launch.compose import accelerated, batch_plan, document, legacy, lift
 from grpo_launch.compose.batch_plan import KeyPath
 from grpo_launch.compose.mistake import Mistake
 from grpo_launch.errors import ConfigError, InvalidConfigError
@@ -44,10 +44,15 @@ class Experiment:
         """What it says to the launcher."""
         return lift.read(self.train, self.where)
 
+    @functools.cached_property
+    def accelerators(self) -> accelerated.Blocks:
+        """What it says for single accelerators."""
+        return accelerated.read(self.train, self.where)
+
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """What is wrong with the batch plan and the launcher's own blocks."""
-        return (*self.wrong_in_plan, *self.lifted.mistakes)
+        return (*self.wrong_in_plan, *self.lifted.mistakes, *self.accelerators.mistakes)
 
     def where(self, *keys: Any) -> str:
         """``FILE: KEY`` of what set ``keys``; the plan's key for what the plan wrote."""
@@ -77,8 +82,10 @@ def load(path: Path) -> Experiment:
         ConfigError: see ``legacy.load``.
         InvalidConfigError: it has mistakes, and they are not tolerated.
     """
-    found = read(path)
     loaded = _loaded.get()
+    if loaded is not None and path in loaded:
+        return loaded[path]
+    found = read(path)
     if loaded is not None:
         loaded[path] = found
     elif found.mistakes:

@@ -19,6 +19,7 @@ NOT_A_STRING = re.compile(
 """What Hydra's grammar reads as a number, a boolean or null."""
 
 _MOVED = ((".".join(lift.SERVER_BLOCK), "rollout_server."), (".".join(lift.LAUNCH_BLOCK), ""))
+_BELOW_ACCELERATORS = re.compile(rf"{lift.ACCELERATORS}(\.[^.]*\.?)?")
 _NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
 _LONGEST_NAME = 255  # of a file, in bytes
 _PLAIN_NAME = re.compile(r"[\w./:%+-]+", re.ASCII)
@@ -187,7 +188,7 @@ def _check_spelling(override: str) -> None:
     key, _, value = key_of(override).removeprefix("train."), *override.partition("=")[1:]
     for old, new in _MOVED:
         if key == old or key.startswith(old + "."):
-            rest = key.removeprefix(old).removeprefix(".")
+            rest = _BELOW_ACCELERATORS.sub("", key.removeprefix(old).removeprefix("."))
             raise ConfigError(
                 where(key_of(override)),
                 "is lifted out of train and has no effect here",

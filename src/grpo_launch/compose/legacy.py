@@ -61,10 +61,10 @@ class LegacyTree:
 
         No file is read for it, unlike for :meth:`origin`.
         """
-        if (said := _holds(self.own, keys)) is not False:
+        if (said := holds(self.own, keys)) is not False:
             return self.path if said else None
         for base in reversed(self.bases):
-            if (said := _holds(base.data, keys)) is not False:
+            if (said := holds(base.data, keys)) is not False:
                 return base.setter(*keys) if said else None
         return None
 
@@ -145,6 +145,18 @@ def merge(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
     return merged
 
 
+def holds(data: Mapping[Any, Any], keys: KeyPath) -> bool | None:
+    """Whether there is a value at ``keys``; None where something else stands for what holds it."""
+    node: Any = data
+    for key in keys:
+        if not isinstance(node, dict):
+            return None
+        if key not in node:
+            return False
+        node = cast("dict[Any, Any]", node)[key]
+    return True
+
+
 def _load(path: Path, chain: tuple[str, ...], loaded: dict[Path, LegacyTree]) -> LegacyTree:
     if path in loaded:  # a ladder of diamonds has 2**depth paths through it
         return loaded[path]
@@ -172,18 +184,6 @@ def _load(path: Path, chain: tuple[str, ...], loaded: dict[Path, LegacyTree]) ->
     own = {key: value for key, value in document.items() if key != "extends"}
     tree = loaded[path] = LegacyTree(path, own, merge(merged, own), tuple(bases))
     return tree
-
-
-def _holds(data: Mapping[Any, Any], keys: KeyPath) -> bool | None:
-    """Whether there is a value at ``keys``; None where something else replaced what held it."""
-    node: Any = data
-    for key in keys:
-        if not isinstance(node, dict):
-            return None
-        if key not in node:
-            return False
-        node = cast("dict[Any, Any]", node)[key]
-    return True
 
 
 def _identity(path: Path) -> str:

@@ -22,8 +22,12 @@ from grpo_launch.compose import kinds, leaves
 from grpo_launch.compose.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
 
-SERVER_BLOCK = ("custom", "extra", "rollout_server")
+SERVER = "rollout_server"
+SERVER_BLOCK = ("custom", "extra", SERVER)
 LAUNCH_BLOCK = ("custom", "extra", "launch")
+
+ACCELERATORS = "accelerators"
+"""In the launch block: what an accelerator replaces in the experiment (see ``accelerated``)."""
 
 Where = Callable[..., str]
 """Keys of the legacy tree -> the place to name in a message."""
@@ -60,6 +64,33 @@ def read(train: Mapping[Any, Any], where: Where) -> Lifted:
         train: the merged legacy tree.
         where: names the file and key for messages.
     """
+    flags = block(train, SERVER_BLOCK)
+    server = settings({SERVER: flags or None}, SERVER_BLOCK[:-1], where, (SERVER,))
+    said = block(train, LAUNCH_BLOCK) or {}
+    known = (*schema.LIFTED, *schema.GROUPS, ACCELERATORS)
+    rest = {name: value for name, value in said.items() if name != ACCELERATORS}
+    launch = settings(rest, LAUNCH_BLOCK, where, known)
+    mistakes = (*server.mistakes, *launch.mistakes)
+    return Lifted({**server.nodes, **launch.nodes}, launch.choices, mistakes)
+
+
+def settings(
+    values: Mapping[Any, Any],
+    above: KeyPath,
+    where: Where,
+    known: Iterable[str],
+    *,
+    choosing: bool = True,
+) -> Lifted:
+    """What a block that is keyed by the names of root nodes says to the launcher.
+
+    Args:
+        values: by node the mapping of its keys; by group, where it stands for an option, a name.
+        above: where the block stands in the legacy tree.
+        where: names the file and key for messages.
+        known: the names that may stand in the block.
+        choosing: whether an option's name may stand for a group, for messages.
+    """
     nodes: dict[str, Any] = {}
     choices: dict[str, str] = {}
     mistakes: list[Mistake] = []
@@ -69,24 +100,22 @@ def read(train: Mapping[Any, Any], where: Where) -> Lifted:
         mistakes.extend(found.mistakes)
         return _for_hydra(node_type, found.values)
 
-    if flags := block(train, SERVER_BLOCK):
-        nodes["rollout_server"] = take(schema.RolloutServer, flags, SERVER_BLOCK)
-    known = (*schema.LIFTED, *schema.GROUPS)
     node_types = typing.get_type_hints(schema.Launch)
-    for name, value in (block(train, LAUNCH_BLOCK) or {}).items():
-        keys = (*LAUNCH_BLOCK, name)
+    for name, value in values.items():
+        keys = (*above, name)
         if name not in known:
-            mistakes.append(_unknown(where, keys, known))
+            mistakes.append(unknown(where, keys, known))
         elif name in schema.GROUPS and isinstance(value, str):
             choices[name] = value
         elif value is None:
             continue
         elif not is_dataclass(node_types[name]):
-            nodes |= take(schema.Launch, {name: value}, LAUNCH_BLOCK)
+            nodes |= take(schema.Launch, {name: value}, above)
         elif isinstance(value, dict):
             nodes[name] = take(node_types[name], cast("dict[Any, Any]", value), keys)
         else:
-            allowed = "an option's name or a mapping" if name in schema.GROUPS else "a mapping"
+            group = choosing and name in schema.GROUPS
+            allowed = "an option's name or a mapping" if group else "a mapping"
             what = f"must be {allowed}, not {kinds.said(value)}"
             mistakes.append(Mistake(ConfigError(where(*keys), what, "write keys below"), (keys,)))
     return Lifted(nodes, choices, tuple(mistakes))
@@ -128,7 +157,7 @@ def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPat
     mistakes: list[Mistake] = []
     for name, value in values.items():
         if name not in hints:
-            mistakes.append(_unknown(where, (*keys, name), hints))
+            mistakes.append(unknown(where, (*keys, name), hints))
             continue
         try:
             converted[name] = _converted(node, name, hints[name], value, where(*keys, name))
@@ -227,7 +256,8 @@ def _literal(value: Any) -> Any:
     return value
 
 
-def _unknown(where: Where, keys: KeyPath, known: Iterable[str]) -> Mistake:
+def unknown(where: Where, keys: KeyPath, known: Iterable[str]) -> Mistake:
+    """The mistake of a key that a block does not know."""
     names = sorted(known)
     meant = kinds.nearest(keys[-1], names)
     error = kinds.unknown_key(where(*keys), keys[-1], names)

@@ -5,6 +5,9 @@ source. A legacy file becomes one node, merged in plain Python; its bases appear
 in Hydra's defaults tree as empty *display nodes*, so that
 ``--info defaults-tree`` shows the chain without Hydra merging it. A file with a
 ``# @package`` header is a native Hydra file and is left to Hydra.
+
+``accelerated/ACCELERATOR/NAME`` is what the experiment says for that accelerator, or
+nothing; the primary configuration lists it behind the accelerator's overlay.
 """
 
 from __future__ import annotations
@@ -25,7 +28,16 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from grpo_launch import resources
-from grpo_launch.compose import document, experiment, leaves, legacy, lookup, shipped
+from grpo_launch.compose import (
+    accelerated,
+    document,
+    experiment,
+    leaves,
+    legacy,
+    lift,
+    lookup,
+    shipped,
+)
 from grpo_launch.errors import ConfigError
 
 GROUP = "config"
@@ -115,6 +127,9 @@ class ExperimentSource(ConfigSource):
         path = self._find(config_path)
         if path is None:
             raise ConfigLoadError(f"no experiment {config_path} in {self.full_path()}")
+        accelerator = _accelerator(config_path)
+        if accelerator is not None:
+            return self._accelerated(path, accelerator)
         header = _header(path)
         if header is not None:
             return self._native(path, header)
@@ -122,7 +137,16 @@ class ExperimentSource(ConfigSource):
 
     def _find(self, config_path: str) -> Path | None:
         group, _, name = config_path.partition("/")
-        return self._base.find(name) if group == GROUP else None
+        if group == accelerated.GROUP:
+            name = name.partition("/")[2]
+        return self._base.find(name) if group in (GROUP, accelerated.GROUP) else None
+
+    def _accelerated(self, path: Path, accelerator: str) -> ConfigResult:
+        if is_native(path):
+            block = accelerated.of_native(path, accelerator)
+        else:
+            block = experiment.load(path).accelerators.blocks.get(accelerator)
+        return self._result(block.node if block else {})
 
     def _native(self, path: Path, header: dict[str, str | None]) -> ConfigResult:
         legacy.load(path)  # what is no mapping, or no YAML, is refused with its line
@@ -132,6 +156,8 @@ class ExperimentSource(ConfigSource):
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             where = f"{document.shown(path)}:{line}"
             raise ConfigError(where, f"{error.problem}", "correct it") from None
+        if isinstance(config, DictConfig):
+            config.pop(lift.ACCELERATORS, None)  # served apart, see _accelerated
         OmegaConf.update(config, "experiment", _identity(path))
         return ConfigResult(self.provider, self.full_path(), config, header)
 
@@ -219,6 +245,12 @@ def _escaped(name: str) -> str:
 def _identity(path: Path) -> dict[str, str]:
     # These are typed strings, so an interpolation in a file name is escaped, not made opaque.
     return {"name": path.stem.replace("${", "\\${"), "path": str(path).replace("${", "\\${")}
+
+
+def _accelerator(config_path: str) -> str | None:
+    """The accelerator of ``accelerated/ACCELERATOR/NAME``; None for other names."""
+    group, _, rest = config_path.partition("/")
+    return rest.partition("/")[0] if group == accelerated.GROUP else None
 
 
 def _header(path: Path) -> dict[str, str | None] | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo_launch import schema
-from grpo_launch.compose import hints, kinds
+from grpo_launch.compose import accelerated, hints, kinds, lift
 from grpo_launch.errors import ConfigError
 from grpo_launch.flags import snapshot
 
@@ -230,6 +230,12 @@ def _flag_meant(key: str, line: CommandLine) -> str | None:
 def _in_a_file(found: re.Match[str], error: Exception, line: CommandLine) -> ConfigError:
     what = str(error).split("\n")[1]
     key = re.search(r"full_key: (\S+)", str(error))
+    group, _, rest = found[1].partition("/")
+    if group == accelerated.GROUP:
+        if what == _LIST_OVER_MAPPING:
+            what = "a list cannot stand for a mapping of the experiment"
+        names = (lift.ACCELERATORS, rest.partition("/")[0], key and key[1])
+        return ConfigError(line.in_experiment(".".join(filter(None, names))), what, _CORRECT)
     file = line.experiment if found[1].startswith("config/") else None
     where = ": ".join(filter(None, (file or found[1], key and key[1])))
     return ConfigError(where, what, _CORRECT)
@@ -254,6 +260,7 @@ def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
 
 
 _CORRECT = "correct the value"
+_LIST_OVER_MAPPING = "Cannot merge DictConfig with ListConfig"
 
 _ANSWERS: Sequence[tuple[str, Callable[[re.Match[str], Exception, CommandLine], ConfigError]]] = (
     (r"You must specify '([^']+)'", _unsaid_group),
