@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch import schema
-from grpo_launch.compose import accelerated, document, hints, legacy, lift
+from grpo_launch.compose import accelerated, document, hints, legacy, lift, topology
 from grpo_launch.compose.config import LaunchConfig, legacy_keys
 from grpo_launch.endpoint import GROUP_PORT_KEY, group_ports
 from grpo_launch.errors import ConfigError
@@ -92,7 +92,10 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
     chain = [*_defaults(path), *_files(config, path), *_block(config, path)]
     value = _final(config, path)
     said = _said(config, path)
-    if not said and not _same(_of_files(config, path), value):
+    by_topology = topology.value(config.overrides, path)
+    if by_topology is not None:
+        chain.append(Saying(topology.place(config.overrides), by_topology))
+    elif not said and not _same(_of_files(config, path), value):
         chain.append(Saying(_bringer(config, path), value))
     chain += [Saying("command line", text) for text in said]
     derived = _derived(config, path, value, facts)

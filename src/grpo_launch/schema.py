@@ -332,6 +332,9 @@ LIFTED = (
 GROUPS = ("engine", "learner", "runtime", "accelerator", "env", "launch")
 """Nodes that are groups too: there a legacy experiment gives an option's name or values."""
 
+TOPOLOGY = "rollout_server/topology"
+"""The group that says how many servers there are; only the command line chooses in it."""
+
 
 def register() -> None:
     """Register the schemas in Hydra's ConfigStore; calling it again changes nothing."""

@@ -272,7 +272,7 @@ def _known_keys(overrides: Sequence[str]) -> Iterator[str]:
 
     from grpo_launch.compose import source
 
-    groups = ("config", "role", *schema.GROUPS)
+    groups = ("config", "role", schema.TOPOLOGY, *schema.GROUPS)
     choices = [item for item in overrides if item.partition("=")[0] in groups]
     try:
         cfg = _composed(choices, source.WHOLE)

@@ -14,7 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
 from grpo_launch import schema
-from grpo_launch.compose import accelerated, document, experiment, kinds, leaves, lift
+from grpo_launch.compose import (
+    accelerated,
+    document,
+    experiment,
+    kinds,
+    leaves,
+    lift,
+    topology,
+)
 from grpo_launch.compose.mistake import Mistake
 from grpo_launch.errors import ConfigError
 
@@ -93,7 +101,8 @@ class LaunchConfig:
         Returns:
             ``command line: KEY``; ``FILE: KEY`` as the file spells it, also for what it
             says for the chosen accelerator; for a value that the accelerator brought
-            ``accelerator=NAME: KEY``; for one that only a group says, ``KEY``.
+            ``accelerator=NAME: KEY``, or a topology ``rollout_server/topology=NAME: KEY``;
+            for one that only a group says, ``KEY``.
         """
         return ": ".join(filter(None, self._place(key)))
 
@@ -106,6 +115,9 @@ class LaunchConfig:
             name = override.partition("=")[0].lstrip("+~")
             if name == key or key.startswith(name + "."):
                 return "command line", key
+        by_topology = topology.value(self.overrides, key)
+        if by_topology is not None and not isinstance(by_topology, dict):
+            return topology.place(self.overrides), key
         said = self.legacy
         keys = legacy_keys(key)
         if self.block is not None and self.block.says(key):

@@ -63,6 +63,8 @@ def _check(override: str) -> None:
     if decides(override):
         _check_option(key, value)
     _check_spelling(override)
+    if key in ("topology", schema.TOPOLOGY.replace("/", ".")):
+        raise ConfigError(where(key), "no such key", f"write {schema.TOPOLOGY}={value or 'NAME'}")
     _check_known(key)
     if equals and not said.startswith("~"):
         _check_number(key, value)
@@ -79,7 +81,7 @@ def culprit(error: ConfigError, overrides: Sequence[str]) -> str | None:
 
 def decides(override: str) -> bool:
     """Whether an override chooses the experiment, the role or another group's option."""
-    return key_of(override) in ("config", "role", "rollout_server", *schema.GROUPS)
+    return key_of(override) in ("config", "role", "rollout_server", schema.TOPOLOGY, *schema.GROUPS)
 
 
 def with_known_flags(overrides: Sequence[str]) -> list[str]:

@@ -91,14 +91,18 @@ def _unreadable(override: str) -> ConfigError:
 
 
 def _missing(error: Any, line: CommandLine) -> ConfigError:
-    group, _, name = str(error.missing_cfg_file or "").partition("/")
-    if group == "hydra":
-        inner, _, name = name.rpartition("/")
-        group = f"hydra/{inner}"
+    missing = str(error.missing_cfg_file or "")
+    group, _, name = missing.partition("/")
+    if group == "hydra" or missing.startswith(f"{schema.TOPOLOGY}/"):
+        group, _, name = missing.rpartition("/")
     if group == "config" and line.experiment != line.find("config"):  # it was found, not its parts
         where = line.in_experiment("defaults")
         return ConfigError(where, f"there is no config {name}", "correct the defaults list")
     what = "no such experiment" if group == "config" else "no such option"
+    if group == lift.SERVER:  # its only option is the schema
+        meant = kinds.nearest(name, line.options(schema.TOPOLOGY))
+        fix = f"did you mean {schema.TOPOLOGY}={meant}?" if meant else _EACH_KEY
+        return ConfigError(f"{line.where(group)}={name}", what, fix)
     names = list(error.options or ()) or list(line.options(group))
     fix = _choice(name, names, 0.5)
     if line.find(group):
@@ -127,8 +131,8 @@ def _no_option_name(_: re.Match[str], __: Exception, line: CommandLine) -> Confi
 
 def _not_an_option(group: str, value: str, line: CommandLine) -> ConfigError:
     what = f"{value!r} is not the name of an option"
-    if group == "rollout_server":
-        return ConfigError(hints.where(group), what, f"set {group}.KEY=VALUE for each key")
+    if group == lift.SERVER:
+        return ConfigError(hints.where(group), what, _EACH_KEY)
     fix = f"choose one of {', '.join(line.options(group))}"
     return ConfigError(hints.where(group), what, fix)
 
@@ -154,6 +158,8 @@ def _given_twice(found: re.Match[str], _: Exception, line: CommandLine) -> Confi
 def _no_group(found: re.Match[str], _: Exception, __: CommandLine) -> ConfigError:
     key = hints.key_of(found[1])
     fix = f"write {key.replace('/', '.')}=... for a key"
+    if difflib.get_close_matches(key, [schema.TOPOLOGY]):
+        fix = f"did you mean {schema.TOPOLOGY}?"
     return ConfigError(hints.where(key), "no such group", fix)
 
 
@@ -259,6 +265,7 @@ def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
     return kinds.wrong_type(hints.where(key), hint, value.strip("'\""))
 
 
+_EACH_KEY = f"set {lift.SERVER}.KEY=VALUE for each key"
 _CORRECT = "correct the value"
 _LIST_OVER_MAPPING = "Cannot merge DictConfig with ListConfig"
 
