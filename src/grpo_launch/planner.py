@@ -13,7 +13,7 @@ from grpo_launch.devices import Devices
 from grpo_launch.endpoint import Endpoint, endpoints, server_names
 from grpo_launch.engines import swift
 from grpo_launch.errors import ConfigError
-from grpo_launch.learners import arguments
+from grpo_launch.learners import arguments, timing
 from grpo_launch.plan import (
     LEARNER,
     SERVER,
@@ -132,6 +132,8 @@ def _arguments_file(
 ) -> PlannedFile:
     flat = arguments.flatten(config, len(devices.learner), output_dir)
     found = {key: located(key, value, cwd) for key, value in flat.items()}
+    if config.learner.timing:
+        found["external_plugins"] = timing.with_plugin(found.get("external_plugins"), cwd)
     text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=10_000)
     return PlannedFile(f"{run_dir}/learner_arguments.yaml", text)
 

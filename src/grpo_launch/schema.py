@@ -83,6 +83,8 @@ class Learner:
     """Verbose distributed and NCCL logs, shell tracing in `scripts/train.sh`."""
     master_port: int | None = None
     """torchrun's rendezvous port; unset: a free one is probed when the learner starts."""
+    timing: bool = True
+    """Write when it generates, syncs and learns into `timing.jsonl`, for `role=advise`."""
 
 
 @dataclass

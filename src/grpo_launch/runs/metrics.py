@@ -31,7 +31,7 @@ class Step:
     step_time: float | None
 
 
-class _Lines:
+class Lines:
     """Reads the whole lines of a growing file from an offset, in bytes, on."""
 
     def __init__(self, path: Path, offset: int) -> None:
@@ -63,7 +63,7 @@ class MetricsFollower:
     def __init__(self, output_dir: Path) -> None:
         self._output_dir = output_dir
         self._before = {path: size for _, path, size in _logs(output_dir)}
-        self._lines: _Lines | None = None
+        self._lines: Lines | None = None
         self.steps: list[Step] = []
 
     def poll(self) -> list[Step]:
@@ -72,7 +72,7 @@ class MetricsFollower:
             path = self._newest()
             if path is None:
                 return []
-            self._lines = _Lines(path, self._before.get(path, 0))
+            self._lines = Lines(path, self._before.get(path, 0))
         fresh = [step for line in self._lines.read() if (step := parse(line)) is not None]
         self.steps += fresh
         return fresh
@@ -109,7 +109,7 @@ class History:
         self._since = float("-inf") if since is None else since
         self._until = float("inf") if until is None else until
         self._at_most = at_most
-        self._lines: dict[Path, _Lines] = {}
+        self._lines: dict[Path, Lines] = {}
         self._steps: dict[int, Step] = {}
         self.newest: dict[str, float] = {}
 
@@ -120,7 +120,7 @@ class History:
                 continue
             if path not in self._lines:
                 begin = 0 if self._at_most is None else max(0, size - self._at_most)
-                self._lines[path] = _Lines(path, begin)
+                self._lines[path] = Lines(path, begin)
             if size > self._lines[path].offset:
                 self._take(self._lines[path].read())
         return list(self._steps.values())

@@ -14,6 +14,7 @@ Source: ms-swift 4.6.0, ``_init_generation_batch_params``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -115,7 +116,21 @@ class Sizes:
         """The sizes of ``config``; None where one of them is not a positive integer."""
         if world_size < 1 or not_positive(config):
             return None
-        said = {name: size(find(config, name)[1]) for name in SIZES}
+        said = {name: find(config, name)[1] for name in SIZES}
+        return Sizes.of_arguments(said, world_size, unified=_unified(config))
+
+    @staticmethod
+    def of_arguments(
+        arguments: Mapping[str, Any], world_size: int, unified: int | None = None
+    ) -> Sizes:
+        """The sizes among flat arguments of the learner; what is no size counts as not given.
+
+        Args:
+            arguments: by name; others than sizes do not matter.
+            world_size: processes of the learner, at least 1.
+            unified: the ``unified_batch_size`` of a batch plan.
+        """
+        said = {name: size(arguments.get(name)) for name in SIZES}
         per_device = said["per_device_train_batch_size"] or 1
         effective, steps = said["effective_batch_size"], said["steps_per_generation"]
         derived = 1 if effective is None else -(-effective // (per_device * world_size))
@@ -134,7 +149,7 @@ class Sizes:
             group=group,
             group_eval=said["num_generations_eval"] or group,
             iterations=said["num_iterations"] or 1,
-            planned=effective is not None and effective == generation == _unified(config),
+            planned=effective is not None and effective == generation == unified,
         )
 
     @property

@@ -1,0 +1,1 @@
+"""``role=advise``: what a run's own seconds say about its split of devices (docs/advise.md)."""
