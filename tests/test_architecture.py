@@ -25,7 +25,7 @@ LAYERS = [
     {"runs", "console"},
     {"launch"},
     {"monitor"},
-    {"explain", "report"},
+    {"advice", "explain", "report"},
     {"roles", "usage", "completion"},
     {"cli", "__main__"},
 ]

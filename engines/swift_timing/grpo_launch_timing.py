@@ -163,7 +163,7 @@ def install(environ: Mapping[str, str], log: Callable[[str], None]) -> None:
     if missing:
         log(f"no timing: {TRAINER} of this ms-swift has no {' and no '.join(missing)}")
         return
-    journal = Journal(os.path.join(environ[RUN], FILE), log)
+    journal = Journal(f"{environ[RUN]}/{FILE}", log)
     found = {
         name: kind
         for name, kind in {**REQUIRED, **OPTIONAL}.items()

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo_launch import completion, compose, resources
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from grpo_launch.compose.config import LaunchConfig
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+
+_ADVISE = "role=advise"
+"""The one role that reads a run and composes nothing."""
 
 
 def main() -> int:
@@ -49,7 +53,7 @@ def main() -> int:
 
 def _failed(error: LaunchError, arguments: Sequence[str]) -> int:
     """Show why nothing could be composed or started; a machine that asked gets JSON."""
-    if {"role=check", "output=json"} <= set(arguments):
+    if "output=json" in arguments and {"role=check", _ADVISE} & set(arguments):
         from grpo_launch import report
 
         print(report.of_failure(error))
@@ -70,6 +74,10 @@ def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
         return 0 if arguments else 2
     if completion.is_asked(arguments):
         return _complete(arguments, environ)
+    if _ADVISE in arguments:
+        from grpo_launch.roles import advise
+
+        return advise.main(arguments, Path.cwd())
     if any(_is_for_hydra(argument) for argument in arguments):
         return _hydra_main(arguments, environ)
     with _collecting_later():

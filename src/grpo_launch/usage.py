@@ -15,6 +15,7 @@ usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA 
   role=learner  wait for the rollout server, then train
   role=check    validate and preflight, start nothing; output=json for machines
   role=explain  key=KEY: every place that sets a value, the weakest first
+  role=advise   run=RUN, no config: what its seconds say about its split of GPUs; output=json
 
   dry_run=true        print the commands and start nothing; dry_run=json: the plan
   accelerator=cpu     run a GPU experiment on the CPU, with a tiny model, for a few steps

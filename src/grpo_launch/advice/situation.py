@@ -39,7 +39,8 @@ class Situation:
         max_num_seqs_said: whether the experiment says so, or the engine's default holds.
         sizes: of the learner's batches; None where they cannot be read.
         steps_said: whether ``steps_per_generation`` is set.
-        effective_said: whether ``effective_batch_size`` is set.
+        accumulation_follows: whether ``gradient_accumulation_steps`` follows from
+            ``effective_batch_size``, on however many devices.
         is_async: whether ``async_generate`` is on.
         is_multi_turn: whether one completion may take several requests to the engine.
     """
@@ -56,7 +57,7 @@ class Situation:
     max_num_seqs_said: bool
     sizes: Sizes | None
     steps_said: bool
-    effective_said: bool
+    accumulation_follows: bool
     is_async: bool
     is_multi_turn: bool
 
@@ -79,7 +80,7 @@ def read(directory: Path) -> Situation | None:
     devices = _devices(plan)
     arguments = _yaml(directory / "learner_arguments.yaml")
     flags = _mapping(config.get("rollout_server"))
-    train = _mapping(config.get("train"))
+    training = _mapping(_mapping(config.get("train")).get("training"))
     tp = size(flags.get("vllm_tensor_parallel_size")) or 1
     dp = size(flags.get("vllm_data_parallel_size")) or 1
     servers = max(1, len(listed(arguments.get("vllm_server_port"))))
@@ -99,7 +100,8 @@ def read(directory: Path) -> Situation | None:
         max_num_seqs_said=said is not None,
         sizes=_sizes(arguments, len(learner)),
         steps_said=arguments.get("steps_per_generation") is not None,
-        effective_said=_mapping(train.get("training")).get("effective_batch_size") is not None,
+        accumulation_follows=training.get("effective_batch_size") is not None
+        and training.get("gradient_accumulation_steps") is None,
         is_async=arguments.get("async_generate") is True,
         is_multi_turn=flags.get("multi_turn_scheduler") is not None
         or arguments.get("multi_turn_scheduler") is not None,
