@@ -60,15 +60,15 @@ class Journal:
     Args:
         path: of the file.
         log: told once why there is no timing any more.
+
+    Raises:
+        OSError: the file cannot be opened.
     """
 
     def __init__(self, path: str, log: Callable[[str], None]) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd: int | None = os.open(path, flags, 0o600)
         self._log = log
-        self._fd: int | None = None
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            self.give_up(error)
 
     def write(self, line: Mapping[str, Any], *, after: str = "") -> None:
         """Append one line, whole: several threads may write.

@@ -1,4 +1,4 @@
-"""Runs with a timing, made by hand: what the launcher writes, and what the learner's plugin would."""
+"""Runs with a timing, made by hand: the launcher's files, and what the plugin would write."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def make_run(
     steps: int = 0,
     gpus: dict[str, str] | None = None,
     logs: dict[str, bytes] | None = None,
+    timing: Sequence[dict[str, Any]] = (),
     **changes: Any,
 ) -> Path:
     """A run below ``root``; ``changes`` are fields of its record."""
@@ -77,6 +79,9 @@ def make_run(
     (directory / "plan.json").write_text(json.dumps(_plan(root, directory, gpus or {})))
     for half, text in (logs or {}).items():
         (attempt / f"{half}.log").write_bytes(text)
+    if timing:
+        text = "".join(json.dumps(line) + "\n" for line in timing)
+        (directory / "timing.jsonl").write_text(text)
     if steps:
         output = directory / "output" / "v0-now"
         output.mkdir(parents=True)

@@ -14,6 +14,7 @@ import pytest
 from grpo_launch.monitor import listing, living, status, watch
 from grpo_launch.monitor.context import Context
 from grpo_launch.supervise import proc
+from tests.advice.made import steady
 from tests.monitor.made import NOBODY, START, going_on, identity, lost, make_run, process
 
 SERVER = NOBODY + 10  # a pid that no real process has, here of the machine below
@@ -96,6 +97,31 @@ def test_watch_without_a_terminal(
     monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
     assert watch.run(context, "exp", as_json=False) == 0
     golden("watch.txt")
+
+
+TIMING = steady(12, 0.6, 0.2, 1.1)
+
+
+@pytest.mark.parametrize("name", ["status", "watch"])
+def test_where_a_step_s_seconds_go(
+    context: Context, golden: Callable[[str], None], name: str
+) -> None:
+    make_run(context.root, steps=12, timing=TIMING, **going_on(processes={}))
+    command = {"status": status.run, "watch": watch.run}[name]
+    assert command(context, "exp", as_json=False) == 0
+    golden(f"{name}_timed.txt")
+
+
+def test_the_split_of_a_step_as_json(context: Context, printed: Callable[[], str]) -> None:
+    make_run(context.root, steps=12, timing=TIMING, **going_on(processes={}))
+    assert status.run(context, "exp", as_json=True) == 0
+    split = json.loads(printed())["split"]
+    documented = (Path(__file__).resolve().parents[2] / "docs" / "runs.md").read_text()
+    assert [name for name in split if f"`{name}`" not in documented] == []
+    assert split["generations"] == 10
+    assert split["generate_s"] == pytest.approx(0.6)
+    assert split["server_idle"] == pytest.approx(0.6)
+    assert split["learner_waits"] == pytest.approx(0.3)
 
 
 class FakeNvml:

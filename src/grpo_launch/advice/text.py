@@ -123,12 +123,13 @@ def _splits(found: Findings) -> Iterator[str]:
         return
     least, present = found.best
     tp = now.tensor_parallel
-    yield f"splits of {now.devices} GPUs, seconds of an optimizer step"
+    yield f"splits of {now.devices} GPUs (server + learner), seconds of an optimizer step"
     yield (
         f"  generate {present.cost.generate:.2f} x {now.replicas} / replicas (of {tp} GPU"
         f"{'' if tp == 1 else 's'}), learn {present.cost.learn:.2f} x {present.learner} / learner"
         f" GPUs; sync {present.cost.sync:.2f} and other {present.cost.other:.2f} stay"
     )
+    yield "  batch: of a device x learner GPUs x accumulation, the completions of a step"
     yield from (_choice(choice, present, least) for choice in found.choices)
     yield from _verdict(found, least, present)
     yield from _NOT_KNOWN
@@ -164,6 +165,8 @@ def _verdict(found: Findings, least: Choice, present: Choice) -> Iterator[str]:
     yield f"advice: {other} in place of {present.server} + {present.learner}"
     yield f"  {gain}, {(before - after) / before:.0%} less; the completions of a step are the same"
     yield f"  {' '.join(found.overrides)}"
+    if found.situation.servers > 1:
+        yield f"  and {least.replicas} replicas in all, over {found.situation.servers} servers"
 
 
 def _knobs(found: Findings) -> Iterator[str]:

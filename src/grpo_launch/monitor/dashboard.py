@@ -12,7 +12,7 @@ from grpo_launch.monitor.detail import Detail
 from grpo_launch.monitor.gpus import Gpu
 from grpo_launch.monitor.listing import remarks
 from grpo_launch.monitor.spark import sparkline
-from grpo_launch.monitor.words import addresses, age, size, table
+from grpo_launch.monitor.words import addresses, age, idle, size, split, table
 from grpo_launch.runs import record
 
 _COLOURS = {
@@ -109,9 +109,12 @@ def _training(shown: Detail, width: int) -> Iterable[Text]:
         line = _fact("reward", newest).append(sparkline(rewards, across), style="green")
         yield line.append(f"  {min(known):.2f} to {max(known):.2f}")
     if shown.step_s is not None:
-        yield _fact("time", f"{shown.step_s:.1f} s/step").append(
-            "generation and learning together", style="dim"
-        )
+        line = _fact("time", f"{shown.step_s:.1f} s/step")
+        if shown.split is None:
+            yield line.append("generation and learning together", style="dim")
+        else:
+            yield line.append(split(shown.split))
+            yield _fact("", "").append(idle(shown.split), style="dim")
     if last.completion_length is not None:
         yield _fact("length", f"{last.completion_length:.0f} tokens")
 

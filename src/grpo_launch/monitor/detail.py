@@ -13,9 +13,11 @@ from grpo_launch.monitor.listing import brief, finite
 from grpo_launch.monitor.recorded import RecordedProcess
 from grpo_launch.monitor.view import View
 from grpo_launch.plan import LEARNER, SERVER
-from grpo_launch.runs import checkpoints
+from grpo_launch.runs import checkpoints, cycles
 from grpo_launch.runs.checkpoints import Checkpoint
+from grpo_launch.runs.cycles import Split
 from grpo_launch.runs.metrics import History, Step
+from grpo_launch.runs.timing import Timings
 
 HALVES = (SERVER, LEARNER)
 LAUNCHER = "launcher"
@@ -23,6 +25,9 @@ LAUNCHER = "launcher"
 
 _RECENT = 20
 """Steps whose mean time tells how long the rest will take."""
+
+_INTERVALS = 100
+"""Intervals of the learner that tell what its seconds go into: some 30 generations."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Detail:
         checkpoints: the complete ones, fewest steps first.
         steps: all that was logged, in ascending order.
         metrics: the numbers of the newest row, by the learner's own names.
+        split: what its seconds have gone into lately, where its learner writes that down.
     """
 
     view: View
@@ -44,6 +50,7 @@ class Detail:
     checkpoints: tuple[Checkpoint, ...]
     steps: tuple[Step, ...]
     metrics: dict[str, float]
+    split: Split | None = None
 
     @property
     def step_s(self) -> float | None:
@@ -72,12 +79,19 @@ class Detail:
         ]
 
 
-def detail(shown: View, past: History | None = None, *, with_checkpoints: bool = True) -> Detail:
+def detail(
+    shown: View,
+    past: History | None = None,
+    timings: Timings | None = None,
+    *,
+    with_checkpoints: bool = True,
+) -> Detail:
     """Look at all that a run has left in its directory.
 
     Args:
         shown: the run.
         past: what it has logged, where that is being followed.
+        timings: when its learner did what, where that is being followed.
         with_checkpoints: whether to look into its checkpoints, which takes a moment.
     """
     directory, plan = shown.found.directory, planned.read(shown.found.directory)
@@ -95,6 +109,7 @@ def detail(shown: View, past: History | None = None, *, with_checkpoints: bool =
         checkpoints=tuple(kept),
         steps=tuple(steps),
         metrics=dict(past.newest) if past else {},
+        split=_recent(timings or Timings(directory)),
     )
 
 
@@ -164,7 +179,25 @@ def full(shown: Detail, now: float) -> dict[str, Any]:
         ],
         "step_s": shown.step_s,
         "eta_s": shown.eta_s,
+        "split": None if shown.split is None else _split(shown.split),
         "metrics": {name: finite(value) for name, value in shown.metrics.items()},
+    }
+
+
+def _recent(timings: Timings) -> Split | None:
+    return cycles.split(start[-_INTERVALS:] for start in timings.starts()[-1:])
+
+
+def _split(split: Split) -> dict[str, Any]:
+    """The medians of an optimizer step's parts, in seconds, and what waits how much of the time."""
+    return {
+        "generate_s": split.per_step * split.generating.median,
+        "sync_s": split.per_step * split.sync.median,
+        "learn_s": split.per_step * split.learning.median,
+        "other_s": split.per_step * split.other.median,
+        "server_idle": split.server_idle,
+        "learner_waits": split.learner_waits,
+        "generations": split.cycles,
     }
 
 

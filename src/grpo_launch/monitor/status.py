@@ -14,7 +14,7 @@ from grpo_launch.monitor.detail import Detail, detail, full
 from grpo_launch.monitor.listing import FORMAT, remarks
 from grpo_launch.monitor.recorded import RecordedProcess
 from grpo_launch.monitor.view import view
-from grpo_launch.monitor.words import addresses, age, moment, number, size, table
+from grpo_launch.monitor.words import addresses, age, idle, moment, number, size, split, table
 from grpo_launch.runs import find
 
 _LONGEST_COMMAND = 60
@@ -92,6 +92,8 @@ def _facts(shown: Detail, now: float, cwd: str) -> Iterator[tuple[str, str]]:
         facts += [] if shown.step_s is None else [f"{shown.step_s:.1f} s/step"]
         facts += [f"{age(shown.eta_s)} left"] if shown.eta_s else []
         yield "step", ", ".join(facts)
+    if shown.split is not None:
+        yield "time", f"{split(shown.split)}; {idle(shown.split)}"
 
 
 def _processes(shown: Detail) -> list[tuple[str, ...]]:

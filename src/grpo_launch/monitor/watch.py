@@ -27,6 +27,7 @@ from grpo_launch.monitor.logs import Logs, Wanted
 from grpo_launch.monitor.view import view
 from grpo_launch.runs import find
 from grpo_launch.runs.metrics import History
+from grpo_launch.runs.timing import Timings
 
 PERIOD_S = 1.0
 """How often the picture is renewed."""
@@ -75,6 +76,7 @@ class Watcher:
     def __init__(self, found: find.Found) -> None:
         self._found = found
         self._past: History | None = None
+        self._timings = Timings(found.directory)
         self._logs = Logs(found.directory, Wanted(lines=_LINES))
         self._tails: dict[str, deque[str]] = {}
         self._gpus: Gpus | None = None
@@ -85,7 +87,7 @@ class Watcher:
         if self._past is None and shown.recorded is not None:
             plan = planned.read(self._found.directory)
             self._past = planned.history(self._found.directory, shown.recorded, plan)
-        seen = detail(shown, self._past, with_checkpoints=False)
+        seen = detail(shown, self._past, self._timings, with_checkpoints=False)
         for line in self._logs.read():
             self._tails.setdefault(line.process, deque(maxlen=_LINES)).append(line.text)
         ids = [gpu for gpus in seen.planned.gpus.values() for gpu in gpus]

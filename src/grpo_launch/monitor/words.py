@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from grpo_launch.console import duration
 from grpo_launch.errors import one_line
+from grpo_launch.runs.cycles import Split
 
 NOTHING = "-"
 """Stands where there is nothing to say."""
 
 _DAY = 86400
+_WORTH_SAYING_S = 0.05
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -39,6 +41,24 @@ def size(count: float) -> str:
 def number(value: float) -> str:
     """A metric in few digits: ``0.75``, ``12``, ``5e-06``."""
     return f"{value:.4g}"
+
+
+def split(found: Split) -> str:
+    """What the seconds of an optimizer step go into, the medians."""
+    parts = {
+        "generation": found.generating,
+        "sync": found.sync,
+        "learning": found.learning,
+        "other": found.other,
+    }
+    seconds = {name: found.per_step * part.median for name, part in parts.items()}
+    said = [f"{name} {value:.1f} s" for name, value in seconds.items()]
+    return ", ".join(said if seconds["other"] >= _WORTH_SAYING_S else said[:-1])
+
+
+def idle(found: Split) -> str:
+    """What share of the time each half has nothing to do."""
+    return f"server idle {found.server_idle:.0%}, learner waits {found.learner_waits:.0%}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> list[str]:
