@@ -18,6 +18,7 @@ SHIPPED = [
     "configs/train/grpo/summary_1024.yaml",
     "constraints/cpu-lock.txt",
     "engines/swift_cpu/pyproject.toml",
+    "engines/swift_timing/grpo_launch_timing.py",
     "examples/summary/plugin.py",
     "scripts/setup_engine.sh",
     "scripts/train.sh",

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.runs import plot
+from grpo_launch.runs import cycles, plot
 from grpo_launch.runs.metrics import History, MetricsFollower, Step, parse
+from grpo_launch.runs.timing import Interval
 
 
 def line(step: int, reward: float) -> bytes:
@@ -116,3 +117,13 @@ def test_a_plot_survives_steps_without_values(tmp_path: Path) -> None:
     steps = [Step(1, 2, None, None, None), Step(2, 2, 0.5, 0.0, 0.0)]
     assert plot.draw(steps, "title", tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_a_plot_shows_what_the_seconds_went_into(tmp_path: Path) -> None:
+    steps = [Step(n, 6, 0.5, 10.0, 30.0 if n == 1 else 2.0) for n in range(1, 7)]
+    assert plot.draw(steps, "title", tmp_path / "plain.png")
+    starts = [[Interval("generate", 2.0 * n, 2.0 * n + 1, n) for n in range(5)]]
+    assert plot.draw(steps, "title", tmp_path / "x.png", cycles.by_step(starts))
+    assert (tmp_path / "x.png").read_bytes() != (tmp_path / "plain.png").read_bytes()
+    one = cycles.by_step([starts[0][:2]])
+    assert plot.draw(steps, "title", tmp_path / "one.png", one)

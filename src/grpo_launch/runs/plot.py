@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from grpo_launch.runs.cycles import Cycle
 from grpo_launch.runs.metrics import Step
 
+_PARTS = {"waiting": "generation", "sync": "weight sync", "learning": "learning", "other": "other"}
+"""Of a cycle's seconds, the learner's way, and their names in the legend."""
 
-def draw(steps: Sequence[Step], title: str, path: Path) -> bool:
+_MANY = 3
+"""A first step of so many times the longest other one only warms up."""
+
+
+def draw(
+    steps: Sequence[Step], title: str, path: Path, cycles: Mapping[int, Cycle] | None = None
+) -> bool:
     """Write the plot of a run as a PNG.
 
     Args:
         steps: what was logged; at least one.
         title: the line above the plot.
         path: the file to write.
+        cycles: what the learner did, by optimizer step, where that is known.
 
     Returns:
         False where matplotlib (the extra ``plot``) is not installed.
@@ -41,8 +52,31 @@ def draw(steps: Sequence[Step], title: str, path: Path) -> bool:
         axis.grid(alpha=0.3)
         if label != "mean reward" and known:
             axis.set_ylim(0, 1.1 * max(y for _, y in known) or 1)
+    _leave_out_the_warm_up(axes[-1], steps)
+    if cycles:
+        _stack(axes[-1], [s.step for s in steps], cycles)
     axes[-1].set_xlabel("optimizer step")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
     return True
+
+
+def _leave_out_the_warm_up(axis: Any, steps: Sequence[Step]) -> None:
+    """Let a first step that took many times as long not flatten the others."""
+    first, *others = [step.step_time for step in steps]
+    highest = max((seconds for seconds in others if seconds is not None), default=0.0)
+    if first is not None and first > _MANY * highest > 0:
+        axis.set_ylim(0, 1.4 * highest)
+        text = f" step {steps[0].step}: {first:.0f} s"
+        axis.text(0.07, 0.94, text, transform=axis.transAxes, va="top", fontsize="small")
+
+
+def _stack(axis: Any, steps: Sequence[int], cycles: Mapping[int, Cycle]) -> None:
+    """Fill the seconds of the steps with what they went into."""
+    timed = [step for step in steps if step in cycles and cycles[step].steps]
+    parts = [[getattr(cycles[step], part) / cycles[step].steps for step in timed] for part in _PARTS]
+    if len(timed) > 1:
+        colours = ("tab:blue", "tab:gray", "tab:orange", "tab:pink")
+        axis.stackplot(timed, *parts, labels=_PARTS.values(), colors=colours, alpha=0.55, lw=0)
+        axis.legend(loc="upper right", ncols=len(_PARTS), fontsize="small")

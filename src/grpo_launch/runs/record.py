@@ -10,6 +10,7 @@
         logs/server.log, logs/learner.log       links to those of the newest attempt;
                                                 of several servers server_0.log, ...
         logs/attempt_<N>/, logs/latest          one directory an attempt
+        timing.jsonl      when the learner generated, synced weights, learned
         stacks/           of all processes, when the run stalled
         output/           what the learner writes
     runs/latest           a link to the newest run

@@ -8,7 +8,7 @@ from pathlib import Path
 from grpo_launch.console import Console
 from grpo_launch.errors import one_line
 from grpo_launch.plan import LaunchPlan
-from grpo_launch.runs import plot
+from grpo_launch.runs import cycles, plot, timing
 from grpo_launch.runs.metrics import Step
 
 PLOT = "training.png"
@@ -29,7 +29,8 @@ def write(plan: LaunchPlan, steps: Sequence[Step], directory: Path, console: Con
     merged = {step.step: step for step in steps}
     curve = [merged[number] for number in sorted(merged)]
     try:
-        if not plot.draw(curve, f"{plan.experiment}  {directory.name}", directory / PLOT):
+        timed = cycles.by_step(timing.read(directory))
+        if not plot.draw(curve, f"{plan.experiment}  {directory.name}", directory / PLOT, timed):
             console.say("no plot: pip install 'grpo_launch[plot]'")
     except Exception as error:  # whatever a plotting library makes of odd numbers: the run is over
         console.say(f"warning: {directory / PLOT}: cannot be drawn ({one_line(str(error))})")

@@ -42,6 +42,7 @@ vllm_server_timeout: 240
 max_completion_length: 1024
 external_plugins:
 - /shipped/examples/summary/plugin.py
+- /shipped/engines/swift_timing/grpo_launch_timing.py
 reward_funcs:
 - summary.format
 - summary.header

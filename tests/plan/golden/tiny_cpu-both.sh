@@ -41,6 +41,7 @@ temperature: 1.0
 beta: 0.0
 external_plugins:
 - /shipped/examples/digits/plugin.py
+- /shipped/engines/swift_timing/grpo_launch_timing.py
 reward_funcs:
 - digits.share
 output_dir: runs/tiny_cpu/NEW/output
