@@ -115,6 +115,18 @@ def test_json_has_the_documented_fields(runs: Path, advise: Advise) -> None:
     assert body["split"]["learner_waits"] == pytest.approx(6 / 16.1)
 
 
+def test_the_learner_s_own_run_knows_how_many_gpus_serve_but_not_which(
+    runs: Path, advise: Advise
+) -> None:
+    make_run(runs, steady(8, 6.2, 0.8, 11.4), parts=[plan.LEARNER])
+    status, out, _ = advise("run=summary_1024")
+    assert status == 0
+    assert "server   6 GPUs" in out
+    assert "advice: 4 + 4 in place of 6 + 2" in out
+    assert "gpus.server=" not in out
+    assert "the server is of another run" in out
+
+
 def test_a_run_that_goes_on_is_advised_on_what_is_there(runs: Path, advise: Advise) -> None:
     directory = make_run(runs, steady(8, 6.0, 1.0, 9.0), state="training")
     with open(directory / "timing.jsonl", "a") as file:
@@ -218,3 +230,8 @@ def test_a_sweep_over_roles_does_not_take_it_for_an_experiment_s(
 
     with pytest.raises(ConfigError, match="reads a run, not an experiment"):
         role.run(None, None)  # type: ignore[arg-type]
+
+
+def test_the_document_shows_what_is_printed() -> None:
+    shown = DOCUMENT.read_text().partition("```text\nsplits")[2].partition("```")[0]
+    assert f"splits{shown}" in (GOLDEN / "learner_is_slow.txt").read_text()

@@ -15,7 +15,7 @@ from grpo_launch import devices
 from grpo_launch.advice import findings, knobs, model, situation
 from grpo_launch.advice.situation import Situation
 from grpo_launch.compose import compose, lookup
-from grpo_launch.runs.cycles import Seconds, Split
+from grpo_launch.runs.shares import Seconds, Split
 from grpo_launch.validate import require_valid
 from grpo_launch.validate.batches import BatchArithmetic, Sizes
 from tests.advice.made import VISIBLE, make_run, steady

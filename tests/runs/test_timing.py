@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.runs import cycles, timing
+from grpo_launch.runs import cycles, shares, timing
 from grpo_launch.runs.timing import Interval
 from tests.advice.made import line, start, steady
 
@@ -153,7 +153,7 @@ def test_a_generation_for_several_steps_and_steps_of_several_generations() -> No
     steps = [0, 3, 6]
     found = cycles.of_start(interval("generate", 10 * n, 10 * n + 1, s) for n, s in enumerate(steps))
     assert [(c.first_step, c.steps) for c in found] == [(0, 3), (3, 3)]
-    split = cycles.split([[interval("generate", 10 * n, 10 * n + 1, n // 2) for n in range(6)]])
+    split = shares.split([[interval("generate", 10 * n, 10 * n + 1, n // 2) for n in range(6)]])
     assert split is not None
     assert (split.cycles, split.steps, split.per_step) == (4, 2, 2.0)
 
@@ -161,18 +161,18 @@ def test_a_generation_for_several_steps_and_steps_of_several_generations() -> No
 def test_the_first_cycle_of_each_start_warms_up_and_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, *steady(3, 2, 1, 4), *steady(4, 2, 1, 4))
     starts = timing.read(tmp_path)
-    split = cycles.split(starts)
+    split = shares.split(starts)
     assert split is not None
     assert (split.cycles, split.steps) == (3, 3)
     assert split.seconds.median == pytest.approx(7.1)
-    assert cycles.split(starts[:1] and [starts[0][:4]]) is None
+    assert shares.split(starts[:1] and [starts[0][:4]]) is None
     assert sorted(cycles.by_step(starts)) == [1, 2, 3]
 
 
 def test_the_spread_is_that_of_the_middle_half() -> None:
-    seconds = cycles.Seconds.of([1.0, 2.0, 3.0, 4.0, 100.0])
+    seconds = shares.Seconds.of([1.0, 2.0, 3.0, 4.0, 100.0])
     assert (seconds.low, seconds.median, seconds.high) == (2.0, 3.0, 4.0)
-    assert cycles.Seconds.of([2.0]) == cycles.Seconds(2.0, 2.0, 2.0)
+    assert shares.Seconds.of([2.0]) == shares.Seconds(2.0, 2.0, 2.0)
 
 
 _moments = st.floats(0, 1000, allow_nan=False)
@@ -197,7 +197,7 @@ def test_whatever_the_intervals_the_shares_add_up(starts: list[list[Interval]]) 
         server = cycle.sync + cycle.generating + cycle.server_idle
         assert server == pytest.approx(cycle.seconds)
         assert min(cycle.sync, cycle.waiting, cycle.learning, cycle.other, cycle.generating) >= 0
-    split = cycles.split(starts)
+    split = shares.split(starts)
     if split is not None:
         server = (split.server_idle, split.server_syncs, split.server_generates)
         learner = (split.learner_waits, split.learner_syncs, split.learner_learns)

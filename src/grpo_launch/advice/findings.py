@@ -12,8 +12,8 @@ from grpo_launch.advice.knobs import Knob
 from grpo_launch.advice.model import Choice
 from grpo_launch.advice.situation import Situation
 from grpo_launch.errors import PreflightError
-from grpo_launch.runs import cycles, timing
-from grpo_launch.runs.cycles import Split
+from grpo_launch.runs import shares, timing
+from grpo_launch.runs.shares import Split
 
 FEWEST = 5
 """Generations that must be known before anything is advised: medians of fewer say little."""
@@ -67,7 +67,7 @@ def of_run(name: str, state: str, directory: Path) -> Findings:
     starts = timing.read(directory)
     if not starts:
         raise PreflightError(name, *_why_untimed(now, directory))
-    split = cycles.split(starts)
+    split = shares.split(starts)
     if split is None or split.cycles < FEWEST:
         return Findings(name, state, now, split)
     choices = model.choices(split, now) if now.cuda else []

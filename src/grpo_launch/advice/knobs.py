@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from grpo_launch.advice import model
 from grpo_launch.advice.situation import Situation
-from grpo_launch.runs.cycles import Split
+from grpo_launch.runs.shares import Split
 
 IDLE = 0.1
 """Below this share of the time a half waits too little for a change to be worth it."""

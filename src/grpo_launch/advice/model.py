@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from grpo_launch.advice.situation import Situation
-from grpo_launch.runs.cycles import Split
+from grpo_launch.runs.shares import Split
 from grpo_launch.validate.batches import Sizes
 
 WORTH = 0.05

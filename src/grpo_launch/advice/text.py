@@ -8,7 +8,7 @@ from grpo_launch.advice import model
 from grpo_launch.advice.findings import FEWEST, Findings
 from grpo_launch.advice.knobs import Knob
 from grpo_launch.advice.model import Choice
-from grpo_launch.runs.cycles import Seconds, Split
+from grpo_launch.runs.shares import Seconds, Split
 
 _TURNS = (
     "a completion is a conversation: the seconds of a generation hold those of its environment,",
@@ -165,6 +165,8 @@ def _verdict(found: Findings, least: Choice, present: Choice) -> Iterator[str]:
     yield f"advice: {other} in place of {present.server} + {present.learner}"
     yield f"  {gain}, {(before - after) / before:.0%} less; the completions of a step are the same"
     yield f"  {' '.join(found.overrides)}"
+    if not found.situation.server:
+        yield "  and gpus.server, gpus.learner: the server is of another run, which knows its GPUs"
     if found.situation.servers > 1:
         yield f"  and {least.replicas} replicas in all, over {found.situation.servers} servers"
 

@@ -13,10 +13,10 @@ from grpo_launch.monitor.listing import brief, finite
 from grpo_launch.monitor.recorded import RecordedProcess
 from grpo_launch.monitor.view import View
 from grpo_launch.plan import LEARNER, SERVER
-from grpo_launch.runs import checkpoints, cycles
+from grpo_launch.runs import checkpoints, shares
 from grpo_launch.runs.checkpoints import Checkpoint
-from grpo_launch.runs.cycles import Split
 from grpo_launch.runs.metrics import History, Step
+from grpo_launch.runs.shares import Split
 from grpo_launch.runs.timing import Timings
 
 HALVES = (SERVER, LEARNER)
@@ -185,7 +185,7 @@ def full(shown: Detail, now: float) -> dict[str, Any]:
 
 
 def _recent(timings: Timings) -> Split | None:
-    return cycles.split(start[-_INTERVALS:] for start in timings.starts()[-1:])
+    return shares.split(start[-_INTERVALS:] for start in timings.starts()[-1:])
 
 
 def _split(split: Split) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from grpo_launch.console import duration
 from grpo_launch.errors import one_line
-from grpo_launch.runs.cycles import Split
+from grpo_launch.runs.shares import Split
 
 NOTHING = "-"
 """Stands where there is nothing to say."""
