@@ -111,6 +111,13 @@ def test_a_generation_in_the_background_leaves_the_learner_learning() -> None:
     assert (cycle.waiting, cycle.learning, cycle.overlaps) == (2, 5, True)
 
 
+def test_a_short_generation_beside_a_long_scoring_begins_a_cycle() -> None:
+    begins = [0, 10, 20]
+    scoring = [interval("score", begin, begin + 8) for begin in begins]
+    short = [interval("generate", begin + 1, begin + 2, background=True) for begin in begins]
+    assert [cycle.seconds for cycle in cycles.of_start([*scoring, *short])] == [10, 10]
+
+
 def test_overlapping_generations_of_the_server_count_once() -> None:
     found = cycles.of_start(
         [

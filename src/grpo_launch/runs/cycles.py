@@ -68,9 +68,11 @@ def of_start(intervals: Iterable[Interval]) -> list[Cycle]:
     scoring = _Line(i for i in known.intervals if i.kind in (SCORE, EVALUATE))
     evaluating = _Line(i for i in known.intervals if i.kind == EVALUATE)
     syncs = _Line(i for i in known.intervals if i.kind == SYNC and not evaluating.covers(i))
-    # What is generated while completions are scored replaces some of them (dynamic sampling).
+    # What the learner generates while it scores replaces some completions (dynamic sampling).
     heads = [
-        i for i in known.intervals if i.kind == GENERATE and i.train and not scoring.covers(i)
+        i
+        for i in known.intervals
+        if i.kind == GENERATE and i.train and (i.background or not scoring.covers(i))
     ]
     begins: list[float] = []
     before = float("-inf")
