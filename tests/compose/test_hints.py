@@ -13,7 +13,7 @@ from grpo_launch.errors import ConfigError
 
 C = "command line: "
 FLAGS = (
-    "lora_policy, "
+    "external_plugins, gym_env, lora_policy, max_turns, multi_turn_scheduler, use_gym_env, "
     "vllm_data_parallel_size, vllm_disable_cascade_attn, vllm_disable_custom_all_reduce, "
     "vllm_enable_lora, vllm_enable_prefix_caching, vllm_enforce_eager, vllm_engine_kwargs, "
     "vllm_gpu_memory_utilization, vllm_limit_mm_per_prompt, vllm_max_lora_rank, "
@@ -225,7 +225,7 @@ WRONG_LINES: list[tuple[list[str], str]] = [
         ["config=exp"],
         (
             "command line: role= is missing, say role=NAME, "
-            "one of both, check, explain, learner, server"
+            "one of advise, both, check, explain, learner, server"
         ),
     ),
     (["config=exq", "role=check"], C + "config=exq: no such experiment, did you mean exp?"),
@@ -244,7 +244,7 @@ WRONG_LINES: list[tuple[list[str], str]] = [
         ["config=exp", "role=null"],
         C
         + "role: 'null' is not the name of an option, "
-        + "choose one of both, check, explain, learner, server",
+        + "choose one of advise, both, check, explain, learner, server",
     ),
     (
         ["config=[a,b]", "role=check"],

@@ -176,17 +176,16 @@ class _Document:
         return tree
 
     def _malformed(self, error: yaml.MarkedYAMLError) -> ConfigError:
+        if "maximum nesting depth" in str(error.problem):  # the parser's own limit, of libyaml
+            return _too_deep(self._path)
         mark = error.problem_mark or error.context_mark
         where = shown(self._path)
         if mark is not None:
             where = f"{where}:{mark.line + 1}:{mark.column + 1}"
-        if "maximum nesting depth" in str(error.problem):  # the parser's own limit, of libyaml
-            return ConfigError(where, _TOO_DEEP, _FLATTEN)
         what = f"malformed YAML: {error.problem or error.context}"
         return ConfigError(where, what, malformed.advice(error, self._text))
 
 
-_TOO_DEEP, _FLATTEN = "is nested too deeply", "flatten it"
 _MAPPING = "tag:yaml.org,2002:map"
 _NULL = "tag:yaml.org,2002:null"
 
@@ -295,4 +294,4 @@ def _too_many_values(path: Path) -> ConfigError:
 
 
 def _too_deep(path: Path) -> ConfigError:
-    return ConfigError(shown(path), _TOO_DEEP, _FLATTEN)
+    return ConfigError(shown(path), "is nested too deeply", "flatten it")
