@@ -14,7 +14,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 LAYERS = [
     {"atomic", "choices", "errors", "flags", "resources", "schema"},
     {"compose"},
-    {"devices", "endpoint", "model_memory", "model_shape", "runtime", "shipped_files"},
+    {
+        *("dataset_rows", "devices", "endpoint", "model_memory", "model_shape"),
+        *("plugin_source", "runtime", "shipped_files"),
+    },
     {"engines", "learners"},
     {"validate"},
     {"plan", "planner"},

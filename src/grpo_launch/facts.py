@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from grpo_launch import devices, schema
+from grpo_launch import dataset_rows, devices, plugin_source, schema
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import PreflightError
 from grpo_launch.flags import EngineFlags, introspect, snapshot
 from grpo_launch.host import Host, nvidia_smi
 from grpo_launch.model_shape import ModelShape
 from grpo_launch.runtime import conda_environments
-from grpo_launch.validate import Facts, Problem, Severity
+from grpo_launch.validate import Episodes, Facts, GymFacts, Problem, Severity, episodes
 
 _MIB_PER_GIB = 1024
 
@@ -28,6 +28,7 @@ def gather(config: LaunchConfig, host: Host) -> Facts:
         devices=split(config, host),
         shape=shape,
         gpu_memory_gib=_memory(config) if shape else None,
+        gym=_gym(config, host.cwd),
     )
 
 
@@ -86,6 +87,24 @@ def _shape(config: LaunchConfig, cwd: Path) -> ModelShape | None:
         return None
     directory = cwd / model
     return ModelShape.read(directory) if directory.is_dir() else None
+
+
+def _gym(config: LaunchConfig, cwd: Path) -> GymFacts:
+    """The files of an experiment that plays episodes, of the half that reads them here.
+
+    The rollout server reads no data set, and ``role=learner`` may have it on another machine.
+    """
+    played = Episodes.of(config)
+    if played is None:
+        return GymFacts()
+    elsewhere = "learner" if played.on_server else "server"
+    entries = [entry for _, entry in episodes.data_sets(config)]
+    return GymFacts(
+        rows=None if config.role == "server" else tuple(dataset_rows.read(e, cwd) for e in entries),
+        plugins=None
+        if config.role == elsewhere
+        else tuple(plugin_source.read(file, cwd) for file in played.plugins),
+    )
 
 
 def _memory(config: LaunchConfig) -> float | None:

@@ -24,9 +24,9 @@ MESSAGE = re.compile(r"(error|warning): configs/\S+\.yaml(:\d+:\d+)?: \S.*, \S.*
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's directory with the experiments and the model, and nothing else."""
+    """A user's directory with the experiments and the files that they name, and nothing else."""
     made = tmp_path_factory.mktemp("broken")
-    for name in ("configs", "models"):
+    for name in ("configs", "models", "gym"):
         shutil.copytree(HERE / name, made / name)
     return made
 
@@ -74,10 +74,11 @@ def test_a_mistake_is_said_on_one_line_with_file_and_fix(
     assert files(directory) == before
 
 
+@pytest.mark.parametrize("name", ["shared/valid", "shared/gym"])
 def test_what_the_broken_ones_extend_is_valid(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert launch(monkeypatch, "role=check", "config=shared/valid") == 0
+    assert launch(monkeypatch, "role=check", f"config={name}") == 0
     assert capsys.readouterr().err == ""
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError
-from grpo_launch.validate import grpo, memory
+from grpo_launch.validate import grpo, gym, memory
 from grpo_launch.validate.engine_flags import ENGINE_RULES
+from grpo_launch.validate.episodes import Episodes, GymFacts
 from grpo_launch.validate.facts import Facts
 from grpo_launch.validate.grpo import GRPO_RULES
 from grpo_launch.validate.limits import LIMIT_RULES
@@ -19,7 +20,17 @@ from grpo_launch.validate.problem import Problem, Severity
 from grpo_launch.validate.rules import RULES
 from grpo_launch.validate.structure import STRUCTURE_RULES, unread, unread_plan, unread_section
 
-__all__ = ["Facts", "Outcome", "Problem", "Severity", "examine", "require_valid", "validate"]
+__all__ = [
+    "Episodes",
+    "Facts",
+    "GymFacts",
+    "Outcome",
+    "Problem",
+    "Severity",
+    "examine",
+    "require_valid",
+    "validate",
+]
 
 
 _SAID = "what it finds follows from a problem that is reported already"
@@ -93,6 +104,10 @@ def _judged(config: LaunchConfig, facts: Facts) -> Iterator[_Judged]:
             yield rule, [], unknown
         else:
             yield rule, rule(config, facts.world_size), grpo.lacks(rule, facts.world_size)
+    played = None if no_section else Episodes.of(config)
+    if played is not None:
+        for rule in gym.GYM_RULES:
+            yield rule, rule(config, played, facts.gym), gym.lacks(rule, played, facts.gym)
     for rule in MEMORY_RULES:
         if no_section:
             yield rule, [], no_section

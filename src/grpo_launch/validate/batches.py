@@ -217,16 +217,33 @@ def evaluates(config: LaunchConfig) -> bool:
         share = float(find(config, "split_dataset_ratio")[1] or 0)
     except (TypeError, ValueError, OverflowError):
         return False
-    return share > 0 and not _is_true(find(config, "streaming")[1])
+    return share > 0 and not is_true(find(config, "streaming")[1])
 
 
 def rewards(config: LaunchConfig) -> list[str]:
     """The names of the rewards, in the order of their weights."""
     names = [*listed(find(config, "reward_funcs")[1]), *listed(find(config, "reward_model")[1])]
-    gym = find(config, "use_gym_env")[1]
-    if _is_true(gym) or (gym is None and find(config, "gym_env")[1] is not None):
+    if environment_rewards(config):
         names.append("gym_reward")
     return [name if isinstance(name, str) else kinds.said(name) for name in names]
+
+
+def environment_rewards(config: LaunchConfig) -> bool:
+    """Whether the learner takes the reward of a gym environment.
+
+    What it is told counts (``gym_env`` means yes, ``swift/rlhf_trainers/args_mixin.py``); told
+    nothing, it asks the server (``prepare_rollout`` in ``rollout_mixin.py``), which says yes with
+    an asynchronous engine and ``use_gym_env`` (``get_engine_type`` in
+    ``swift/pipelines/infer/rollout.py``).
+    """
+    said = find(config, "use_gym_env")[1]
+    if said is not None:
+        return is_true(said)
+    if find(config, "gym_env")[1] is not None:
+        return True
+    server = config.rollout_server
+    asynchronous = server.get("vllm_use_async_engine", bool(server.get("multi_turn_scheduler")))
+    return bool(asynchronous and server.get("use_gym_env", server.get("gym_env") is not None))
 
 
 def has_teacher(config: LaunchConfig) -> bool:
@@ -234,7 +251,8 @@ def has_teacher(config: LaunchConfig) -> bool:
     return any(find(config, name)[1] for name in ("teacher_model", "teacher_model_server"))
 
 
-def _is_true(value: Any) -> bool:
+def is_true(value: Any) -> bool:
+    """Whether the parser of ms-swift takes a value for true."""
     return value in (True, 1) or (isinstance(value, str) and value.lower() in ("true", "yes", "1"))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from grpo_launch.devices import Devices
 from grpo_launch.flags import EngineFlags, snapshot
 from grpo_launch.model_shape import ModelShape
+from grpo_launch.validate.episodes import GymFacts
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Facts:
         devices: the split of the devices.
         shape: the model's shape, where its ``config.json`` is local.
         gpu_memory_gib: memory of one device.
+        gym: the files of an experiment that plays episodes.
     """
 
     flags: EngineFlags = field(default_factory=snapshot)
     devices: Devices | None = None
     shape: ModelShape | None = None
     gpu_memory_gib: float | None = None
+    gym: GymFacts = field(default_factory=GymFacts)
 
     @property
     def world_size(self) -> int:

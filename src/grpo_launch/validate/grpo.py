@@ -191,7 +191,11 @@ def something_is_rewarded(config: LaunchConfig, world_size: int) -> list[Problem
     if rewards(config) or has_teacher(config):
         return []
     key = find(config, "reward_funcs", "rlhf")[0]
-    return [Problem(config.where(f"train.{key}"), "names no reward", "set rlhf.reward_funcs")]
+    fix = "set rlhf.reward_funcs"
+    told = find(config, "use_gym_env", "rlhf")[1] is not None
+    if config.rollout_server.get("multi_turn_scheduler") and not told:
+        fix += f", or {config.spelled('rollout_server.use_gym_env')} to true for an environment's"
+    return [Problem(config.where(f"train.{key}"), "names no reward", fix)]
 
 
 def batch_plan_divides(config: LaunchConfig, world_size: int) -> list[Problem]:
