@@ -1,7 +1,7 @@
 """Where the files that ship with grpo_launch are.
 
-A wheel carries ``conf/``, ``configs/``, ``examples/``, ``scripts/`` and the CPU
-engine inside the package, under ``_data``; in a clone (or an editable install)
+A wheel carries ``conf/``, ``configs/``, ``data/``, ``examples/``, ``scripts/`` and
+the CPU engine inside the package, under ``_data``; in a clone (or an editable install)
 they stand at the top of the repository.
 """
 
@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def root() -> Path:
-    """The directory that holds ``conf/``, ``configs/``, ``examples/`` and ``scripts/``."""
+    """The directory that holds ``conf/``, ``configs/``, ``data/``, ``examples/``, ``scripts/``."""
     packaged = _PACKAGE / "_data"
     return packaged if packaged.is_dir() else _PACKAGE.parents[1]
 
