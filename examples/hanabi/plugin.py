@@ -77,7 +77,7 @@ class HanabiEnv(Env):  # pyright: ignore[reportUntypedBaseClass]
             return "", 0.0, True, {}
         try:
             said = str(action[-1]["content"])
-            size = sum(len(str(message["content"]).encode()) for message in action)
+            size = sum(len(str(message["content"]).encode(errors="replace")) for message in action)
             turn = self._episode.answer(said, size)
         except Exception as error:  # as above
             _log("the episode ends", error)
