@@ -129,7 +129,8 @@ def test_any_text_is_answered(settings: Settings, options: Options, said: list[s
 
 ODD = [
     "", "Move:", "Move: 99999999999999999999999", "9" * 5000, "<think>", "<think>Move: 2",
-    "Move: ٢", "reveal player +9 color Q", "play play play", "\ud800", "Move: -1", "discard 0" * 1000,
+    "Move: ٢", "reveal player +9 color Q", "play play play", "\ud800", "Move: -1",
+    "discard 0" * 1000,
 ]  # fmt: skip
 
 
