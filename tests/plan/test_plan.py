@@ -57,6 +57,8 @@ CASES: list[tuple[str, str, str, list[str]]] = [
     ("summary_1024-both.sh", "summary_1024", "both", []),
     ("summary_1024-both.json", "summary_1024", "both", []),
     ("summary_1024-both-cpu.sh", "summary_1024", "both", ["accelerator=cpu"]),
+    ("hanabi-both.sh", "hanabi", "both", []),
+    ("hanabi-both-cpu.sh", "hanabi", "both", ["accelerator=cpu"]),
     ("tiny_cpu-both.sh", "tiny_cpu", "both", []),
 ]
 
