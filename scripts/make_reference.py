@@ -23,7 +23,7 @@ __all__ = ["Field", "main", "reference", "schema_fields"]
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "grpo_launch"
-SOURCES = (PACKAGE / "schema.py", PACKAGE / "choices.py")
+SOURCES = tuple(PACKAGE / name for name in ("schema.py", "schema_tracking.py", "choices.py"))
 CONF = ROOT / "conf"
 OUTPUT = ROOT / "docs" / "training" / "REFERENCE.md"
 
@@ -35,6 +35,7 @@ _GROUPS = (
     "runtime",
     "accelerator",
     "env",
+    "tracking",
     "launch",
     "overlay",
     "rollout_server/topology",
@@ -140,15 +141,15 @@ def _text(statement: ast.stmt | None) -> str:
 
 
 def _fields(classes: dict[str, ast.ClassDef], owner: str, prefix: str) -> list[Field]:
-    return [
-        Field(
-            prefix + ast.unparse(statement.target),
-            _kind(classes, statement.annotation),
-            _default(statement.value),
-            meaning,
-        )
-        for statement, meaning in _statements(classes[owner])
-    ]
+    fields: list[Field] = []
+    for statement, meaning in _statements(classes[owner]):
+        path, kind = prefix + ast.unparse(statement.target), ast.unparse(statement.annotation)
+        if kind in classes and classes[kind].decorator_list and prefix:  # a node within a node
+            fields += _fields(classes, kind, f"{path}.")
+            continue
+        default = _default(statement.value)
+        fields.append(Field(path, _kind(classes, statement.annotation), default, meaning))
+    return fields
 
 
 def _kind(classes: dict[str, ast.ClassDef], annotation: ast.expr) -> str:

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 
 LAYERS = [
-    {"atomic", "choices", "errors", "flags", "resources", "schema"},
+    {"atomic", "choices", "errors", "flags", "resources", "schema", "schema_tracking"},
     {"compose"},
     {
         *("dataset_rows", "devices", "endpoint", "model_memory", "model_shape"),

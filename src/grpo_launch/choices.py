@@ -85,3 +85,11 @@ class OutputFormat(Enum):
 
     text = "text"
     json = "json"
+
+
+class WandbMode(Enum):
+    """Whether the W&B client talks to a server, keeps its files for later, or does nothing."""
+
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"

@@ -144,6 +144,8 @@ def _files(config: LaunchConfig, path: str) -> Iterator[Saying]:
     first = path.partition(".")[0]
     if said is not None and first in schema.GROUPS and first != path:
         for origin, option in tree.sayings(*legacy_keys(first)):
+            if isinstance(option, list):
+                option = f"[{', '.join(map(str, cast('list[Any]', option)))}]"
             if isinstance(option, str):
                 yield Saying(_place(origin), f"{first}: {option}")
     for origin, value in tree.sayings(*keys):

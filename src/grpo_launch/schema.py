@@ -46,6 +46,7 @@ from grpo_launch.choices import (
 from grpo_launch.choices import (
     StallPolicy as StallPolicy,
 )
+from grpo_launch.schema_tracking import Tracking as Tracking
 
 SCHEMA_NAME = "launch_schema"
 """The name of the root schema in the ConfigStore."""
@@ -187,6 +188,8 @@ class Env:
     """Set unless the caller's environment already has them."""
     set: dict[str, str] = field(default_factory=dict)
     """Set whatever the caller's environment says."""
+    file: str | None = None
+    """A file of `NAME=VALUE` lines for variables that the caller has not set; for secrets."""
 
 
 @dataclass
@@ -286,6 +289,7 @@ class Launch:
     health: Health = field(default_factory=Health)
     shutdown: Shutdown = field(default_factory=Shutdown)
     env: Env = field(default_factory=Env)
+    tracking: Tracking = field(default_factory=Tracking)
     launch: LaunchBackend = field(default_factory=LaunchBackend)
     on_failure: FailurePolicy = FailurePolicy.stop
     """`stop`: one failure ends the run; `restart`: both halves again, from a checkpoint."""
@@ -331,11 +335,14 @@ LIFTED = (
 )
 """Typed nodes that a legacy experiment sets under `custom.extra.launch`."""
 
-GROUPS = ("engine", "learner", "runtime", "accelerator", "env", "launch")
+GROUPS = ("engine", "learner", "runtime", "accelerator", "env", "tracking", "launch")
 """Nodes that are groups too: there a legacy experiment gives an option's name or values."""
 
 TOPOLOGY = "rollout_server/topology"
 """The group that says how many servers there are; only the command line chooses in it."""
+
+SEVERAL = ("tracking",)
+"""Groups of which several options may be chosen at once, `tracking=[wandb,tensorboard]`."""
 
 
 def register() -> None:

@@ -123,7 +123,8 @@ def _wrong_choice(error: Exception, loaded: Mapping[Path, Experiment]) -> KeyPat
     if not isinstance(error, MissingConfigException):
         return None
     group, _, option = str(error.missing_cfg_file or "").partition("/")
-    chosen = any(found.lifted.choices.get(group) == option for found in loaded.values())
+    said = (found.lifted.choices.get(group) for found in loaded.values())
+    chosen = any(option in (value if isinstance(value, list) else (value,)) for value in said)
     return (*lift.LAUNCH_BLOCK, group) if chosen else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
@@ -64,6 +64,7 @@ class LaunchConfig:
     health: schema.Health
     shutdown: schema.Shutdown
     env: schema.Env
+    tracking: schema.Tracking
     run: schema.Run
     console: schema.Console
     launch: schema.LaunchBackend
@@ -223,6 +224,8 @@ def _typed(name: str, node: Any) -> Any:
     """
     for key, hint in typing.get_type_hints(type(node)).items():
         value = getattr(node, key)
+        if is_dataclass(value):
+            _typed(f"{name}.{key}", value)
         if kinds.nests(value):
             what = f"{kinds.said(value)} is not {kinds.describe(hint)} of plain values"
             error = ValidationError(what)

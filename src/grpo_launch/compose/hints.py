@@ -180,6 +180,8 @@ def _check_name(value: str) -> None:
 
 def _check_option(group: str, value: str) -> None:
     """Refuse what Hydra would take for a path or for several options."""
+    if group in schema.SEVERAL and value.startswith("["):
+        return
     if value.startswith("[") or any(len(part) > _LONGEST_NAME for part in value.split("/")):
         one = "set rollout_server.KEY=VALUE" if group == "rollout_server" else "name one option"
         raise ConfigError(where(group), f"{value!r} is not the name of an option", one)

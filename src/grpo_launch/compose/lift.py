@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from grpo_launch import schema
 from grpo_launch.compose import kinds, leaves
@@ -40,12 +40,13 @@ class Lifted:
     Attributes:
         nodes: values by root node (``rollout_server``, ``gpus``, ...), converted to the
             schema's types and encoded for OmegaConf (see ``leaves``).
-        choices: the options chosen for groups (``runtime``, ...).
+        choices: the options chosen for groups (``runtime``, ...); several of a group that
+            takes several (``tracking``).
         mistakes: unknown keys and values of the wrong type; they are left out.
     """
 
     nodes: dict[str, Any]
-    choices: dict[str, str]
+    choices: dict[str, str | list[str]]
     mistakes: tuple[Mistake, ...]
 
 
@@ -92,7 +93,7 @@ def settings(
         choosing: whether an option's name may stand for a group, for messages.
     """
     nodes: dict[str, Any] = {}
-    choices: dict[str, str] = {}
+    choices: dict[str, str | list[str]] = {}
     mistakes: list[Mistake] = []
 
     def take(node_type: type, values: Mapping[Any, Any], keys: KeyPath) -> dict[str, Any]:
@@ -107,6 +108,8 @@ def settings(
             mistakes.append(unknown(where, keys, known))
         elif name in schema.GROUPS and isinstance(value, str):
             choices[name] = value
+        elif name in schema.SEVERAL and _are_names(value):
+            choices[name] = [*value]
         elif value is None:
             continue
         elif not is_dataclass(node_types[name]):
@@ -116,9 +119,17 @@ def settings(
         else:
             group = choosing and name in schema.GROUPS
             allowed = "an option's name or a mapping" if group else "a mapping"
+            several = choosing and name in schema.SEVERAL
+            allowed = f"a list of names, {allowed}" if several else allowed
             what = f"must be {allowed}, not {kinds.said(value)}"
             mistakes.append(Mistake(ConfigError(where(*keys), what, "write keys below"), (keys,)))
     return Lifted(nodes, choices, tuple(mistakes))
+
+
+def _are_names(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(
+        isinstance(item, str) for item in cast("list[Any]", value)
+    )
 
 
 def block(train: Mapping[Any, Any], keys: tuple[str, ...]) -> dict[Any, Any] | None:
@@ -159,8 +170,14 @@ def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPat
         if name not in hints:
             mistakes.append(unknown(where, (*keys, name), hints))
             continue
+        hint = hints[name]
+        if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
+            below = typed(hint, cast("dict[Any, Any]", value), where, (*keys, name))
+            converted[name] = below.values
+            mistakes.extend(below.mistakes)
+            continue
         try:
-            converted[name] = _converted(node, name, hints[name], value, where(*keys, name))
+            converted[name] = _converted(node, name, hint, value, where(*keys, name))
         except ConfigError as error:
             mistakes.append(Mistake(error, ((*keys, name),)))
     return Typed(converted, tuple(mistakes))
