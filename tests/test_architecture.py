@@ -12,19 +12,19 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 
 LAYERS = [
-    {"atomic", "choices", "errors", "flags", "resources", "schema", "schema_tracking"},
+    {"atomic", "choices", "errors", "flags", "redaction", "resources", "schema", "schema_tracking"},
     {"compose"},
     {
         *("dataset_rows", "devices", "endpoint", "model_memory", "model_shape"),
-        *("plugin_source", "runtime", "shipped_files"),
+        *("plugin_source", "runtime", "shipped_files", "tracking"),
     },
     {"engines", "learners"},
     {"validate"},
-    {"plan", "planner"},
+    {"plan", "planner", "afterwards"},
     {"shell", "host"},
-    {"facts"},
+    {"facts", "env_file"},
     {"supervise"},
-    {"preflight"},
+    {"preflight", "preflight_tracking"},
     {"runs", "console"},
     {"launch"},
     {"monitor"},

@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grpo_launch import completion, compose, resources
+from grpo_launch import completion, compose, redaction, resources
 from grpo_launch.console import complain, silence
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.host import Host
@@ -56,9 +56,10 @@ def _failed(error: LaunchError, arguments: Sequence[str]) -> int:
     if "output=json" in arguments and {"role=check", _ADVISE} & set(arguments):
         from grpo_launch import report
 
-        print(report.of_failure(error))
+        hidden = redaction.secrets({**os.environ, **redaction.of_arguments(arguments)})
+        print(redaction.masked(report.of_failure(error), hidden))
         return error.status
-    return complain(error)
+    return complain(error, redaction.secrets({**os.environ, **redaction.of_arguments(arguments)}))
 
 
 def script() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from grpo_launch import redaction
 from grpo_launch.choices import ConsoleMode
 from grpo_launch.errors import LaunchError
 from grpo_launch.runs.metrics import Step
@@ -37,6 +38,7 @@ class Console:
         mode: what to show of the learner.
         stream: where to write.
         clock: monotonic seconds.
+        hidden: texts that are shown as stars (see ``redaction.secrets``).
     """
 
     def __init__(
@@ -44,7 +46,10 @@ class Console:
         mode: ConsoleMode = ConsoleMode.auto,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        hidden: Sequence[str] = (),
     ) -> None:
+        self._hidden = hidden
+        self._mask = redaction.Mask(hidden)
         self._stream = sys.stderr if stream is None else stream
         self._mode = mode
         self._terminal = self._stream.isatty()
@@ -64,6 +69,7 @@ class Console:
         """One line of the launcher's own."""
         if not self._is_read():
             return
+        text = redaction.masked(text, self._hidden)
         with self._writing():
             if self._bar is not None:
                 self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -72,6 +78,7 @@ class Console:
 
     def log(self, text: str) -> None:
         """Output of a process, as it is."""
+        text = self._mask.take(text)
         if text and self._bar is None:
             for start in range(0, len(text), _AT_A_TIME):
                 if not self._is_read():
@@ -92,7 +99,10 @@ class Console:
             self._print(steps[-1])
 
     def close(self) -> None:
-        """Take the bar away; calling it again is harmless."""
+        """Take the bar away, show what was held back; calling it again is harmless."""
+        if (rest := self._mask.rest()) and self._bar is None:
+            with self._writing():
+                self._stream.write(rest)
         if self._bar is not None:
             with self._writing():
                 self._bar.stop()
@@ -157,11 +167,11 @@ class Console:
             self.say(f"step {step.step}/{step.max_steps}  {_facts(step)}")
 
 
-def complain(error: LaunchError) -> int:
-    """Print the lines of an error; returns its exit status."""
+def complain(error: LaunchError, hidden: Sequence[str] = ()) -> int:
+    """Print the lines of an error, ``hidden`` texts as stars; returns its exit status."""
     try:
         for line in error.lines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {redaction.masked(line, hidden)}", file=sys.stderr)
     except OSError:
         silence(sys.stderr)
     return error.status

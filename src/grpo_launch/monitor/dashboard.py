@@ -23,6 +23,7 @@ _COLOURS = {
     record.LOST: "red",
     record.INTERRUPTED: "yellow",
     record.RESTARTING: "yellow",
+    record.UPLOADING: "green",
     record.STOPPING: "yellow",
 }
 

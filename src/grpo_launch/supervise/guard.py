@@ -96,6 +96,7 @@ class _Guard:
             self._turn(None)
         if not self._dismissed:
             _end_what_is_abandoned(self._orders)
+            _scrub(self._orders)
             _note_the_loss(self._orders)
 
     def _start(self) -> None:
@@ -253,6 +254,14 @@ def _descends(entry: proc.Entry | None, ancestors: set[int]) -> bool:
     while entry is not None and entry.pid not in ancestors and entry.ppid:
         entry = proc.read(entry.ppid)
     return entry is not None and entry.pid in ancestors
+
+
+def _scrub(orders: dict[str, Any]) -> None:
+    """Remove secrets from the logs of a run whose launcher cannot do it any more."""
+    from grpo_launch import redaction  # a guard that is never alone does without it
+
+    hidden = redaction.secrets(os.environ)
+    redaction.scrub_below(os.path.join(orders["run"], "logs"), hidden)
 
 
 def _note_the_loss(orders: dict[str, Any]) -> None:

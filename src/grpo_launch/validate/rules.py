@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-from grpo_launch import schema
+from grpo_launch import endpoint, redaction, schema
 from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.schema import SECTIONS
@@ -18,10 +18,6 @@ from grpo_launch.validate import servers
 from grpo_launch.validate.problem import Problem, Rule
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_SECRET = re.compile(
-    r"(^|_)(?<!bos_)(?<!eos_)(?<!pad_)(?<!unk_)(token|api_key|apikey|password|passwd|secret)$",
-    re.IGNORECASE,
-)
 
 
 def server_mode_is_on(config: LaunchConfig) -> list[Problem]:
@@ -202,7 +198,7 @@ def no_secrets(config: LaunchConfig) -> list[Problem]:
             "export it in the environment of the launcher instead",
         )
         for key, value in said
-        if isinstance(value, str) and value and _SECRET.search(key.rpartition(".")[2])
+        if isinstance(value, str) and value and redaction.is_secret_name(key.rpartition(".")[2])
     ]
 
 

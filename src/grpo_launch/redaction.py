@@ -1,0 +1,156 @@
+"""What is secret, and how it is kept out of what is shown and stored.
+
+Secrets are known by the names of their variables. Processes get them in their environment
+and may print them; their logs are scrubbed when they have ended, in place and to the same
+length, and what the launcher shows of them meanwhile is masked. Standard library only: the
+supervisor and the guards import it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+SHORTEST = 8
+"""Characters of a value that is looked for; shorter ones are words that occur anyway."""
+
+_NAME = re.compile(
+    r"(^|_)(?<!bos_)(?<!eos_)(?<!pad_)(?<!unk_)(token|api_?key|access_key|secret_key|private_key"
+    r"|password|passwd|passphrase|secret|secrets|credential|credentials)$",
+    re.IGNORECASE,
+)
+_CHUNK = 1 << 20
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable or key of this name holds a secret: ``WANDB_API_KEY``, ``hub_token``."""
+    return _NAME.search(name) is not None
+
+
+def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The texts that must not be shown or stored, the longest first.
+
+    Args:
+        environ: the environment that the processes get.
+
+    Returns:
+        The values of variables with secret names, as they are and as JSON escapes them; of a
+        value of several lines also each line.
+    """
+    found: set[str] = set()
+    for name, value in environ.items():
+        if is_secret_name(name):
+            for text in (value, value.strip(), *value.splitlines()):
+                found |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    return tuple(sorted((s for s in found if len(s) >= SHORTEST), key=len, reverse=True))
+
+
+def masked(text: str, hidden: Sequence[str]) -> str:
+    """``text`` with each of the texts in ``hidden`` as stars, of the same length."""
+    for secret in hidden:
+        text = text.replace(secret, "*" * len(secret))
+    return text
+
+
+class Mask:
+    """Masks a text that comes in parts; a secret may begin in one and end in the next.
+
+    Args:
+        hidden: see :func:`secrets`.
+    """
+
+    def __init__(self, hidden: Sequence[str]) -> None:
+        self._hidden = hidden
+        self._held = ""
+
+    def take(self, part: str) -> str:
+        """What can be shown of the text so far and has not been returned yet."""
+        text = masked(self._held + part, self._hidden)
+        begun = max((_overlap(text, secret) for secret in self._hidden), default=0)
+        shown, self._held = text[: len(text) - begun], text[len(text) - begun :]
+        return shown
+
+    def rest(self) -> str:
+        """What was held back, at the end of the text."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, secret: str) -> int:
+    """How many characters at the end of ``text`` begin ``secret``."""
+    longest = min(len(text), len(secret) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(secret[:n])), 0)
+
+
+def scrub(path: str | os.PathLike[str], hidden: Sequence[str]) -> bool:
+    """Overwrite secrets in a file with stars, in place: length and times stay.
+
+    Nobody may write to the file meanwhile. A file without secrets is only read, a part at a
+    time.
+
+    Args:
+        path: the file.
+        hidden: see :func:`secrets`.
+
+    Returns:
+        Whether there were any.
+
+    Raises:
+        OSError: it cannot be read, or cannot be written though it holds a secret.
+    """
+    needles = [secret.encode("utf-8", "surrogateescape") for secret in hidden]
+    if not needles:
+        return False
+    pattern = re.compile(b"|".join(re.escape(needle) for needle in needles))
+    overlap = max(map(len, needles)) - 1
+    found = False
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        kept, position = b"", 0
+        while chunk := file.read(_CHUNK):
+            data = kept + chunk
+            if any(needle in data for needle in needles):  # much faster than the pattern
+                found = True
+                data = pattern.sub(lambda match: b"*" * len(match[0]), data)
+                _overwrite(path, position - len(kept), data)
+            position += len(chunk)
+            kept = data[max(0, len(data) - overlap) :]
+    if found:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return found
+
+
+def _overwrite(path: str | os.PathLike[str], offset: int, data: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def scrub_below(directory: str, hidden: Sequence[str]) -> list[str]:
+    """Scrub every regular file below a directory; links are not followed.
+
+    Returns:
+        The files that could not be scrubbed.
+    """
+    failed: list[str] = []
+    for above, _, names in os.walk(directory) if hidden else ():
+        for name in names:
+            path = os.path.join(above, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                try:
+                    scrub(path, hidden)
+                except OSError:
+                    failed.append(path)
+    return failed
+
+
+def of_arguments(arguments: Iterable[str]) -> dict[str, str]:
+    """Values that a command line gives to keys with secret names, by the key's last part.
+
+    They are refused; the messages about them must not show them either.
+    """
+    pairs = (argument.partition("=") for argument in arguments)
+    named = ((key.rpartition(".")[2].lstrip("+~"), value.strip("'\"")) for key, _, value in pairs)
+    return {name: value for name, value in named if is_secret_name(name)}
