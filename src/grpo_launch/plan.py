@@ -15,6 +15,7 @@ from typing import Any, cast
 
 SERVER = "server"
 LEARNER = "learner"
+UPLOAD = "upload"
 
 FORMAT = 3
 """The version of the JSON form."""
@@ -25,8 +26,9 @@ class ProcessSpec:
     """One process to start.
 
     Attributes:
-        name: ``learner``; ``server`` where there is one, else ``server_0``, ``server_1``, ...
-        half: ``server`` or ``learner``.
+        name: ``learner``; ``server`` where there is one, else ``server_0``, ``server_1``, ...;
+            ``upload``.
+        half: ``server`` or ``learner``; ``upload`` for what is neither.
         argv: the whole command; never a shell string.
         cwd: the working directory, absolute.
         log: the file for standard output and error.
@@ -35,6 +37,7 @@ class ProcessSpec:
         path: directories to put before the caller's PATH.
         devices: the device ids that it gets.
         alarms: text in its log that means harm, and what it means.
+        timeout_s: seconds that it may take; None: as long as it needs.
     """
 
     name: str
@@ -47,6 +50,7 @@ class ProcessSpec:
     path: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     alarms: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,8 @@ class LaunchPlan:
         recovery: what follows a failure.
         watchdog: what watches the training.
         console: what the person sees of the learner: ``auto``, ``progress`` or ``log``.
+        afterwards: what is run, one after the other, once the learner has ended with
+            status 0; its failure is no failure of the run.
     """
 
     experiment: str
@@ -175,10 +181,12 @@ class LaunchPlan:
     recovery: Recovery
     watchdog: Watchdog
     console: str
+    afterwards: tuple[ProcessSpec, ...] = ()
 
     def process(self, name: str) -> ProcessSpec | None:
         """The process called ``name``, or None where the plan does not have it."""
-        return next((spec for spec in self.processes if spec.name == name), None)
+        every = (*self.processes, *self.afterwards)
+        return next((spec for spec in every if spec.name == name), None)
 
     @property
     def servers(self) -> tuple[ProcessSpec, ...]:
@@ -211,9 +219,7 @@ class LaunchPlan:
                 role=body["role"],
                 run_dir=body["run_dir"],
                 output_dir=body["output_dir"],
-                processes=tuple(
-                    ProcessSpec(**{k: _tuples(v) for k, v in p.items()}) for p in body["processes"]
-                ),
+                processes=_processes(body["processes"]),
                 gates=tuple(Probe(**gate) for gate in body["gates"]),
                 files=tuple(PlannedFile(**f) for f in body["files"]),
                 deadlines=Deadlines(**body["deadlines"]),
@@ -222,6 +228,7 @@ class LaunchPlan:
                 recovery=Recovery(**body["recovery"]),
                 watchdog=Watchdog(**{k: _tuples(v) for k, v in body["watchdog"].items()}),
                 console=body["console"],
+                afterwards=_processes(body.get("afterwards", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a plan: {error}") from None
@@ -229,7 +236,11 @@ class LaunchPlan:
 
 def called(name: str) -> str:
     """A process in a sentence: ``the server``, ``the learner``, ``server_1``."""
-    return f"the {name}" if name in (SERVER, LEARNER) else name
+    return f"the {name}" if name in (SERVER, LEARNER, UPLOAD) else name
+
+
+def _processes(found: Any) -> tuple[ProcessSpec, ...]:
+    return tuple(ProcessSpec(**{k: _tuples(v) for k, v in each.items()}) for each in found)
 
 
 def _tuples(value: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from grpo_launch import resources, schema
+from grpo_launch import afterwards, resources, schema, tracking
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.devices import Devices
 from grpo_launch.endpoint import Endpoint, endpoints, server_names
@@ -26,7 +26,7 @@ from grpo_launch.plan import (
     Watchdog,
 )
 from grpo_launch.runtime import enter
-from grpo_launch.shipped_files import located
+from grpo_launch.shipped_files import located, relative
 from grpo_launch.validate.ports import listening
 
 
@@ -36,6 +36,7 @@ def build(
     parts: Sequence[str],
     run_dir: str,
     cwd: Path,
+    run_id: str = "",
 ) -> LaunchPlan:
     """The plan of a valid configuration.
 
@@ -45,10 +46,12 @@ def build(
         parts: the processes to start, of ``server`` and ``learner``.
         run_dir: the run directory, absolute or relative to ``cwd``.
         cwd: the working directory of the processes.
+        run_id: names the run for trackers; empty: the name of its directory.
 
     Raises:
         ConfigError: the learner has no device, or batch sizes contradict each other.
     """
+    run_id = run_id or Path(run_dir).name
     processes: list[ProcessSpec] = []
     files: list[PlannedFile] = []
     output_dir = str(config.get("training.output_dir", f"{run_dir}/output"))
@@ -63,7 +66,9 @@ def build(
             )
         file = _arguments_file(config, devices, run_dir, output_dir, cwd)
         files.append(file)
-        processes.append(_learner(config, devices, run_dir, file.path, cwd))
+        processes.append(_learner(config, devices, run_dir, file.path, cwd, run_id))
+        if tracking.WANDB in tracking.trackers(config):
+            files.append(_facts(config, devices, processes, run_dir))
     return LaunchPlan(
         experiment=config.experiment,
         role=config.role,
@@ -78,6 +83,9 @@ def build(
         recovery=_recovery(config, files),
         watchdog=_watchdog(config),
         console=config.console.learner.value,
+        afterwards=(afterwards.upload(config, run_id, run_dir, cwd),)
+        if LEARNER in parts and tracking.uploads(config)
+        else (),
     )
 
 
@@ -85,6 +93,7 @@ def _servers(
     config: LaunchConfig, devices: Devices, run_dir: str, cwd: Path
 ) -> Iterator[ProcessSpec]:
     addresses = endpoints(config)
+    variables = tracking.of_server(config, str(cwd / run_dir))
     for number, name in enumerate(server_names(config)):
         own = devices.of_server(number, len(addresses))
         entered = enter(config.runtime, swift.argv(config, addresses[number], cwd), cwd)
@@ -95,8 +104,8 @@ def _servers(
             argv=entered.argv,
             cwd=str(cwd),
             log=f"{run_dir}/logs/{name}.log",
-            env={**entered.env, **visible, **config.env.set},
-            env_defaults=dict(config.env.defaults),
+            env={**entered.env, **visible, **variables.said, **config.env.set},
+            env_defaults={**variables.defaults, **config.env.defaults},
             path=entered.path,
             devices=own,
             alarms=swift.ALARMS,
@@ -104,9 +113,10 @@ def _servers(
 
 
 def _learner(
-    config: LaunchConfig, devices: Devices, run_dir: str, file: str, cwd: Path
+    config: LaunchConfig, devices: Devices, run_dir: str, file: str, cwd: Path, run_id: str
 ) -> ProcessSpec:
-    script = _relative(resources.path("scripts/train.sh"), cwd)
+    variables = tracking.of_learner(config, run_id, str(cwd / run_dir))
+    script = relative(resources.path("scripts/train.sh"), cwd)
     entered = enter(config.runtime, ["bash", script, *config.learner.entry], cwd)
     visible = _visible(devices.learner, devices)
     env = {**entered.env, "CUDA_VISIBLE_DEVICES": visible, "config": file, "gpus": visible}
@@ -120,8 +130,8 @@ def _learner(
         argv=entered.argv,
         cwd=str(cwd),
         log=f"{run_dir}/logs/{LEARNER}.log",
-        env={**env, **config.env.set},
-        env_defaults=dict(config.env.defaults),
+        env={**env, **variables.said, **config.env.set},
+        env_defaults={**variables.defaults, **config.env.defaults},
         path=entered.path,
         devices=devices.learner,
     )
@@ -136,6 +146,21 @@ def _arguments_file(
         found["external_plugins"] = timing.with_plugin(found.get("external_plugins"), cwd)
     text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=10_000)
     return PlannedFile(f"{run_dir}/learner_arguments.yaml", text)
+
+
+def _facts(
+    config: LaunchConfig, devices: Devices, processes: Sequence[ProcessSpec], run_dir: str
+) -> PlannedFile:
+    """The launcher's part of the configuration of the W&B run."""
+    body = {
+        "run": run_dir,
+        "gpus": {SERVER: list(devices.server), LEARNER: list(devices.learner)},
+        "accelerator": config.accelerator.kind.value,
+        "server_urls": [address.url for address in endpoints(config)],
+        "processes": {spec.name: list(spec.argv) for spec in processes},
+        "rollout_server": dict(config.rollout_server),
+    }
+    return PlannedFile(f"{run_dir}/{tracking.CONFIG_FILE}", tracking.facts(config, body))
 
 
 def _gates(config: LaunchConfig, *, starts_servers: bool) -> tuple[Probe, ...]:
@@ -196,7 +221,3 @@ def _watchdog(config: LaunchConfig) -> Watchdog:
 
 def _visible(ids: Sequence[str], devices: Devices) -> str:
     return ",".join(ids) if devices.cuda else ""
-
-
-def _relative(path: Path, cwd: Path) -> str:
-    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)

@@ -17,6 +17,12 @@ def render(plan: LaunchPlan) -> str:
         lines += ["", *_write(file)]
     for spec in plan.processes:
         lines += ["", *_comments(plan, spec), f"cd {shlex.quote(spec.cwd)}", command(spec)]
+    for spec in plan.afterwards:
+        lines += [
+            "",
+            f"# {spec.name}: runs once the learner has ended with status 0; log {spec.log}",
+        ]
+        lines += [f"cd {shlex.quote(spec.cwd)}", command(spec)]
     return "\n".join(lines) + "\n"
 
 

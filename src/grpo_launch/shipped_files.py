@@ -29,3 +29,8 @@ def located(key: str, value: Any, cwd: Path) -> Any:
     if (cwd / name).exists() or not shipped.exists():
         return value
     return f"{shipped}{hash_}{rows}"
+
+
+def relative(path: Path, cwd: Path) -> str:
+    """``path`` as it is best shown: below ``cwd`` without it."""
+    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)

@@ -114,6 +114,7 @@ _TYPES: dict[Any, st.SearchStrategy[Any]] = {
     "int": st.integers(),
     "bool": st.booleans(),
     "float": _seconds,
+    "float | None": st.none() | _seconds,
     "tuple[str, ...]": _texts,
     "str | None": st.none() | _text,
     "Mapping[str, str]": _pairs,
@@ -141,6 +142,7 @@ def _plans() -> st.SearchStrategy[plan.LaunchPlan]:
         ports=st.lists(st.integers(1, 65535), max_size=3).map(tuple),
         recovery=_built(plan.Recovery),
         watchdog=_built(plan.Watchdog),
+        afterwards=st.lists(_built(plan.ProcessSpec), max_size=2).map(tuple),
     )
 
 

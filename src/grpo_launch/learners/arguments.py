@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+from grpo_launch import tracking
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.schema import SECTIONS
 
@@ -15,7 +16,8 @@ def flatten(config: LaunchConfig, world_size: int, output_dir: str) -> dict[str,
     Null means "not said" and is left out. ``effective_batch_size`` becomes
     ``gradient_accumulation_steps = max(1, ceil(effective / (per device x world)))``,
     ``global_max_length`` becomes ``max_length`` (ms-swift 4.6 has no truncation
-    strategy ``raise``; overlong rows follow ``truncation_strategy``).
+    strategy ``raise``; overlong rows follow ``truncation_strategy``). What ``tracking``
+    chooses replaces ``report_to``.
 
     Args:
         config: a valid configuration.
@@ -34,6 +36,7 @@ def flatten(config: LaunchConfig, world_size: int, output_dir: str) -> dict[str,
         arguments.setdefault("max_length", int(float(length)))
     _expand_effective_batch_size(arguments, world_size)
     arguments.setdefault("output_dir", output_dir)
+    arguments |= tracking.arguments(config)
     return arguments
 
 

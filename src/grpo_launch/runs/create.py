@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from grpo_launch import atomic
+from grpo_launch import atomic, tracking
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import PreflightError
 from grpo_launch.plan import LaunchPlan
@@ -43,7 +43,9 @@ def create(
         for file in plan.files:
             path = cwd / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write(path, file.text)
+            known = path.name == tracking.CONFIG_FILE
+            origin = tracking.entry("provenance", provenance) if known else ""
+            atomic.write(path, file.text + origin)
         record.write()
         _point_latest(directory, plan.experiment)
     except FileExistsError:

