@@ -60,6 +60,7 @@ class Attempt:
 
     Attributes:
         observer: what was seen of the training.
+        logs: the directory of this attempt's logs.
     """
 
     def __init__(self, around: Surroundings, number: int, logs: Path) -> None:
@@ -67,7 +68,7 @@ class Attempt:
         self._plan = around.plan
         self._say = around.console.say
         self._number = number
-        self._logs = logs
+        self.logs = logs
         self.observer = Observer(around.plan, around.cwd, logs, around.console)
         self._processes = Processes(around, logs, self.observer.look)
         self._servers: dict[str, GuardedProcess] = {}
@@ -108,7 +109,7 @@ class Attempt:
 
     def show_tail(self, name: str) -> None:
         """Show the last lines of a process's log."""
-        text = tail(self._logs / f"{name}.log")
+        text = tail(self.logs / f"{name}.log")
         if text:
             self._say(f"--- last lines of {self._log(name)}\n{text}\n---")
 

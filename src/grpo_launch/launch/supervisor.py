@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from grpo_launch import atomic
+from grpo_launch import atomic, redaction
 from grpo_launch.choices import Backend, ConsoleMode
 from grpo_launch.console import Console, complain, duration
 from grpo_launch.errors import (
@@ -27,12 +27,13 @@ from grpo_launch.errors import (
     ServerDiedError,
     StalledError,
 )
-from grpo_launch.launch import resume
+from grpo_launch.launch import finishing, resume
 from grpo_launch.launch.attempt import Attempt, Ended
 from grpo_launch.launch.surroundings import Surroundings
-from grpo_launch.plan import LaunchPlan, called
+from grpo_launch.plan import called, LaunchPlan, LEARNER, SERVER
 from grpo_launch.runs import checkpoints, record, summary
 from grpo_launch.runs.metrics import Step
+from grpo_launch.runs.outputs import Outputs
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import cgroup, events, sockets, spawn, tree
 from grpo_launch.supervise.process import RunPaths
@@ -56,7 +57,7 @@ def main() -> int:
             Path(directory), exit_file or None, dict(os.environ), int(ready) if ready else None
         )
     except LaunchError as error:
-        status = complain(error)
+        status = complain(error, redaction.secrets(os.environ))
     finally:
         if exit_file:
             with contextlib.suppress(OSError):  # then the guard beside it tries
@@ -102,7 +103,7 @@ def supervise(
         around = Surroundings(
             plan=plan,
             record=RunRecord.open(directory),
-            console=Console(ConsoleMode(plan.console)),
+            console=Console(ConsoleMode(plan.console), hidden=redaction.secrets(environ)),
             environ=environ,
             cwd=Path.cwd(),
             signals=signals,
@@ -134,7 +135,8 @@ class _Run:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._plan = around.plan
-        self._before = checkpoints.every(around.cwd / around.plan.output_dir)
+        directory = around.record.directory
+        self._outputs = Outputs(around.cwd / around.plan.output_dir, directory / "logs")
         self._started = time.monotonic()
         self._steps: list[Step] = []
 
@@ -153,6 +155,12 @@ class _Run:
             reason = str(error) or type(error).__name__
             self._end(record.INTERRUPTED if interrupted else record.FAILED, status, reason)
             raise
+        if ended.status == 0 and self._plan.afterwards:
+            self._summarise()
+            self._say_what_happened(ended)
+            finishing.finish(self._around, self._outputs, self._steps)
+            self._note_the_end(record.DONE, 0, _reason(ended))
+            return 0
         self._end(record.FAILED if ended.status else record.DONE, ended.status, _reason(ended))
         self._say_what_happened(ended)
         return ended.status
@@ -201,8 +209,14 @@ class _Run:
 
     def _ended(self, attempt: Attempt, reason: str) -> None:
         self._steps += attempt.observer.steps
+        self._scrub(attempt.logs)
         with self._around.noting():
             self._around.record.attempt_ended(reason)
+
+    def _scrub(self, logs: Path) -> None:
+        """Remove secrets that the processes printed; they have ended."""
+        for path in redaction.scrub_below(str(logs), redaction.secrets(self._around.environ)):
+            self._around.console.say(f"warning: {path}: cannot be searched for secrets")
 
     def _back_off(self, number: int, reason: str) -> None:
         """Say what failed, and wait before the next attempt.
@@ -246,9 +260,7 @@ class _Run:
         file = self._plan.recovery.arguments_file
         if file is None:
             return None
-        output_dir = self._around.cwd / self._plan.output_dir
-        new = [c for c in checkpoints.every(output_dir) if c not in self._before]
-        found = new[-1] if new else None
+        found = self._outputs.newest()
         path = self._around.cwd / file
         try:
             text = path.read_text(encoding="utf-8")
@@ -268,8 +280,14 @@ class _Run:
         return origin
 
     def _end(self, state: str, status: int, reason: str) -> None:
+        self._note_the_end(state, status, reason)
+        self._summarise()
+
+    def _note_the_end(self, state: str, status: int, reason: str) -> None:
         with self._around.noting():
             self._around.record.finish(state, status, reason)
+
+    def _summarise(self) -> None:
         self._around.console.close()
         directory, console = self._around.record.directory, self._around.console
         summary.write(self._plan, self._steps, directory, console)

@@ -5,6 +5,7 @@
         plan.json         what was started
         config.yaml       the composed, resolved configuration
         overrides.yaml    the command line
+        checkpoint_upload.json   what became an artifact, and how that went
         provenance.json   git commit and dirtiness, package versions, devices
         learner_arguments.yaml
         logs/server.log, logs/learner.log       links to those of the newest attempt;
@@ -42,6 +43,8 @@ SERVING = "serving"
 TRAINING = "training"
 RESTARTING = "restarting"
 """Between two attempts."""
+UPLOADING = "uploading"
+"""The training has ended well, its checkpoint becomes an artifact."""
 STOPPING = "stopping"
 DONE = "done"
 FAILED = "failed"
@@ -145,6 +148,11 @@ class RunRecord:
             "exit": process.status,
             "guard": {"pid": process.guard_pid, "start_time": process.guard_start_time},
         }
+        self.write()
+
+    def followed(self, name: str, state: str, detail: str | None) -> None:
+        """Note what became of a program that ran after the training."""
+        self.state.setdefault("afterwards", {})[name] = {"state": state, "detail": detail}
         self.write()
 
     def finish(self, state: str, status: int, reason: str) -> None:
