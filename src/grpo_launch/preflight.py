@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from grpo_launch import resources, schema
+from grpo_launch import preflight_tracking, resources, schema
 from grpo_launch.compose import document
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import PreflightError
@@ -40,11 +40,13 @@ def check(
         say: told when a wait begins; None: do not wait for a port in TIME_WAIT.
 
     Raises:
-        PreflightError: an environment or executable is missing, or the port is busy.
+        PreflightError: an environment, executable or package is missing, W&B has no key, or a
+            port is busy.
     """
     runtime_exists(config.runtime, config.where, environ, cwd)
     _executables_exist(config, plan, environ)
     devices_exist(config, plan)
+    preflight_tracking.check(config, plan, environ, cwd)
     for port, key, choose in ports(config, plan):
         if say is not None and sockets.is_closing(port):
             say(f"waiting up to {sockets.TIME_WAIT_S:.0f} s for port {port}, still in TIME_WAIT")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
-from grpo_launch import devices, facts, plan, planner, schema, shell
+from grpo_launch import devices, env_file, facts, plan, planner, redaction, schema, shell
 from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.errors import ConfigError
 from grpo_launch.host import Host
 from grpo_launch.validate import Facts, require_valid
 
@@ -26,7 +28,7 @@ def plan_of(
         ConfigError: see ``planner.build``.
     """
     split = known.devices or devices.assign(config, host.visible_devices())
-    return planner.build(config, split, parts, run_directory(config, run_id), host.cwd)
+    return planner.build(config, split, parts, run_directory(config, run_id), host.cwd, run_id)
 
 
 def run_directory(config: LaunchConfig, run_id: str) -> str:
@@ -44,6 +46,10 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
         LaunchError: see the subclasses in ``errors``.
     """
     run_id = DRY_RUN_ID if config.dry_run else host.run_id()
+    refuse_recorded_secrets(config, host)
+    if not config.dry_run:
+        host = env_file.filled(config, host, say)
+        refuse_recorded_secrets(config, host)
     with contextlib.ExitStack() as stack:
         known = facts.gather(config, host)
         config, held = with_ports(stack, config, known, parts, run_id)
@@ -56,6 +62,33 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
             sys.stdout.write(text)
             return 0
         return _start(stack, config, host, planned, held)
+
+
+def refuse_recorded_secrets(config: LaunchConfig, host: Host) -> None:
+    """Refuse a configuration that repeats a secret of the environment: it would be recorded.
+
+    A rule refuses names that look secret; this is for values, ``env.set.X=${oc.env:HF_TOKEN}``.
+
+    Raises:
+        ConfigError: names the variable, not its value.
+    """
+    text = "\0".join(_texts([config.as_dict(), list(config.overrides)]))
+    for name, value in host.environ.items():
+        if any(secret in text for secret in redaction.secrets({name: value})):
+            what = f"repeats the value of {name}, which would be recorded"
+            fix = "leave it to the environment, the processes get it from there"
+            raise ConfigError("configuration", what, fix)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        mapping = cast("dict[Any, Any]", value)
+        yield from _texts([*mapping.keys(), *mapping.values()])
+    elif isinstance(value, list | tuple):
+        for item in cast("list[Any]", value):
+            yield from _texts(item)
+    else:
+        yield str(value)
 
 
 def with_ports(

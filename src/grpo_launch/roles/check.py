@@ -7,11 +7,18 @@ import json
 import sys
 from typing import Any
 
-from grpo_launch import facts, plan, preflight, report
+from grpo_launch import env_file, facts, plan, preflight, report
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError, LaunchError
 from grpo_launch.host import Host
-from grpo_launch.roles._launch import DRY_RUN_ID, plan_of, with_checkpoint, with_ports
+from grpo_launch.roles._launch import (
+    DRY_RUN_ID,
+    plan_of,
+    refuse_recorded_secrets,
+    say,
+    with_checkpoint,
+    with_ports,
+)
 from grpo_launch.schema import OutputFormat
 from grpo_launch.validate import Facts, Severity, examine
 
@@ -28,6 +35,7 @@ def run(config: LaunchConfig, host: Host) -> int:
         InvalidConfigError: the configuration has errors.
         PreflightError: this machine cannot run it now, or has no free port.
     """
+    refuse_recorded_secrets(config, host)
     known = facts.gather(config, host)
     with contextlib.ExitStack() as stack:
         return _run(with_ports(stack, config, known, _BOTH, DRY_RUN_ID)[0], host, known)
@@ -75,6 +83,8 @@ def _preflight(
         config = with_checkpoint(config, host, _BOTH, DRY_RUN_ID)
         planned = plan_of(config, host, known, _BOTH, DRY_RUN_ID)
         if config.preflight:
+            host = env_file.filled(config, host, say)
+            refuse_recorded_secrets(config, host)
             preflight.check(config, planned, host.environ, host.cwd)
     except LaunchError as error:
         return config, error
