@@ -36,14 +36,15 @@ def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
         environ: the environment that the processes get.
 
     Returns:
-        The values of variables with secret names, as they are and as JSON escapes them; of a
-        value of several lines also each line.
+        The values of variables with secret names, as they are and as JSON and Python escape
+        them; of a value of several lines also each line.
     """
     found: set[str] = set()
     for name, value in environ.items():
         if is_secret_name(name):
             for text in (value, value.strip(), *value.splitlines()):
-                found |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+                found |= {text, repr(text)[1:-1]}
+                found |= {json.dumps(text, ensure_ascii=flag)[1:-1] for flag in (True, False)}
     return tuple(sorted((s for s in found if len(s) >= SHORTEST), key=len, reverse=True))
 
 

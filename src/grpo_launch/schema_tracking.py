@@ -23,7 +23,7 @@ class Wandb:
     entity: str | None = None
     """The user or team, `WANDB_ENTITY`; unset: the account's own."""
     name: str | None = None
-    """The run's name, `WANDB_NAME`; unset: `training.run_name`, else the experiment's name."""
+    """The run's name; unset: `training.run_name`, `WANDB_NAME`, else the experiment's name."""
     group: str | None = None
     """What the runs of one training share, `WANDB_RUN_GROUP`; unset: the run's name."""
     id: str | None = None

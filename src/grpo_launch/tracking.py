@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import yaml
@@ -99,8 +99,9 @@ def arguments(config: LaunchConfig) -> dict[str, Any]:
     names = chosen(config)
     found: dict[str, Any] = {} if names is None else {"report_to": [*names] or [NONE]}
     active = trackers(config)
-    if WANDB in active and config.tracking.wandb.name is not None:
-        found["run_name"] = config.tracking.wandb.name
+    if WANDB in active or TRACKIO in active:
+        # Otherwise ms-swift gives its output directory as the name, over WANDB_NAME.
+        found["run_name"] = run_name(config)
     if TRACKIO in active:
         trackio = config.tracking.trackio
         said = {"project": trackio.project, "trackio_space_id": trackio.space_id}
@@ -109,8 +110,22 @@ def arguments(config: LaunchConfig) -> dict[str, Any]:
 
 
 def run_name(config: LaunchConfig) -> str:
-    """The name of the run at W&B, unless the caller's ``WANDB_NAME`` gives another."""
-    return _said_name(config) or config.experiment
+    """The name of the run at W&B; :func:`with_name_of` brings in the caller's own."""
+    said = config.tracking.wandb.name or config.get("training.run_name")
+    return str(said or config.experiment)
+
+
+def with_name_of(config: LaunchConfig, environ: Mapping[str, str]) -> LaunchConfig:
+    """``config`` with the name that the caller's ``WANDB_NAME`` gives, where it says none itself.
+
+    The learner gets the name as an argument, which wins over its environment.
+    """
+    name = environ.get("WANDB_NAME", "").strip()
+    said = config.tracking.wandb.name or config.get("training.run_name")
+    if not name or said or WANDB not in trackers(config):
+        return config
+    wandb = replace(config.tracking.wandb, name=name)
+    return replace(config, tracking=replace(config.tracking, wandb=wandb))
 
 
 def group(config: LaunchConfig) -> str:
@@ -145,7 +160,7 @@ def of_learner(config: LaunchConfig, run_id: str, run_dir: str) -> Variables:
     if WANDB in active:
         said, defaults = _wandb(config, run_dir, "train")
         wandb = config.tracking.wandb
-        _put(said, defaults, "WANDB_NAME", _said_name(config), config.experiment)
+        said["WANDB_NAME"] = run_name(config)
         _put(said, defaults, "WANDB_RUN_ID", wandb.id, run_id)
         _put(said, defaults, "WANDB_LOG_MODEL", wandb.log_model, "checkpoint")
         _put(said, defaults, "WANDB_WATCH", wandb.watch, "false")
@@ -226,11 +241,6 @@ def _wandb(
     }
     explicit = {name: value for name, value in said.items() if value is not None}
     return explicit, {name: value for name, value in defaults.items() if name not in explicit}
-
-
-def _said_name(config: LaunchConfig) -> str | None:
-    said = config.tracking.wandb.name or config.get("training.run_name")
-    return None if said is None else str(said)
 
 
 def _put(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from grpo_launch import tracking
 from grpo_launch.compose import document
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.launch.amend import amended
-from grpo_launch.plan import LEARNER
+from grpo_launch.plan import LEARNER, LaunchPlan
 from grpo_launch.planner import is_versioned
 from grpo_launch.runs import checkpoints, find, record
 from grpo_launch.runs.checkpoints import Checkpoint
@@ -48,9 +50,10 @@ def settled(
         return config
     values: dict[str, Any] = {}
     if config.resume is not None:
-        checkpoint = resolve(config.resume, config.experiment, cwd, where, say)
+        checkpoint, run = _found(config.resume, config.experiment, cwd, where, say)
         say(f"training goes on from {document.shown(checkpoint.path)}, step {checkpoint.step}")
         values["training.resume_from_checkpoint"] = str(checkpoint.path)
+        config = _in_the_same_wandb_run(config, run or _around(checkpoint.path), say)
     output_dir = config.get("training.output_dir")
     if isinstance(output_dir, str) and not is_versioned(config) and _holds(cwd / output_dir):
         # The learner would overwrite them, or delete the oldest (save_total_limit).
@@ -75,22 +78,53 @@ def resolve(
         ConfigError: nothing of that name is there.
         PreflightError: there is no complete checkpoint.
     """
+    return _found(said, experiment, cwd, where, say)[0]
+
+
+def _found(
+    said: str, experiment: str, cwd: Path, where: str, say: Callable[[str], None]
+) -> tuple[Checkpoint, Path | None]:
+    """The checkpoint that ``resume`` means, and the run that was named; see :func:`resolve`."""
     if said == LATEST:
         for run in find.of_experiment(experiment, cwd / find.ROOT):
             if (found := _newest(run, say)) is not None:
                 _warn_of_a_living(run, say)
-                return found
+                return found, run
         what = f"no run of {experiment} in {find.ROOT}/ has a complete checkpoint"
         raise PreflightError(where, what, "start without it, or name a run or a checkpoint")
     try:
         run = find.one(said, cwd / find.ROOT, cwd).directory
     except ConfigError as error:
-        return _named(said, cwd, where, error)
+        return _named(said, cwd, where, error), None
     if (found := _newest(run, say)) is None:
         what = f"the run {said} has no complete checkpoint"
         raise PreflightError(where, what, "name another run or a checkpoint")
     _warn_of_a_living(run, say)
-    return found
+    return found, run
+
+
+def _in_the_same_wandb_run(
+    config: LaunchConfig, run: Path | None, say: Callable[[str], None]
+) -> LaunchConfig:
+    """``config`` with the W&B run that an earlier run of ours wrote into."""
+    wandb = config.tracking.wandb
+    if run is None or wandb.id is not None or tracking.WANDB not in tracking.trackers(config):
+        return config
+    try:
+        plan = LaunchPlan.from_json((run / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return config
+    learner = plan.process(LEARNER)
+    known = {**learner.env_defaults, **learner.env} if learner else {}
+    if (number := known.get("WANDB_RUN_ID")) is None:
+        return config
+    say(f"the W&B run {number} goes on (tracking.wandb.id=ID begins another)")
+    return replace(config, tracking=replace(config.tracking, wandb=replace(wandb, id=number)))
+
+
+def _around(checkpoint: Path) -> Path | None:
+    """The run whose directory holds a checkpoint, or None."""
+    return next((path for path in checkpoint.parents if (path / record.NAME).is_file()), None)
 
 
 def _named(said: str, cwd: Path, where: str, no_run: ConfigError) -> Checkpoint:

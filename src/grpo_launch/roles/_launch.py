@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from grpo_launch import devices, env_file, facts, plan, planner, redaction, schema, shell
+from grpo_launch import devices, env_file, facts, plan, planner, redaction, schema, shell, tracking
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import ConfigError
 from grpo_launch.host import Host
-from grpo_launch.validate import Facts, require_valid
+from grpo_launch.validate import Facts, require_valid, rules
 
 DRY_RUN_ID = "NEW"
 """Stands for the run's id in a dry run, so that two dry runs are equal."""
@@ -50,6 +50,7 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
     if not config.dry_run:
         host = env_file.filled(config, host, say)
         refuse_recorded_secrets(config, host)
+    config = tracking.with_name_of(config, host.environ)
     with contextlib.ExitStack() as stack:
         known = facts.gather(config, host)
         config, held = with_ports(stack, config, known, parts, run_id)
@@ -72,6 +73,8 @@ def refuse_recorded_secrets(config: LaunchConfig, host: Host) -> None:
     Raises:
         ConfigError: names the variable, not its value.
     """
+    if rules.no_secrets(config):
+        return  # validation says so, and where
     text = "\0".join(_texts([config.as_dict(), list(config.overrides)]))
     for name, value in host.environ.items():
         if any(secret in text for secret in redaction.secrets({name: value})):
