@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from grpo_launch import tracking
 from grpo_launch.compose import document, lookup, source
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.endpoint import endpoints, server_names
@@ -66,6 +67,7 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
         "batches": _batches(config, facts),
         "tokens": _tokens(config, facts),
         "memory": _memory(config, facts),
+        "tracking": _tracking(config),
         "resume": _resume(config),
         "engine": {"ms-swift": facts.flags.version},
     }
@@ -138,6 +140,17 @@ def _batches(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
         "completions a step": batch.completions_per_step,
         "prompts a step": f"{batch.prompts_per_step:g}",
     }
+
+
+def _tracking(config: LaunchConfig) -> dict[str, Any]:
+    names = tracking.trackers(config)
+    if not names:
+        return {}
+    found: dict[str, Any] = {"reports to": ", ".join(names)}
+    if tracking.WANDB in names:
+        found["W&B run"] = tracking.run_name(config)
+        found["W&B artifact"] = tracking.artifact_name(config) if tracking.uploads(config) else None
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _resume(config: LaunchConfig) -> dict[str, Any]:

@@ -162,8 +162,8 @@ def of_learner(config: LaunchConfig, run_id: str, run_dir: str) -> Variables:
         wandb = config.tracking.wandb
         said["WANDB_NAME"] = run_name(config)
         _put(said, defaults, "WANDB_RUN_ID", wandb.id, run_id)
-        _put(said, defaults, "WANDB_LOG_MODEL", wandb.log_model, "checkpoint")
-        _put(said, defaults, "WANDB_WATCH", wandb.watch, "false")
+        _put(said, defaults, "WANDB_LOG_MODEL", _lower(wandb.log_model), "checkpoint")
+        _put(said, defaults, "WANDB_WATCH", _lower(wandb.watch), "false")
         defaults |= {
             "WANDB_RESUME": "allow",
             "WANDB_INIT_TIMEOUT": _INIT_TIMEOUT_S,
@@ -241,6 +241,10 @@ def _wandb(
     }
     explicit = {name: value for name, value in said.items() if value is not None}
     return explicit, {name: value for name, value in defaults.items() if name not in explicit}
+
+
+def _lower(value: str | None) -> str | None:
+    return None if value is None else value.lower()  # YAML's false arrives as "False"
 
 
 def _put(

@@ -253,3 +253,25 @@ def test_the_check_says_from_where(project: Project) -> None:
     assert summary["ports"]["http"].startswith("127.0.0.1:")
     done = project.launch("role=check", "config=exp", "resume=exp/b", "preflight=false")
     assert done.status == 2
+
+
+@pytest.mark.parametrize("resume", ["latest", "exp/a", "runs/exp/a/output/checkpoint-7"])
+def test_the_wandb_run_goes_on(project: Project, resume: str) -> None:
+    run = past_run(project.directory, "exp/a", 1.0)
+    checkpoint(run / "output", 7)
+    tracked = ("role=learner", "config=exp", "tracking=wandb", "dry_run=json")
+    before = project.launch(*tracked)
+    (run / "plan.json").write_text(before.stdout.replace('"NEW"', '"20260101-000000-abcd"'))
+    said = "the W&B run 20260101-000000-abcd goes on (tracking.wandb.id=ID begins another)"
+    done = project.launch(*tracked, f"resume={resume}")
+    assert done.status == 0, done.stderr
+    assert said in done.stderr
+    learner = json.loads(done.stdout)["processes"][0]
+    assert learner["env"]["WANDB_RUN_ID"] == "20260101-000000-abcd"
+    done = project.launch(*tracked, f"resume={resume}", "tracking.wandb.id=fresh")
+    assert json.loads(done.stdout)["processes"][0]["env"]["WANDB_RUN_ID"] == "fresh"
+    assert said not in done.stderr
+    # A run that did not report to W&B has no run to go on with.
+    (run / "plan.json").write_text(project.launch(*tracked, "tracking=none").stdout)
+    done = project.launch(*tracked, f"resume={resume}")
+    assert "W&B" not in done.stderr

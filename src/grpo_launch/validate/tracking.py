@@ -64,7 +64,7 @@ def tracker_settings_are_known(config: LaunchConfig) -> list[Problem]:
     return [
         Problem(
             config.where(f"tracking.wandb.{name}"),
-            f"{kinds.said(value)} is unknown",
+            f"{kinds.said(value.lower())} is unknown",
             f"use one of {', '.join(known)}",
         )
         for name, value, known in values
