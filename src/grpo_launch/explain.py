@@ -26,6 +26,8 @@ _DERIVED = {
     "deepspeed": "deepspeed.config where deepspeed.enabled",
     "rlhf_type": "grpo, unless the experiment says otherwise",
     "output_dir": "output/ of the run directory",
+    "report_to": "what tracking chooses",
+    "run_name": "tracking.wandb.name, or the experiment's name",
 }
 """What the launcher makes of an experiment, by argument of the learner."""
 

@@ -210,3 +210,15 @@ def test_artifact_names_are_what_wandb_takes() -> None:
 def test_the_plan_of_the_dry_run_is_json_without_loss() -> None:
     body = json.loads(build("tracking=wandb").to_json())
     assert [spec["name"] for spec in body["afterwards"]] == ["upload"]
+
+
+def test_explain_names_the_choice() -> None:
+    from grpo_launch.explain import explain
+    from grpo_launch.validate import Facts
+
+    config = compose.compose("tiny_cpu", ["tracking=wandb"])
+    facts = Facts(devices=devices.assign(config, []))
+    said = explain(config, "training.report_to", facts)
+    assert [saying.place for saying in said.chain][-1] == "derived: what tracking chooses"
+    assert said.value == ["wandb"]
+    assert explain(config, "training.run_name", facts).value == "tiny_cpu"
