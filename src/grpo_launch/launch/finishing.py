@@ -94,8 +94,7 @@ def _run(around: Surroundings, spec: ProcessSpec) -> str | None:
     try:
         for name in (spec.name, WITNESS):
             processes.guard(name)
-        process = processes.start(spec.name)
-        assert process is not None, "the plan has it"
+        process = processes.start(spec)
         until = time.monotonic() + limit
         while process.is_running and time.monotonic() < until:
             processes.turn()

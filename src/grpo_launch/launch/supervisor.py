@@ -30,8 +30,8 @@ from grpo_launch.errors import (
 from grpo_launch.launch import finishing, resume
 from grpo_launch.launch.attempt import Attempt, Ended
 from grpo_launch.launch.surroundings import Surroundings
-from grpo_launch.plan import called, LaunchPlan, LEARNER, SERVER
-from grpo_launch.runs import checkpoints, record, summary
+from grpo_launch.plan import LaunchPlan, called
+from grpo_launch.runs import record, summary
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.outputs import Outputs
 from grpo_launch.runs.record import RunRecord

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-from grpo_launch import endpoint, redaction, schema
+from grpo_launch import redaction, schema
 from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.schema import SECTIONS
