@@ -37,9 +37,11 @@ _GROUPS = (
     "env",
     "tracking",
     "launch",
+    "compat",
     "overlay",
     "rollout_server/topology",
 )
+_NO_OPTIONS = ("hanabi_env",)  # data beside the options, see make_compat.py
 _TYPES = {"str": "text", "int": "integer", "float": "number", "bool": "true, false", "Any": "any"}
 _HEAD = """\
 # Reference
@@ -198,6 +200,8 @@ def _group(name: str) -> str:
     default = _default_choice(name)
     lines = [f"### {name}", "", f"Default: {default}.", ""]
     for file in sorted((CONF / name).glob("*.yaml")):
+        if file.stem in _NO_OPTIONS:
+            continue
         comments, body = _split(file.read_text(encoding="utf-8"))
         lines.append(f"`{name}={file.stem}`" + (f": {comments}" if comments else ""))
         lines += ["", *(["```yaml", body, "```", ""] if body != "{}" else [])]

@@ -58,6 +58,13 @@ class Backend(Enum):
     tmux = "tmux"
 
 
+class Compat(Enum):
+    """Whether variables of the caller's environment become keys."""
+
+    none = "none"
+    env = "env"
+
+
 class CgroupUse(Enum):
     """Whether the processes of a run get a control group."""
 

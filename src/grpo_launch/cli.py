@@ -82,7 +82,7 @@ def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
     if any(_is_for_hydra(argument) for argument in arguments):
         return _hydra_main(arguments, environ)
     with _collecting_later():
-        config = compose.compose_arguments(arguments)
+        config = compose.compose_arguments(arguments, environ)
     return _run_role(config, environ)
 
 
@@ -131,7 +131,7 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from grpo_launch.compose import hints
+    from grpo_launch.compose import compat, experiment, hints
     from grpo_launch.compose.config import from_hydra
 
     statuses: list[int] = []
@@ -144,19 +144,24 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
     def task(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        config = from_hydra(cfg, tuple(HydraConfig.get().overrides.task))
+        typed = said.typed_of(HydraConfig.get().overrides.task)
+        config = compose.with_environment(from_hydra(cfg, tuple(typed)), said)
         statuses.append(_run_role(config, environ, sweeping=True))
 
     compose.register()
     overrides = [item for item in arguments if _is_override(item)]
     hints.check_overrides(overrides)
+    said = compat.read(overrides, environ)
+    if said.wrong:
+        raise experiment.as_one([wrong.error for wrong in said.wrong])
+    given = [*said.overrides, *overrides]
     # Otherwise Hydra prints its own error and exits before it can be said better.
     os.environ[_FULL_ERROR] = "1"
     try:
-        with _hydra_arguments(arguments, overrides):
+        with _hydra_arguments(arguments, given):
             task()
     except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
-        raise compose.explain(error, overrides) from error
+        raise said.renamed(compose.explain(error, given)) from error
     except RecursionError:
         raise ConfigError("command line", "is nested too deeply", "flatten it") from None
     finally:

@@ -55,7 +55,8 @@ class Saying:
 
     Attributes:
         place: ``FILE:LINE``, ``default``, ``batch plan``, ``group ...``,
-            ``accelerator=...``, ``command line``, ``derived`` or ``not set``.
+            ``accelerator=...``, ``environment: VARIABLE``, ``command line``, ``derived`` or
+            ``not set``.
         value: what it says there; for ``derived`` the rule and its result.
     """
 
@@ -94,11 +95,14 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
     chain = [*_defaults(path), *_files(config, path), *_block(config, path)]
     value = _final(config, path)
     said = _said(config, path)
+    from_environment = _from_environment(config, path)
     by_topology = topology.value(config.overrides, path)
+    unsaid = not said and not from_environment
     if by_topology is not None:
         chain.append(Saying(topology.place(config.overrides), by_topology))
-    elif not said and not _same(_of_files(config, path), value):
+    elif unsaid and not _same(_of_files(config, path), value):
         chain.append(Saying(_bringer(config, path), value))
+    chain += from_environment
     chain += [Saying("command line", text) for text in said]
     derived = _derived(config, path, value, facts)
     if derived is not None:
@@ -222,6 +226,22 @@ def _bringer(config: LaunchConfig, path: str) -> str:
 def _said(config: LaunchConfig, path: str) -> list[str]:
     names = [(hints.key_of(item), item) for item in config.overrides]
     return [item for name, item in names if path == name or path.startswith(name + ".")]
+
+
+def _from_environment(config: LaunchConfig, path: str) -> list[Saying]:
+    """What variables say of ``path``, those included that the command line beats."""
+    environment = config.environment
+    found = [
+        taken
+        for taken in (*environment.taken, *environment.covered)
+        if path == taken.key or path.startswith(taken.key + ".")
+    ]
+    return [
+        Saying(
+            f"{taken.place}: {taken.variable}", taken.text if taken.value is None else taken.value
+        )
+        for taken in found
+    ]
 
 
 def _derived(config: LaunchConfig, path: str, value: Any, facts: Facts) -> Saying | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_launch import tracking
+from grpo_launch import schema, tracking
 from grpo_launch.compose import document, lookup, source
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.endpoint import endpoints, server_names
@@ -43,6 +44,7 @@ def of_failure(error: LaunchError) -> str:
         "shadowed": [],
         "preflight": None,
         "unchecked": [],
+        "environment": None,
         "summary": None,
     }
     return json.dumps(body, indent=2, ensure_ascii=False)
@@ -54,6 +56,21 @@ def shadowed(config: LaunchConfig) -> list[str]:
     others = {path.resolve(): path for path in found if path is not None}
     others.pop(config.path.resolve(), None)
     return [document.shown(path) for path in others.values()]
+
+
+def environment(config: LaunchConfig) -> dict[str, Any] | None:
+    """What ``compat=env`` took, by variable, and the same as typed; None without it."""
+    if config.compat is schema.Compat.none:
+        return None
+    said = config.environment
+    sets: dict[str, list[str]] = {}
+    for taken in said.taken:
+        sets.setdefault(taken.source, []).append(taken.override)
+    return {
+        "taken": sets,
+        "beaten": {taken.variable: taken.key for taken in said.covered},
+        "typed": shlex.join(said.overrides),
+    }
 
 
 def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
@@ -92,6 +109,7 @@ def _lines(body: Mapping[str, Any], checked: bool) -> Iterator[str]:
         yield f"{'skipped':8} {skipped['rule']}: {skipped['missing']}"
     if checked and not body["preflight"]:
         yield f"{'passed':8} preflight{', without the GPUs' if body['unchecked'] else ''}"
+    yield from _environment(body["environment"])
     for title, facts in (body["summary"] or {}).items():
         for name, value in (facts or {}).items():
             yield f"{title:8} {name:{_WIDTH}} {value}"
@@ -99,6 +117,19 @@ def _lines(body: Mapping[str, Any], checked: bool) -> Iterator[str]:
     if body["status"] == 0 and body["unchecked"]:
         verdict += ", if the GPUs are there"
     yield f"{body['experiment']}: {verdict}"
+
+
+def _environment(said: Mapping[str, Any] | None) -> Iterator[str]:
+    if said is None:
+        return
+    for variable, overrides in said["taken"].items():
+        yield f"{'env':8} {variable:{_WIDTH}} {' '.join(overrides)}"
+    for variable, key in said["beaten"].items():
+        yield f"{'env':8} {variable:{_WIDTH}} not used, the command line says {key}"
+    if said["typed"]:
+        yield f"{'env':8} {'all of it, typed':{_WIDTH}} {said['typed']}"
+    elif not said["beaten"]:
+        yield f"{'env':8} no variable of the old scripts counts"
 
 
 def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:

@@ -15,35 +15,16 @@ from typing import Any
 
 from grpo_launch.choices import (
     AcceleratorKind as AcceleratorKind,
-)
-from grpo_launch.choices import (
     Backend as Backend,
-)
-from grpo_launch.choices import (
     CgroupUse as CgroupUse,
-)
-from grpo_launch.choices import (
+    Compat as Compat,
     ConsoleMode as ConsoleMode,
-)
-from grpo_launch.choices import (
     FailurePolicy as FailurePolicy,
-)
-from grpo_launch.choices import (
     HealthProbe as HealthProbe,
-)
-from grpo_launch.choices import (
     LoraPolicy as LoraPolicy,
-)
-from grpo_launch.choices import (
     OutputFormat as OutputFormat,
-)
-from grpo_launch.choices import (
     PortPolicy as PortPolicy,
-)
-from grpo_launch.choices import (
     RuntimeKind as RuntimeKind,
-)
-from grpo_launch.choices import (
     StallPolicy as StallPolicy,
 )
 from grpo_launch.schema_tracking import Tracking as Tracking
@@ -299,6 +280,8 @@ class Launch:
     """Train on from a checkpoint: `latest` (of this experiment), a run, or a checkpoint's path."""
     ports: PortPolicy = PortPolicy.fixed
     """`fixed`: as configured; `auto`: free ones, so that two runs fit on one machine."""
+    compat: Compat = Compat.none
+    """`env`: variables of the old scripts count, below the command line (group `compat`)."""
     run: Run = field(default_factory=Run)
     console: Console = field(default_factory=Console)
     preflight: bool = True
@@ -340,6 +323,9 @@ GROUPS = ("engine", "learner", "runtime", "accelerator", "env", "tracking", "lau
 
 TOPOLOGY = "rollout_server/topology"
 """The group that says how many servers there are; only the command line chooses in it."""
+
+NO_OPTIONS = ("hanabi_env",)
+"""Files beside the options of a group that are data: the table of `compat=env`."""
 
 SEVERAL = ("tracking",)
 """Groups of which several options may be chosen at once, `tracking=[wandb,tensorboard]`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grpo_launch import resources
+from grpo_launch import resources, schema
 from grpo_launch.compose import lookup, source
 
 _TEXT = """\
@@ -18,6 +18,7 @@ usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA 
   role=advise   run=RUN, no config: what its seconds say about its split of GPUs; output=json
 
   dry_run=true        print the commands and start nothing; dry_run=json: the plan
+  compat=env          variables of the old Hanabi scripts count, see docs/compat.md
   accelerator=cpu     run a GPU experiment on the CPU, with a tiny model, for a few steps
   rollout_server.vllm_max_model_len=12000   any key of the configuration
   train.rlhf.max_completion_length=512      any flag of ms-swift; + for other keys
@@ -38,8 +39,13 @@ def text() -> str:
     """The help text, with the experiments and groups that are there."""
     names = {name for base in source.bases() for name in lookup.Base(base, Path.cwd()).names()}
     groups = [
-        f"{path.name}={'|'.join(sorted(option.stem for option in path.glob('*.yaml')))}"
+        f"{path.name}={'|'.join(_options(path))}"
         for path in sorted(resources.path("conf").iterdir())
         if path.is_dir() and path.name != "overlay"
     ]
     return _TEXT.format(experiments=", ".join(sorted(names)), groups="  ".join(groups)).rstrip()
+
+
+def _options(group: Path) -> list[str]:
+    names = (path.stem for path in group.glob("*.yaml"))
+    return sorted(name for name in names if name not in schema.NO_OPTIONS)

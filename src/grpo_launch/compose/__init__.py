@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from grpo_launch import resources, schema
-from grpo_launch.compose import lift
+from grpo_launch.compose import compat, lift
 from grpo_launch.compose.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from grpo_launch.compose.config import LaunchConfig
+    from grpo_launch.compose.environment import FromEnvironment
     from grpo_launch.compose.experiment import Experiment
     from grpo_launch.compose.source import View
 
@@ -38,13 +39,16 @@ def register() -> None:
     source.register()
 
 
-def compose(config: str, overrides: Sequence[str] = ()) -> LaunchConfig:
+def compose(
+    config: str, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> LaunchConfig:
     """Compose an experiment as the command line would.
 
     Args:
         config: what ``config=`` takes: a bare name, a path below ``configs/`` or
             the working directory, or an absolute path.
         overrides: further command line arguments, ``key=value`` each.
+        environ: the environment that ``compat=env`` reads; nothing else looks at it.
 
     Returns:
         The composed configuration; ``.train`` is plain Python data.
@@ -57,19 +61,42 @@ def compose(config: str, overrides: Sequence[str] = ()) -> LaunchConfig:
     given = list(overrides)
     if not any(item.startswith("role=") for item in given):
         given.insert(0, _DEFAULT_ROLE)
-    return _compose([f"config={hints.quoted(config)}", *given], tuple(overrides))
+    return _compose([f"config={hints.quoted(config)}", *given], tuple(overrides), environ)
 
 
-def compose_arguments(arguments: Sequence[str]) -> LaunchConfig:
+def compose_arguments(
+    arguments: Sequence[str], environ: Mapping[str, str] | None = None
+) -> LaunchConfig:
     """Compose a whole command line, ``config=`` and ``role=`` included.
+
+    Args:
+        arguments: the command line.
+        environ: see :func:`compose`.
 
     Raises:
         ConfigError: see :func:`compose`.
     """
-    return _compose(arguments, tuple(arguments))
+    return _compose(arguments, tuple(arguments), environ)
 
 
-def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConfig:
+def with_environment(config: LaunchConfig, said: FromEnvironment) -> LaunchConfig:
+    """``config``, composed with the overrides of ``said``, knowing where they came from.
+
+    Raises:
+        ConfigError: the experiment asks for the environment, which is the caller's to do.
+    """
+    from grpo_launch.compose.config import legacy_keys
+
+    if config.compat is schema.Compat.env and not compat.is_asked(config.overrides):
+        what = "an experiment cannot ask for the caller's environment"
+        raise ConfigError(config.where(compat.KEY), what, "say compat=env on the command line")
+    left_out = [Mistake(w.error, (legacy_keys(w.key),) if w.key else ()) for w in said.wrong]
+    return dataclasses.replace(config, environment=said, mistakes=(*config.mistakes, *left_out))
+
+
+def _compose(
+    arguments: Sequence[str], overrides: tuple[str, ...], environ: Mapping[str, str] | None
+) -> LaunchConfig:
     """Compose; mistakes in the experiment are left out and go with the result.
 
     Raises:
@@ -82,7 +109,9 @@ def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConf
     refused = hints.wrong(arguments)
     if any(hints.decides(item) for item in refused):
         raise experiment.as_one([*refused.values(), *_wrong_in_file(arguments)])
-    given = hints.with_known_flags([item for item in arguments if item not in refused])
+    said = compat.read(arguments, environ)
+    accepted = [item for item in arguments if item not in refused]
+    given = hints.with_known_flags([*said.overrides, *accepted])
     choices: list[Mistake] = []
     with experiment.tolerant() as loaded:
         while True:
@@ -92,7 +121,8 @@ def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConf
             except _of_hydra() as error:
                 choice = _wrong_choice(error, loaded)
                 if choice is None:
-                    wrong = [*refused.values(), *_all_of(error, given)]
+                    found = [said.renamed(one) for one in _all_of(error, given)]
+                    wrong = [*refused.values(), *found, *(one.error for one in said.wrong)]
                     in_file = [m.error for m in (*_mistakes(loaded), *choices)]
                     raise experiment.as_one([*wrong, *in_file]) from error
                 choices.append(Mistake(explain(error, given), (choice,)))
@@ -100,9 +130,12 @@ def _compose(arguments: Sequence[str], overrides: tuple[str, ...]) -> LaunchConf
             except RecursionError:
                 raise ConfigError("command line", "is nested too deeply", "flatten it") from None
     mistakes = (*_mistakes(loaded), *choices)
+    config = dataclasses.replace(config, mistakes=mistakes, loaded=loaded.get(config.path))
+    config = with_environment(config, said)
     if refused:
-        raise experiment.as_one([*refused.values(), *(mistake.error for mistake in mistakes)])
-    return dataclasses.replace(config, mistakes=mistakes, loaded=loaded.get(config.path))
+        errors = (mistake.error for mistake in config.mistakes)
+        raise experiment.as_one([*refused.values(), *errors])
+    return config
 
 
 def _of_hydra() -> tuple[type[Exception], ...]:
@@ -219,7 +252,8 @@ def _options(group: str) -> list[str]:
         return sorted({n for b in source.bases() for n in lookup.Base(b, Path.cwd()).names()})
     if group == "rollout_server":
         return ["schema"]  # registered, not a file
-    return sorted(path.stem for path in resources.path(f"conf/{group}").glob("*.yaml"))
+    names = (path.stem for path in resources.path(f"conf/{group}").glob("*.yaml"))
+    return sorted(name for name in names if name not in schema.NO_OPTIONS)
 
 
 def _seen(arguments: Sequence[str]) -> DictConfig:

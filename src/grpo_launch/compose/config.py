@@ -23,6 +23,8 @@ from grpo_launch.compose import (
     lift,
     topology,
 )
+from grpo_launch.compose.compat import without_choice
+from grpo_launch.compose.environment import NOTHING, FromEnvironment
 from grpo_launch.compose.mistake import Mistake
 from grpo_launch.errors import ConfigError
 
@@ -45,7 +47,9 @@ class LaunchConfig:
         train: the experiment as plain data, exactly what the legacy rules give
             plus what the accelerator and the command line changed.
         overrides: the command line's overrides, as typed.
-        mistakes: what was wrong with the experiment and has been left out of all this.
+        mistakes: what was wrong with the experiment, and with variables of ``compat=env``,
+            and has been left out of all this.
+        environment: what variables of the caller's environment say, with ``compat=env``.
         loaded: the legacy experiment as it was composed, where that is known.
         accelerated: the accelerator whose block of the experiment was merged; empty: none.
     """
@@ -73,6 +77,7 @@ class LaunchConfig:
     on_failure: schema.FailurePolicy
     resume: str | None
     ports: schema.PortPolicy
+    compat: schema.Compat
     preflight: bool
     dry_run: Any
     key: str | None
@@ -80,6 +85,7 @@ class LaunchConfig:
     train: dict[Any, Any]
     overrides: tuple[str, ...]
     mistakes: tuple[Mistake, ...] = ()
+    environment: FromEnvironment = NOTHING
     loaded: experiment.Experiment | None = field(default=None, repr=False, compare=False)
     accelerated: str = ""
 
@@ -100,9 +106,10 @@ class LaunchConfig:
                 ``gpus.server``.
 
         Returns:
-            ``command line: KEY``; ``FILE: KEY`` as the file spells it, also for what it
-            says for the chosen accelerator; for a value that the accelerator brought
-            ``accelerator=NAME: KEY``, or a topology ``rollout_server/topology=NAME: KEY``;
+            ``command line: KEY``; ``environment: VARIABLE``; ``FILE: KEY`` as the file
+            spells it, also for what it says for the chosen accelerator; for a value that
+            the accelerator brought ``accelerator=NAME: KEY``, or a topology
+            ``rollout_server/topology=NAME: KEY``;
             for one that only a group says, ``KEY``.
         """
         return ": ".join(filter(None, self._place(key)))
@@ -116,6 +123,8 @@ class LaunchConfig:
             name = override.partition("=")[0].lstrip("+~")
             if name == key or key.startswith(name + "."):
                 return "command line", key
+        if (taken := self.environment.of(key)) is not None:
+            return taken.place, taken.variable
         by_topology = topology.value(self.overrides, key)
         if by_topology is not None and not isinstance(by_topology, dict):
             return topology.place(self.overrides), key
@@ -138,11 +147,19 @@ class LaunchConfig:
         plain: dict[str, Any] = {"experiment": self.experiment, "path": str(self.path)}
         for name in ("role", "rollout_server", "preflight", "dry_run", "resume", "train"):
             plain[name] = getattr(self, name)
-        for name in ("lora_policy", "on_failure", "ports"):
+        for name in ("lora_policy", "on_failure", "ports", "compat"):
             plain[name] = getattr(self, name).value
+        plain["environment"] = {taken.source: taken.text for taken in self.environment.taken}
         for name in (*schema.GROUPS, *_TYPED):
             plain[name] = asdict(getattr(self, name), dict_factory=_plain_enums)
         return plain
+
+    @property
+    def retyped(self) -> list[str]:
+        """The overrides that give this configuration in any environment, for the record."""
+        if self.compat is schema.Compat.none:
+            return [*self.overrides]
+        return [*self.environment.overrides, *without_choice(self.overrides)]
 
     @functools.cached_property
     def legacy(self) -> experiment.Experiment | None:
@@ -205,6 +222,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         on_failure=cfg.on_failure,
         resume=cfg.resume,
         ports=cfg.ports,
+        compat=cfg.compat,
         preflight=cfg.preflight,
         dry_run=cfg.dry_run,
         key=cfg.key,

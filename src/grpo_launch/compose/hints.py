@@ -81,7 +81,8 @@ def culprit(error: ConfigError, overrides: Sequence[str]) -> str | None:
 
 def decides(override: str) -> bool:
     """Whether an override chooses the experiment, the role or another group's option."""
-    return key_of(override) in ("config", "role", "rollout_server", schema.TOPOLOGY, *schema.GROUPS)
+    groups = ("config", "role", "rollout_server", "compat", schema.TOPOLOGY, *schema.GROUPS)
+    return key_of(override) in groups
 
 
 def with_known_flags(overrides: Sequence[str]) -> list[str]:
@@ -182,6 +183,8 @@ def _check_option(group: str, value: str) -> None:
     """Refuse what Hydra would take for a path or for several options."""
     if group in schema.SEVERAL and value.startswith("["):
         return
+    if unquoted(value) in schema.NO_OPTIONS:
+        raise ConfigError(where(group), f"{value} is its table, no option", "say compat=env")
     if value.startswith("[") or any(len(part) > _LONGEST_NAME for part in value.split("/")):
         one = "set rollout_server.KEY=VALUE" if group == "rollout_server" else "name one option"
         raise ConfigError(where(group), f"{value!r} is not the name of an option", one)

@@ -56,6 +56,9 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
         config, held = with_ports(stack, config, known, parts, run_id)
         for warning in require_valid(config, known):
             say(f"warning: {warning}")
+        if config.environment.taken and not config.dry_run:
+            names = dict.fromkeys(taken.source for taken in config.environment.taken)
+            say(f"environment: {', '.join(names)} (compat=env)")
         config = with_checkpoint(config, host, parts, run_id)
         planned = plan_of(config, host, known, parts, run_id)
         if config.dry_run:

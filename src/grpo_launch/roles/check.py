@@ -61,6 +61,7 @@ def _run(config: LaunchConfig, host: Host, known: Facts) -> int:
         "shadowed": report.shadowed(config),
         "preflight": None if wrong or failure is None else str(failure),
         "unchecked": [report.of_problem(problem) for problem in unchecked],
+        "environment": report.environment(config),
         "summary": report.summary(config, known) if not wrong else None,
     }
     if config.output is OutputFormat.json:

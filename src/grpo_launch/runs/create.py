@@ -37,7 +37,7 @@ def create(
         (directory / "logs").mkdir(parents=True, exist_ok=False)
         atomic.write(directory / "plan.json", plan.to_json())
         atomic.write(directory / "config.yaml", _yaml(config.as_dict()))
-        atomic.write(directory / "overrides.yaml", _yaml(list(config.overrides)))
+        atomic.write(directory / "overrides.yaml", _yaml(config.retyped))
         text = json.dumps(provenance, indent=2, ensure_ascii=False, default=str) + "\n"
         atomic.write(directory / "provenance.json", text)
         for file in plan.files:

@@ -6,10 +6,12 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from grpo_launch import schema
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError
-from grpo_launch.validate import grpo, gym, memory
+from grpo_launch.validate import environment, grpo, gym, memory
 from grpo_launch.validate.engine_flags import ENGINE_RULES
+from grpo_launch.validate.environment import ENVIRONMENT_RULES
 from grpo_launch.validate.episodes import Episodes, GymFacts
 from grpo_launch.validate.facts import Facts
 from grpo_launch.validate.grpo import GRPO_RULES
@@ -97,6 +99,10 @@ _Judged = tuple[Callable[..., list[Problem]], list[Problem], str | None]
 def _judged(config: LaunchConfig, facts: Facts) -> Iterator[_Judged]:
     for rule in (*RULES, *LIMIT_RULES, *PORT_RULES, *TRACKING_RULES):
         yield rule, rule(config), None
+    if config.compat is schema.Compat.env:
+        for rule in ENVIRONMENT_RULES:
+            missing = environment.lacks(rule, config, facts.world_size)
+            yield rule, rule(config, facts.world_size), missing
     for rule in ENGINE_RULES:
         yield rule, rule(config, facts.flags), None
     no_section, no_plan = unread_section(config), unread_plan(config)

@@ -9,6 +9,7 @@ from grpo_launch import endpoint
 from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.devices import needed
+from grpo_launch.validate.environment import is_elsewhere
 from grpo_launch.validate.ports import is_port
 from grpo_launch.validate.problem import Problem, Severity
 
@@ -62,6 +63,8 @@ def sizes_match_devices(config: LaunchConfig) -> list[Problem]:
     devices, wanted = config.gpus.server, needed(config)
     if devices is None or wanted is None or len(devices) == wanted:
         return []
+    if is_elsewhere(config, "server"):
+        return []
     tp, dp = (config.rollout_server[key.rpartition(".")[2]] for key in (_TP, _DP))
     servers = endpoint.server_count(config)
     what = f"lists {_counted(len(devices), 'device')} ({', '.join(devices)}), but "
@@ -85,7 +88,7 @@ def devices_are_disjoint(config: LaunchConfig) -> list[Problem]:
                 Problem(where, f"lists {', '.join(repeated)} more than once", "list each once")
             )
     shared = sorted(set(config.gpus.server or ()) & set(config.gpus.learner or ()))
-    if shared:
+    if shared and not any(is_elsewhere(config, half) for half in ("server", "learner")):
         problems.append(
             Problem(
                 config.where("gpus.learner"),

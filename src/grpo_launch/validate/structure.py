@@ -88,6 +88,9 @@ def unread_section(config: LaunchConfig) -> str | None:
 
 def unread_plan(config: LaunchConfig) -> str | None:
     """Why the batch sizes cannot be judged, or None where they can."""
+    said = (wrong.key or "" for wrong in config.environment.wrong)
+    if any(key.rpartition(".")[2] in SIZES for key in said):
+        return "a variable that says a batch size is wrong"
     keys = [keys for mistake in config.mistakes for keys in mistake.unread]
     if any(key[-1] in SIZES and key[0] in SECTIONS for key in keys):
         return "the batch plan is wrong"
