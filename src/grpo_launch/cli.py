@@ -161,7 +161,7 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
         with _hydra_arguments(arguments, given):
             task()
     except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
-        raise said.renamed(compose.explain(error, given)) from error
+        raise compose.explain(error, given) from error
     except RecursionError:
         raise ConfigError("command line", "is nested too deeply", "flatten it") from None
     finally:

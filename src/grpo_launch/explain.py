@@ -230,17 +230,12 @@ def _said(config: LaunchConfig, path: str) -> list[str]:
 
 def _from_environment(config: LaunchConfig, path: str) -> list[Saying]:
     """What variables say of ``path``, those included that the command line beats."""
-    environment = config.environment
-    found = [
-        taken
-        for taken in (*environment.taken, *environment.covered)
-        if path == taken.key or path.startswith(taken.key + ".")
-    ]
+    said = [(taken, taken.value) for taken in config.environment.taken]
+    said += [(taken, taken.text) for taken in config.environment.covered]
     return [
-        Saying(
-            f"{taken.place}: {taken.variable}", taken.text if taken.value is None else taken.value
-        )
-        for taken in found
+        Saying(f"{taken.place}: {taken.variable}", value)
+        for taken, value in said
+        if path == taken.key or path.startswith(taken.key + ".")
     ]
 
 

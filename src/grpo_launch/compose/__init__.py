@@ -121,8 +121,8 @@ def _compose(
             except _of_hydra() as error:
                 choice = _wrong_choice(error, loaded)
                 if choice is None:
-                    found = [said.renamed(one) for one in _all_of(error, given)]
-                    wrong = [*refused.values(), *found, *(one.error for one in said.wrong)]
+                    variables = [wrong.error for wrong in said.wrong]
+                    wrong = [*refused.values(), *_all_of(error, given), *variables]
                     in_file = [m.error for m in (*_mistakes(loaded), *choices)]
                     raise experiment.as_one([*wrong, *in_file]) from error
                 choices.append(Mistake(explain(error, given), (choice,)))

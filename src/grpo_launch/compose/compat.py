@@ -21,7 +21,7 @@ from grpo_launch.errors import ConfigError
 KEY = "compat"
 """The group that asks for the environment."""
 
-_ALIKE = 0.9
+_ALIKE = 0.88
 _SHORTEST = 7
 """How alike a name must be, and how long: MODE is no misspelling of MODEL (see the tests)."""
 
@@ -104,7 +104,7 @@ class _Reading:
 
     def _is_said(self, variable: Variable) -> bool:
         text = self._environ.get(variable.name)
-        return text is not None and (bool(text.strip()) or variable.empty is not None)
+        return text is not None and (bool(text.strip()) or variable.empties)
 
     def _own(self, variable: Variable) -> None:
         text = self._environ[variable.name]
@@ -123,8 +123,9 @@ class _Reading:
         if key in self._typed:
             self._covered.append(Taken(variable.name, source, text, key or "", None))
             return
+        form = "{}" if source == variable.name else variable.form
         try:
-            value = _value(variable, text, key)
+            value = _value(variable, form.replace("{}", text), key)
         except Unreadable as error:
             where = f"environment: {source}"
             self._wrong.append(Wrong(ConfigError(where, error.what, error.fix), key))
@@ -139,8 +140,7 @@ class _Reading:
         source = next((taken for taken in self._taken if taken.source == variable.default), None)
         key = variable.key(self._role)
         if source is not None and key not in self._typed:
-            text = variable.form.replace("{}", source.text)
-            self._take(variable, source.source, text, key)
+            self._take(variable, source.source, source.text, key)
 
     def _of_another_role(self, variable: Variable, text: str) -> None:
         key = variable.key(self._role)
@@ -178,8 +178,8 @@ def _value(variable: Variable, text: str, key: str | None) -> Any:
     Raises:
         Unreadable: the text does not fit.
     """
-    if not text.strip() and variable.empty is not None:
-        return list(variable.empty)
+    if not text.strip() and variable.empties:
+        return None
     value = variable.value(text)
     hint = hints.type_of(key) if key else None
     if hint is not None and (options := _members(hint)) and value not in options:
@@ -196,7 +196,7 @@ def _members(hint: Any) -> list[str]:
 
 def _misspelled(environ: Mapping[str, str], table: compat_table.Table) -> Iterator[Unread]:
     """Variables whose names are nearly one of the table."""
-    known = {*table.variables, *table.ignored, *table.kept}
+    known = {*table.variables, *table.ignored, *table.kept, *table.others}
     long = [name for name in table.variables if len(name) >= _SHORTEST]
     for name in sorted(set(environ) - known):
         if len(name) < _SHORTEST or "_" not in name:

@@ -44,7 +44,8 @@ class Variable:
         read: the name of its reader, see :data:`READERS`.
         choices: the only words there are; empty: any.
         half: the half that it is about, or None for both.
-        empty: what set-but-empty means; None: as if it were not set.
+        empties: whether set-but-empty sets the key to null, "none of them"; otherwise it is as
+            if it were not set.
         default: the variable that speaks for it where it is not set.
         form: how the text of ``default`` becomes its own; ``{}`` stands for that text.
         beaten: the variable that wins over it.
@@ -57,7 +58,7 @@ class Variable:
     read: str
     choices: tuple[str, ...] = ()
     half: str | None = None
-    empty: tuple[str, ...] | None = None
+    empties: bool = False
     default: str | None = None
     form: str = "{}"
     beaten: str | None = None
@@ -83,8 +84,8 @@ class Variable:
         items = cast("list[Any]", value) if isinstance(value, list) else [value]
         unknown = [item for item in items if self.choices and item not in self.choices]
         if unknown:
-            fix = f"use {', '.join(self.choices)}"
-            raise Unreadable(f"{unknown[0]!r} is none of its words", fix)
+            what = f"{unknown[0]!r} is not one of {', '.join(self.choices)}"
+            raise Unreadable(what, "choose one of them")
         return value
 
 
@@ -96,11 +97,13 @@ class Table:
         variables: that set a key or have to equal something.
         ignored: those without a meaning here, and why.
         kept: those that a program reads from the environment itself, and which.
+        others: variables of other programs that look like misspelled ones of these.
     """
 
     variables: Mapping[str, Variable]
     ignored: Mapping[str, str]
     kept: Mapping[str, str]
+    others: frozenset[str]
 
 
 @functools.cache
@@ -109,19 +112,18 @@ def load() -> Table:
     text = resources.path(TABLE).read_text(encoding="utf-8")
     data = yaml.load(text, _LOADER)  # noqa: S506  # a safe one
     variables = {name: _variable(name, fields) for name, fields in data["variables"].items()}
-    return Table(variables, data["ignored"], data["kept"])
+    return Table(variables, data["ignored"], data["kept"], frozenset(data["others"]))
 
 
 def _variable(name: str, fields: dict[str, Any]) -> Variable:
     said = dict(fields)
-    key, empty = said.pop("key", None), said.pop("empty", None)
+    key = said.pop("key", None)
     return Variable(
         name=name,
         keys=cast(
             "dict[str | None, str]", key if isinstance(key, dict) else {None: key} if key else {}
         ),
         choices=tuple(said.pop("choices", ())),
-        empty=None if empty is None else tuple(empty),
         form=said.pop("as", "{}"),
         scripts=tuple(said.pop("from")),
         **said,

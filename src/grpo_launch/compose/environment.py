@@ -111,20 +111,14 @@ class FromEnvironment:
         keys = {taken.key for taken in self.taken}
         return [item for item in overrides if hints.key_of(item) not in keys]
 
-    def renamed(self, error: ConfigError) -> ConfigError:
-        """``error``, with the variable as its place where Hydra refused what one says."""
-        for taken in self.taken:
-            if error.where == hints.where(taken.key):
-                where = f"{taken.place}: {taken.variable}"
-                return ConfigError(where, error.what, error.fix)
-        return error
-
 
 NOTHING = FromEnvironment()
 
 
 def _typed(value: Any) -> str:
     """A value in Hydra's override grammar."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
