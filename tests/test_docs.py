@@ -23,6 +23,7 @@ LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 LAUNCH = "python -m grpo_launch"
+COMMAND = re.compile(rf"(?:[A-Z_]+=\S* )*{LAUNCH}\b")
 
 
 def documents() -> list[Path]:
@@ -53,7 +54,7 @@ def commands() -> Iterator[str]:
     for path in DOCUMENTS:
         for block in FENCE.findall(path.read_text()):
             for line in block.replace("\\\n", " ").splitlines():
-                if line.startswith(LAUNCH) and line not in seen and "role=advise" not in line:
+                if COMMAND.match(line) and line not in seen and "role=advise" not in line:
                     seen.add(line)
                     yield line
 
@@ -89,7 +90,8 @@ def test_links_resolve(path: Path) -> None:
 def test_launch_commands_plan(
     line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = shlex.split(line, comments=True)[len(LAUNCH.split()) :]
+    environ, _, rest = line.partition(LAUNCH)
+    words = shlex.split(rest, comments=True)
     safe = ["preflight=false"]
     if not any(word.startswith("dry_run=") for word in words):
         safe.append("dry_run=true")
@@ -98,6 +100,8 @@ def test_launch_commands_plan(
     words[first:first] = safe
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+    for name, _, value in (word.partition("=") for word in shlex.split(environ)):
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("GRPO_LAUNCH_CONFIGS", raising=False)
     if any(word.startswith(("-", "hydra")) for word in words):
         # hydra.main sets up logging for the whole process.
@@ -115,12 +119,15 @@ def test_launch_commands_plan(
     assert shown.out
 
 
-def test_the_reference_is_current() -> None:
+def test_generated_pages_are_current() -> None:
     sys.path.insert(0, str(ROOT / "scripts"))
     try:
+        import make_compat
         import make_reference
     finally:
         sys.path.pop(0)
+    present = make_compat.OUTPUT.read_text()
+    assert present == make_compat.document(present), "run 'python scripts/make_compat.py'"
     assert make_reference.OUTPUT.read_text() == make_reference.reference(), (
         "run 'python scripts/make_reference.py'"
     )
