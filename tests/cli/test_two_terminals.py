@@ -43,7 +43,7 @@ def test_a_learner_is_planned_from_its_variables(project: Project) -> None:
     done = project.launch("role=learner", "config=exp", "compat=env", "dry_run=json", **LEARNER)
     planned = plan(done)
     arguments = yaml.safe_load(planned["files"][0]["text"])
-    assert planned["gate"]["url"] == "http://127.0.0.1:8101"
+    assert planned["gates"][0]["url"] == "http://127.0.0.1:8101"
     expected = {"num_generations": 8, "generation_batch_size": 8, "max_steps": 500}
     expected |= {"run_name": "grpo hanabi", "dataset": ["data/hanabi.grpo.jsonl"]}
     expected |= {"reward_model": ["some/reward"]}
