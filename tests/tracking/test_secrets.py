@@ -132,6 +132,16 @@ def test_a_secret_on_the_command_line_is_refused_and_not_shown(
     assert project.files() == set()
 
 
+def test_a_password_that_is_a_word_stops_nothing(project: Project) -> None:
+    words = {"DB_PASSWORD": "rollout_"}  # in many a value of the configuration
+    done = project.launch(
+        "role=both", "config=exp", "+env.set.X=my_rollout_1", "dry_run=true", **words
+    )
+    assert done.status == 0, done.stderr
+    done = project.launch("role=both", "config=exp", "+env.set.X=rollout_", "dry_run=true", **words)
+    assert done.status == 2
+
+
 def test_a_secret_of_the_env_file_is_refused_as_well(project: Project) -> None:
     words = f"+env.set.INNOCENT={FROM_FILE['MODELSCOPE_API_TOKEN']}"
     done = project.launch("role=both", "config=exp", with_env_file(project), words)

@@ -14,6 +14,9 @@ from grpo_launch.errors import ConfigError
 from grpo_launch.host import Host
 from grpo_launch.validate import Facts, require_valid, rules
 
+_CLEARLY_SECRET = 16
+"""Characters from which on a secret is looked for inside other text, too."""
+
 DRY_RUN_ID = "NEW"
 """Stands for the run's id in a dry run, so that two dry runs are equal."""
 
@@ -78,9 +81,15 @@ def refuse_recorded_secrets(config: LaunchConfig, host: Host) -> None:
     """
     if rules.no_secrets(config):
         return  # validation says so, and where
-    text = "\0".join(_texts([config.as_dict(), list(config.overrides)]))
+    said = [item.partition("=")[2] for item in config.overrides]
+    texts = {*_texts([config.as_dict(), said])}
+    everything = "\0".join(texts)
     for name, value in host.environ.items():
-        if any(secret in text for secret in redaction.secrets({name: value})):
+        # A short one may be an ordinary word: it counts where it is the whole value.
+        if any(
+            secret in (everything if len(secret) >= _CLEARLY_SECRET else texts)
+            for secret in redaction.secrets({name: value})
+        ):
             what = f"repeats the value of {name}, which would be recorded"
             fix = "leave it to the environment, the processes get it from there"
             raise ConfigError("configuration", what, fix)
@@ -88,8 +97,7 @@ def refuse_recorded_secrets(config: LaunchConfig, host: Host) -> None:
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        mapping = cast("dict[Any, Any]", value)
-        yield from _texts([*mapping.keys(), *mapping.values()])
+        yield from _texts([*cast("dict[Any, Any]", value).values()])
     elif isinstance(value, list | tuple):
         for item in cast("list[Any]", value):
             yield from _texts(item)
