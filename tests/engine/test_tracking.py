@@ -89,7 +89,7 @@ def test_a_training_is_one_run_with_metrics_facts_and_an_artifact(project: Proje
 
     assert (upload.run.run_group, upload.run.job_type) == ("grpo-tiny", "checkpoint_upload")
     artifact = upload.artifact("grpo-tiny-ckpt")
-    assert (artifact.type, list(artifact.aliases)) == ("model", ["latest", "end"])
+    assert (artifact.type, {*artifact.aliases}) == ("model", {"latest", "end"})
     metadata = json.loads(artifact.metadata)
     assert (metadata["experiment"], metadata["step"]) == ("tiny_cpu", 4)
     (version,) = (run / "output").glob("v0-*")

@@ -56,7 +56,7 @@ def test_offline_it_is_queued_for_wandb_sync(tmp_path: Path) -> None:
     assert (run.run.project, run.run.run_group) == ("hanabi", "grpo")
     assert (run.run.job_type, run.run.display_name) == ("checkpoint_upload", "grpo-ckpt-upload")
     artifact = run.artifact("grpo-ckpt")
-    assert (artifact.type, list(artifact.aliases)) == ("model", ["latest", "end"])
+    assert (artifact.type, {*artifact.aliases}) == ("model", {"latest", "end"})
     assert json.loads(artifact.metadata) == {"step": 2}
     inside = {entry.path: entry.local_path for entry in artifact.manifest.contents}
     assert sorted(inside) == [
