@@ -57,7 +57,7 @@ def check(config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str], cw
         for name in active:
             if set(_MODULES[name]) <= missing:
                 raise _no_package(config, name)
-    if tracking.WANDB in active and whole.get("WANDB_MODE", "online").lower() == "online":
+    if tracking.WANDB in active and (whole.get("WANDB_MODE") or "online").lower() == "online":
         _has_key(config, whole)
 
 

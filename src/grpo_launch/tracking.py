@@ -28,9 +28,9 @@ CONFIG_FILE = "wandb_config.yaml"
 CONFIG_VARIABLE = "WANDB_SWEEP_PARAM_PATH"
 """The one variable by which the W&B client takes a file of configuration values.
 
-``WANDB_CONFIG_PATHS`` is documented for that, but every client since 0.19 fails to parse it
-("'str' instances are not allowed as a Sequence value"). A run is part of a sweep only by
-``WANDB_SWEEP_ID``; seen with 0.30.
+``WANDB_CONFIG_PATHS`` is meant for that, but the client fails to parse it ("'str' instances are
+not allowed as a Sequence value"; run with 0.30, the same code in 0.22 to 0.31). A run is part of
+a sweep only by ``WANDB_SWEEP_ID``.
 """
 
 _UPLOAD = "checkpoint_upload"
