@@ -218,7 +218,7 @@ def test_help_lists_roles_and_experiments(
     done = project.launch(*arguments)
     assert (done.status, done.stderr) == (status, "")
     assert "role=learner" in done.stdout
-    assert "experiments: exp, summary_1024, " in done.stdout
+    assert "experiments: exp, hanabi, summary_1024, " in done.stdout
 
 
 def test_a_machine_without_a_gpu_is_told_so(project: Project) -> None:

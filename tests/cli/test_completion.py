@@ -31,7 +31,7 @@ COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
-EXPERIMENTS = ["exp", "summary_1024", "summary_1024_attr_key_recall", "tiny_cpu"]
+EXPERIMENTS = ["exp", "hanabi", "summary_1024", "summary_1024_attr_key_recall", "tiny_cpu"]
 
 LINES = {
     "role=both config=su": ["config=summary_1024", "config=summary_1024_attr_key_recall"],

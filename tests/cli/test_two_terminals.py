@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import Finished, Project
+from tests.conftest import ROOT, Finished, Project
 
 SERVER = {"PORT": "8101", "MODEL": "some/model", "VLLM_MAX_NUM_SEQS": "4", "NCCL_P2P_DISABLE": "0"}
 LEARNER = {
@@ -45,7 +45,7 @@ def test_a_learner_is_planned_from_its_variables(project: Project) -> None:
     arguments = yaml.safe_load(planned["files"][0]["text"])
     assert planned["gates"][0]["url"] == "http://127.0.0.1:8101"
     expected = {"num_generations": 8, "generation_batch_size": 8, "max_steps": 500}
-    expected |= {"run_name": "grpo hanabi", "dataset": ["data/hanabi.grpo.jsonl"]}
+    expected |= {"run_name": "grpo hanabi", "dataset": [str(ROOT / "data" / "hanabi.grpo.jsonl")]}
     expected |= {"reward_model": ["some/reward"]}
     assert {key: arguments.get(key) for key in expected} == expected
     assert "reward_funcs" not in arguments

@@ -217,7 +217,7 @@ def test_a_wrong_override_says_what_to_type(override: str, message: str) -> None
     assert str(caught.value) == C + message
 
 
-CHOICES = "exp, summary_1024, summary_1024_attr_key_recall, tiny_cpu"
+CHOICES = "exp, hanabi, summary_1024, summary_1024_attr_key_recall, tiny_cpu"
 
 WRONG_LINES: list[tuple[list[str], str]] = [
     (["role=check"], f"command line: config= is missing, say config=NAME, one of {CHOICES}"),

@@ -143,7 +143,7 @@ def test_the_launcher_s_facts_are_a_file_for_the_client() -> None:
     facts = yaml.safe_load(file.text)["launcher"]["value"]
     assert (facts["experiment"], facts["role"], facts["run"]) == ("tiny_cpu", "check", RUN)
     assert facts["gpus"] == {"server": ["0"], "learner": ["1"]}
-    assert facts["server_url"] == "http://127.0.0.1:8080"
+    assert facts["server_urls"] == ["http://127.0.0.1:8080"]
     assert "rollout" in facts["processes"]["server"]
     assert facts["overrides"] == ["tracking=wandb"]
     # A restart writes the checkpoint into the learner's arguments, not in here.

@@ -77,6 +77,8 @@ def wandb_names_are_names(config: LaunchConfig) -> list[Problem]:
 
     Source: ``validate_project_name`` and the checks of ``run_id`` and ``Artifact`` in wandb 0.30.
     """
+    if tracking.WANDB not in tracking.trackers(config):
+        return []
     wandb = config.tracking.wandb
     problems: list[Problem] = []
     for key, value, pattern, fix in (

@@ -48,6 +48,8 @@ use_gym_env: true
 max_completion_length: 4
 gradient_accumulation_steps: 1
 output_dir: runs/hanabi/NEW/output
+external_plugins:
+- /shipped/engines/swift_timing/grpo_launch_timing.py
 END_OF_FILE
 
 # server: log runs/hanabi/NEW/logs/server.log

@@ -52,6 +52,8 @@ max_completion_length: 8192
 deepspeed: zero2
 gradient_accumulation_steps: 4
 output_dir: runs/hanabi/NEW/output
+external_plugins:
+- /shipped/engines/swift_timing/grpo_launch_timing.py
 END_OF_FILE
 
 # server: log runs/hanabi/NEW/logs/server.log
