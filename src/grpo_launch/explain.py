@@ -97,12 +97,12 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
     said = _said(config, path)
     from_environment = _from_environment(config, path)
     by_topology = topology.value(config.overrides, path)
-    unsaid = not said and not from_environment
-    if by_topology is not None:
-        chain.append(Saying(topology.place(config.overrides), by_topology))
-    elif unsaid and not _same(_of_files(config, path), value):
+    brought = said or from_environment or by_topology is not None
+    if not brought and not _same(_of_files(config, path), value):
         chain.append(Saying(_bringer(config, path), value))
     chain += from_environment
+    if by_topology is not None:
+        chain.append(Saying(topology.place(config.overrides), by_topology))
     chain += [Saying("command line", text) for text in said]
     derived = _derived(config, path, value, facts)
     if derived is not None:

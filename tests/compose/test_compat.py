@@ -253,6 +253,15 @@ def test_a_variable_wins_over_the_accelerator_and_the_command_line_over_it(exper
     assert [taken.variable for taken in config.environment.covered] == ["MODEL"]
 
 
+def test_a_typed_topology_is_the_command_line_s(experiment: str) -> None:
+    environ = {"PORT": "9", "VLLM_TENSOR_PARALLEL_SIZE": "4", "VLLM_MAX_NUM_SEQS": "16"}
+    config = composed(experiment, environ, "rollout_server/topology=four")
+    assert config.get("rlhf.vllm_server_port") == [8000, 8001, 8002, 8003]
+    assert config.rollout_server["vllm_tensor_parallel_size"] == 1
+    assert config.rollout_server["vllm_max_num_seqs"] == 16
+    assert config.where("train.rlhf.vllm_server_port").startswith("rollout_server/topology=four")
+
+
 def test_a_variable_that_the_command_line_beats_need_not_be_right(experiment: str) -> None:
     config = composed(experiment, {"MAX_STEPS": "many"}, "train.training.max_steps=5")
     assert (config.get("training.max_steps"), config.mistakes) == (5, ())

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from grpo_launch import schema
-from grpo_launch.compose import compat_table, hints, kinds
+from grpo_launch.compose import compat_table, hints, kinds, topology
 from grpo_launch.compose.compat_table import Unreadable, Variable
 from grpo_launch.compose.environment import NOTHING, FromEnvironment, Taken, Unread, Wrong
 from grpo_launch.errors import ConfigError
@@ -53,7 +53,7 @@ def read(overrides: Sequence[str], environ: Mapping[str, str] | None) -> FromEnv
         what = "a variable may mean one key for the server and another for the learner"
         fix = "name one role, or type the keys and leave compat=env out"
         raise ConfigError(f"command line: role={role}", what, fix)
-    return _Reading(environ, role, frozenset(map(hints.key_of, overrides))).result()
+    return _Reading(environ, role, overrides).result()
 
 
 def without_choice(overrides: Sequence[str]) -> list[str]:
@@ -69,10 +69,11 @@ def _choice(overrides: Sequence[str], key: str, default: str) -> str:
 class _Reading:
     """One look at an environment."""
 
-    def __init__(self, environ: Mapping[str, str], role: str, typed: frozenset[str]) -> None:
+    def __init__(self, environ: Mapping[str, str], role: str, overrides: Sequence[str]) -> None:
         self._environ = environ
         self._role = role
-        self._typed = typed
+        self._overrides = overrides
+        self._keys = frozenset(map(hints.key_of, overrides))
         self._table = compat_table.load()
         self._taken: list[Taken] = []
         self._covered: list[Taken] = []
@@ -106,6 +107,12 @@ class _Reading:
         text = self._environ.get(variable.name)
         return text is not None and (bool(text.strip()) or variable.empties)
 
+    def _is_typed(self, key: str | None) -> bool:
+        """Whether the command line says the key: itself, or by the topology that it chooses."""
+        if key is None:
+            return False
+        return key in self._keys or topology.value(self._overrides, key) is not None
+
     def _own(self, variable: Variable) -> None:
         text = self._environ[variable.name]
         key = variable.key(self._role)
@@ -120,7 +127,7 @@ class _Reading:
             self._take(variable, variable.name, text, key)
 
     def _take(self, variable: Variable, source: str, text: str, key: str | None) -> None:
-        if key in self._typed:
+        if self._is_typed(key):
             self._covered.append(Taken(variable.name, source, text, key or "", None))
             return
         form = "{}" if source == variable.name else variable.form
@@ -139,12 +146,12 @@ class _Reading:
     def _from_default(self, variable: Variable) -> None:
         source = next((taken for taken in self._taken if taken.source == variable.default), None)
         key = variable.key(self._role)
-        if source is not None and key not in self._typed:
+        if source is not None and not self._is_typed(key):
             self._take(variable, source.source, source.text, key)
 
     def _of_another_role(self, variable: Variable, text: str) -> None:
         key = variable.key(self._role)
-        if key is None or key in self._typed:
+        if key is None or self._is_typed(key):
             return
         try:
             value = _value(variable, text, key)
