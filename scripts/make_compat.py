@@ -120,8 +120,7 @@ def _roles(variable: Variable) -> str:
 def _notes(variable: Variable) -> str:
     notes: list[str] = []
     if variable.default is not None:
-        text = variable.form.replace("{}", variable.default)
-        notes.append(f"not set: `{text}`")
+        notes.append(f"not set: `{variable.default}`")
     if variable.beaten is not None:
         notes.append(f"`{variable.beaten}` wins")
     if variable.empties:

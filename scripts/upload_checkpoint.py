@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def upload(manifest: dict[str, Any], name: str, aliases: Sequence[str]) -> dict[str, Any]:
     """Log the artifact in a W&B run of its own.
 
-    The files are not copied first (policy ``immutable``): a checkpoint does not change after the
-    training has ended, and may be as large as the disk has room for.
+    The files are copied neither before nor after (policy ``immutable``, no cache): a checkpoint
+    does not change after the training has ended, and may be as large as the disk has room for.
 
     Args:
         manifest: files and metadata.
@@ -72,9 +72,9 @@ def upload(manifest: dict[str, Any], name: str, aliases: Sequence[str]) -> dict[
     artifact = wandb.Artifact(name, type="model", metadata=manifest["metadata"])
     for inside, path in manifest["files"].items():
         if Path(path).is_dir():
-            artifact.add_dir(path, name=inside, policy="immutable")
+            artifact.add_dir(path, name=inside, policy="immutable", skip_cache=True)
         else:
-            artifact.add_file(path, name=inside, policy="immutable")
+            artifact.add_file(path, name=inside, policy="immutable", skip_cache=True)
     run = wandb.init(config=manifest["metadata"])
     if run.disabled:
         run.finish()

@@ -106,3 +106,13 @@ def test_every_literal_name_is_found(
     directory = tmp_path_factory.mktemp("plugin")
     lines = [f"envs[{name!a}] = A\n" for name in names]
     assert source(directory, "".join(lines)).registered[ENVIRONMENTS] == set(names)
+
+
+def test_a_module_beside_it_that_knows_the_engine_may_register_more(tmp_path: Path) -> None:
+    text = "import my_envs\nmulti_turns['own'] = A\n"
+    (tmp_path / "my_envs.py").write_text("import game\n")
+    assert not source(tmp_path, text).unread
+    (tmp_path / "my_envs.py").write_text(f"{IMPORT}envs['game'] = A\n")
+    found = source(tmp_path, text)
+    assert found.registered[SCHEDULERS] == {"own"}
+    assert "imports my_envs" in found.unread[ENVIRONMENTS]

@@ -185,8 +185,14 @@ def silence(stream: TextIO) -> None:
         os.close(nothing)
 
 
-def tail(path: Path, lines: int = _LINES_OF_A_TAIL) -> str:
-    """The last ``lines`` lines of a log, for a terminal; empty where there is none."""
+def tail(path: Path, hidden: Sequence[str] = (), lines: int = _LINES_OF_A_TAIL) -> str:
+    """The last ``lines`` lines of a log, for a terminal; empty where there is none.
+
+    Args:
+        path: the log.
+        hidden: texts that are shown as stars; a long line is cut after that.
+        lines: how many.
+    """
     try:
         with open(path, "rb") as file:
             file.seek(0, 2)
@@ -194,6 +200,7 @@ def tail(path: Path, lines: int = _LINES_OF_A_TAIL) -> str:
             text = file.read(_BYTES_OF_A_TAIL).decode("utf-8", "replace")
     except OSError:
         return ""
+    text = redaction.masked(text, hidden)
     return "\n".join(map(_shown, text.replace("\r", "\n").rstrip().split("\n")[-lines:]))
 
 

@@ -44,12 +44,25 @@ def needed(config: LaunchConfig) -> int | None:
     return None if each is None else each * server_count(config)
 
 
+def is_elsewhere(config: LaunchConfig, half: str) -> bool:
+    """Whether the devices of ``half`` are said in another terminal.
+
+    With ``compat=env`` a half that is started alone gets its devices from CUDA_VISIBLE_DEVICES.
+    What the experiment says of the other half is then not about this launch.
+    """
+    other = {"server": "learner", "learner": "server"}[half]
+    key = f"gpus.{half}"
+    if config.role != other or config.environment.of(f"gpus.{other}") is None:
+        return False
+    return config.environment.of(key) is None and not config.where(key).startswith("command line")
+
+
 def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     """Split the devices between the two halves.
 
     What ``gpus.*`` says is taken; otherwise the first TP x DP visible devices
     serve (of several servers each gets as many) and the rest learn. On a CPU one
-    process learns.
+    process learns. A half whose devices are said in another terminal gets none here.
 
     Args:
         config: a valid configuration.
@@ -62,6 +75,8 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
     pool = list(visible) if cuda else [str(i) for i in range(count + 1)]
     server = config.gpus.server
+    if server is None and is_elsewhere(config, "server"):
+        server = []
     if server is None:
         free = [device for device in pool if device not in (config.gpus.learner or ())]
         server = free[:count]
@@ -79,6 +94,8 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
                 "set gpus.server=[...] or a smaller rollout_server.vllm_data_parallel_size",
             )
     learner = config.gpus.learner
+    if learner is None and is_elsewhere(config, "learner"):
+        learner = []
     if learner is None:
         learner = [device for device in pool if device not in server]
     return Devices(tuple(server), tuple(learner), cuda)

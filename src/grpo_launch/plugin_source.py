@@ -21,6 +21,9 @@ ENVIRONMENTS = "envs"
 SCHEDULERS = "multi_turns"
 REGISTRIES = (ENVIRONMENTS, SCHEDULERS)
 
+_SIBLINGS = 50
+"""Files of a package beside a plugin that are looked into."""
+
 MAX_BYTES = 1024 * 1024
 """Above this a plugin is not read."""
 
@@ -54,7 +57,7 @@ def read(name: str, cwd: Path) -> Plugin:
         name: the file; a shipped one is found as the engine finds it.
         cwd: the working directory of the engine.
     """
-    path = cwd / str(located("external_plugins", name, cwd))
+    path = cwd / Path(str(located("external_plugins", name, cwd))).expanduser()
     try:
         if not path.is_file():
             return Plugin(name, missing=True)
@@ -69,7 +72,7 @@ def read(name: str, cwd: Path) -> Plugin:
         return Plugin(name, fault=f"line {error.lineno}: {error.msg}")
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         return _unread(name, f"cannot be read ({type(error).__name__})")
-    return _Source(tree).plugin(name)
+    return _Source(tree, path.parent).plugin(name)
 
 
 def _unread(name: str, reason: str) -> Plugin:
@@ -79,8 +82,9 @@ def _unread(name: str, reason: str) -> Plugin:
 class _Source:
     """The registrations in one file."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, directory: Path) -> None:
         self._tree = tree
+        self._directory = directory
         self._aliases = {name: name for name in REGISTRIES}
         self._texts: dict[str, str] = {}
         self._known: set[int] = set()
@@ -96,9 +100,14 @@ class _Source:
             registry = self._registry(node)
             if registry and id(node) not in self._known:
                 self.unread.setdefault(registry, f"uses {registry} at line {_line(node)}")
-        if not any(self.registered.values()) and (module := next(self._foreign(), None)):
-            for registry in REGISTRIES:  # a file without registrations leaves them to others
-                self.unread.setdefault(registry, f"imports {module}")
+        registers = any(self.registered.values())
+        for module in self._foreign():
+            # A file without registrations leaves them to others; one with some may still have
+            # more beside it, in a module that knows ms-swift.
+            if not registers or _knows_engine(self._directory, module):
+                for registry in REGISTRIES:
+                    self.unread.setdefault(registry, f"imports {module}")
+                break
         return Plugin(
             name,
             registered={key: frozenset(found) for key, found in self.registered.items()},
@@ -181,6 +190,19 @@ class _Source:
                 top = name.partition(".")[0]
                 if top not in sys.stdlib_module_names and top != "swift":
                     yield name
+
+
+def _knows_engine(directory: Path, module: str) -> bool:
+    """Whether a module beside the plugin mentions ms-swift, whose registries it would import.
+
+    ms-swift puts the plugin's directory in front of ``sys.path`` (``import_external_file``).
+    """
+    top = module.lstrip(".").partition(".")[0]
+    files = [directory / f"{top}.py", *sorted((directory / top).glob("**/*.py"))[:_SIBLINGS]]
+    try:
+        return any(file.is_file() and b"swift" in file.read_bytes()[:MAX_BYTES] for file in files)
+    except OSError:
+        return True
 
 
 def _text(node: ast.expr) -> str | None:

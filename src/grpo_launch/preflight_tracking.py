@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import netrc
+import os
 import shlex
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ _MODULES = {
 
 _FIND = """
 import importlib.util, sys
+del sys.path[0]  # the working directory: a directory wandb/ of earlier runs is no package
 for name in sys.argv[1:]:
     if importlib.util.find_spec(name) is None:
         print(name)
@@ -115,9 +117,15 @@ def _has_key(config: LaunchConfig, environ: Mapping[str, str]) -> None:
     if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return
     home = Path(environ.get("HOME", "/"))
-    host = urlsplit(environ.get("WANDB_BASE_URL") or _SERVER).netloc
-    said = environ.get("NETRC")
-    files = [Path(said).expanduser()] if said else [home / ".netrc", home / "_netrc"]
+    server, said = environ.get("WANDB_BASE_URL") or _SERVER, environ.get("NETRC")
+    try:
+        host = urlsplit(server).netloc
+    except ValueError as error:
+        what, fix = f"{server!r} is no address ({error})", "correct it, or unset it"
+        raise PreflightError("environment: WANDB_BASE_URL", what, fix) from None
+    files = [home / ".netrc", home / "_netrc"]
+    if said:  # pathlib raises for the home of an unknown user
+        files = [Path(os.path.expanduser(said))]  # noqa: PTH111
     settings = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb") / "settings"
     if any(_names(path, host) for path in files) or _holds_key(settings):
         return
@@ -130,7 +138,7 @@ def _names(path: Path, host: str) -> bool:
     """Whether a netrc file has an entry for a host."""
     try:
         return netrc.netrc(path).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):
         return False
 
 

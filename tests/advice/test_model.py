@@ -309,3 +309,9 @@ def test_the_overrides_give_that_split_with_the_same_batches(
         assert after.completions_per_step == before.completions_per_step
         assert after.generation_batch_size == before.generation_batch_size
         assert after.num_generations == before.num_generations
+
+
+def test_several_servers_get_as_many_replicas_each() -> None:
+    now = at(4, 4, servers=2)
+    found = model.choices(took(6.0, 1.0, 9.0), now)
+    assert [choice.server for choice in found] == [2, 4, 6]

@@ -39,6 +39,16 @@ def test_a_server_is_planned_from_its_variables(project: Project) -> None:
     assert server["env"]["NCCL_P2P_DISABLE"] == "0"
 
 
+def test_a_learner_s_devices_are_enough_where_the_server_s_are_said_nowhere(
+    project: Project,
+) -> None:
+    file = project.directory / "configs" / "exp.yaml"
+    file.write_text(file.read_text().replace("      gpus: {server: [0], learner: [1]}\n", ""))
+    said = ("role=learner", "config=exp", "compat=env", "dry_run=json")
+    (learner,) = plan(project.launch(*said, CUDA_VISIBLE_DEVICES="6,7"))["processes"]
+    assert learner["devices"] == ["6", "7"]
+
+
 def test_a_learner_is_planned_from_its_variables(project: Project) -> None:
     done = project.launch("role=learner", "config=exp", "compat=env", "dry_run=json", **LEARNER)
     planned = plan(done)

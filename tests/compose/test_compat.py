@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import compose, schema
+from grpo_launch import compose, schema, tracking
 from grpo_launch.compose import compat, compat_table, hints
 from grpo_launch.compose.config import LaunchConfig
 from grpo_launch.errors import ConfigError
@@ -233,10 +233,25 @@ def test_a_batch_is_as_large_as_its_group_unless_said(experiment: str) -> None:
 
 
 def test_a_run_name_names_the_run_and_the_artifact(experiment: str) -> None:
-    wandb = composed(experiment, {"RUN_NAME": "a"}).tracking.wandb
-    assert (wandb.name, wandb.artifact_name) == ("a", "a-ckpt")
-    wandb = composed(experiment, {"RUN_NAME": "a", "WANDB_NAME": "b"}).tracking.wandb
-    assert (wandb.name, wandb.artifact_name) == ("b", "a-ckpt")
+    config = composed(experiment, {"RUN_NAME": "a b"})
+    assert (config.tracking.wandb.name, tracking.artifact_name(config)) == ("a b", "a-b-ckpt")
+    config = composed(experiment, {"RUN_NAME": "a", "WANDB_NAME": "b"})
+    assert (config.tracking.wandb.name, tracking.artifact_name(config)) == ("b", "b-ckpt")
+
+
+def test_what_the_command_line_says_otherwise_covers_a_variable(experiment: str) -> None:
+    said = composed(
+        experiment, {"REPORT_TO": "wandb"}, "train.training.report_to=[tensorboard]"
+    ).environment
+    assert (said.taken, [taken.variable for taken in said.covered]) == ((), ["REPORT_TO"])
+    said = composed(experiment, {"NUM_GENERATIONS": "8"}, "+train.rlhf={num_generations: 4}")
+    assert said.get("rlhf.num_generations") == 4
+    assert said.environment.taken == ()
+
+
+def test_a_sweep_of_topologies_is_refused(experiment: str) -> None:
+    with pytest.raises(ConfigError, match="one topology may say a key"):
+        composed(experiment, {}, "rollout_server/topology=two,four")
 
 
 def test_steps_win_over_epochs(experiment: str) -> None:

@@ -127,6 +127,14 @@ def test_what_is_not_there_is_an_error(resolve: Resolving, tmp_path: Path, said:
         resolve(said)
 
 
+def test_a_run_of_another_format_is_refused_in_one_line(resolve: Resolving, tmp_path: Path) -> None:
+    run = past_run(tmp_path, "exp/a", 1.0)
+    checkpoint(run / "output", 7)
+    (run / "run.json").write_text('{"format": 2}')
+    with pytest.raises(ConfigError, match=r"cannot be read .*, name the checkpoint's own"):
+        resolve("exp/a")
+
+
 def test_nothing_complete_is_an_error(resolve: Resolving, tmp_path: Path) -> None:
     checkpoint(past_run(tmp_path, "exp/a", 1.0) / "output", 1, state=False)
     with pytest.raises(PreflightError, match="no run of exp in runs/ has a complete checkpoint"):
@@ -271,6 +279,10 @@ def test_the_wandb_run_goes_on(project: Project, resume: str) -> None:
     done = project.launch(*tracked, f"resume={resume}", "tracking.wandb.id=fresh")
     assert json.loads(done.stdout)["processes"][0]["env"]["WANDB_RUN_ID"] == "fresh"
     assert said not in done.stderr
+    # The caller's own run is none of ours.
+    done = project.launch(*tracked, f"resume={resume}", WANDB_RUN_ID="mine")
+    assert said not in done.stderr
+    assert "WANDB_RUN_ID" not in json.loads(done.stdout)["processes"][0]["env"]
     # A run that did not report to W&B has no run to go on with.
     (run / "plan.json").write_text(project.launch(*tracked, "tracking=none").stdout)
     done = project.launch(*tracked, f"resume={resume}")

@@ -42,6 +42,13 @@ def test_a_long_line_is_cut_and_says_so() -> None:
     assert shown == f"{'x' * LONGEST} [... a line of 1000000 characters]"
 
 
+def test_a_secret_across_the_cut_of_a_long_line_is_hidden_whole() -> None:
+    secret = "0123456789" * 4
+    line = "x" * (LONGEST - 30) + secret + "y" * 50
+    assert "0123" not in clean(line, hidden=[secret])
+    assert "0123" in clean(line)
+
+
 def test_an_endless_line_costs_no_memory_and_says_its_length() -> None:
     splitter = LineSplitter()
     for _ in range(40):

@@ -73,8 +73,8 @@ def test_a_stopped_supervisor_is_woken(project: Project) -> None:
 
 def test_kill_does_not_wait_for_the_deadline(project: Project) -> None:
     launcher = project.start(
-        "role=both", "config=exp", "shutdown.term_s=3600", FAKE_SERVER="stubborn",
-        FAKE_LEARNER="stubborn",
+        "role=both", "config=exp", "shutdown.term_s=3600", "shutdown.kill_s=30",
+        FAKE_SERVER="stubborn", FAKE_LEARNER="stubborn",
     )  # fmt: skip
     read_until(launcher, "step ")
     done = grpo_runs(project, "stop", "--kill", "--json")

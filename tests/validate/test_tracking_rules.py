@@ -120,6 +120,34 @@ def test_a_key_in_netrc_counts_for_its_own_host(tmp_path: Path, variable: str) -
         check(tmp_path, "tracking=wandb", WANDB_BASE_URL="https://wandb.example", **environ)
 
 
+@pytest.mark.parametrize("netrc", [b"machine a login b password \xff", b"machine", b""])
+def test_an_odd_netrc_holds_no_key(tmp_path: Path, netrc: bytes) -> None:
+    (tmp_path / ".netrc").write_bytes(netrc)
+    with pytest.raises(PreflightError, match="has no API key"):
+        check(tmp_path, "tracking=wandb")
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"NETRC": "~nobody-of-that-name/x"}, "no API key"),
+        ({"WANDB_BASE_URL": "http://["}, "no ad"),
+    ],
+)
+def test_odd_variables_are_one_line(tmp_path: Path, environ: dict[str, str], said: str) -> None:
+    with pytest.raises(PreflightError, match=said):
+        check(tmp_path, "tracking=wandb", **environ)
+
+
+def test_a_directory_of_earlier_runs_is_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trackio").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PreflightError, match="has no package trackio"):
+        check(tmp_path, "tracking=trackio")
+
+
 def test_the_client_s_own_settings_count(tmp_path: Path) -> None:
     directory = tmp_path / ".config" / "wandb"
     directory.mkdir(parents=True)

@@ -87,16 +87,14 @@ def of_run(name: str, state: str, directory: Path) -> Findings:
 def overrides(least: Choice, present: Choice, now: Situation) -> tuple[str, ...]:
     """What makes a run out of the best split, with the batches of the present one.
 
-    The devices are named where this run knows them all; several servers share them out
-    as their own settings say.
+    The devices are named where this run knows them all; several servers share them evenly.
     """
     said: list[str] = []
     ids = (*now.server, *now.learner)
     if len(ids) == now.devices:
         said.append(f"gpus.server=[{','.join(ids[: least.server])}]")
         said.append(f"gpus.learner=[{','.join(ids[least.server :])}]")
-    if now.servers == 1:
-        said.append(f"rollout_server.vllm_data_parallel_size={least.replicas}")
+    said.append(f"rollout_server.vllm_data_parallel_size={least.replicas // now.servers}")
     before, after = present.sizes, least.sizes
     if before is None or after is None:
         return tuple(said)

@@ -102,15 +102,15 @@ def in_flight(completions: int, replicas: int) -> int:
 def choices(split: Split, situation: Situation) -> list[Choice]:
     """Every split of the run's devices, fewest server devices first; empty without batches.
 
-    The server's devices are whole replicas of the same tensor parallel size, and each half
-    has at least one device.
+    The server's devices are whole replicas of the same tensor parallel size, as many for each
+    of several servers, and each half has at least one device.
     """
     if situation.sizes is None:
         return []
-    tp = situation.tensor_parallel
+    step = situation.tensor_parallel * situation.servers
     return [
         _choice(split, situation, server, situation.sizes)
-        for server in range(tp, situation.devices, tp)
+        for server in range(step, situation.devices, step)
     ]
 
 

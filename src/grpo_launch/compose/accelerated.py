@@ -92,7 +92,7 @@ def read(train: Mapping[Any, Any], where: lift.Where) -> Blocks:
         return Blocks({}, (_no_mapping(said, BLOCK, where),))
     blocks: dict[str, Block] = {}
     mistakes: list[Mistake] = []
-    known = sorted(path.stem for path in resources.path("conf/accelerator").glob("*.yaml"))
+    known = _accelerators()
     for name, values in cast("dict[Any, Any]", said).items():
         keys = (*BLOCK, name)
         if name not in known:
@@ -103,6 +103,11 @@ def read(train: Mapping[Any, Any], where: lift.Where) -> Blocks:
         elif values is not None:
             mistakes.append(_no_mapping(values, keys, where))
     return Blocks(blocks, tuple(mistakes))
+
+
+def _accelerators() -> list[str]:
+    """The names of the accelerators that there are."""
+    return sorted(path.stem for path in resources.path("conf/accelerator").glob("*.yaml"))
 
 
 def of_native(path: Path, name: str) -> Block | None:
@@ -116,6 +121,12 @@ def of_native(path: Path, name: str) -> Block | None:
     from grpo_launch.compose import document
 
     node: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.load(path)))
+    known = _accelerators()
+    said = node.get(lift.ACCELERATORS)
+    for other in cast("dict[Any, Any]", said) if isinstance(said, dict) else ():
+        if other not in known:
+            where = f"{document.shown(path)}: {lift.ACCELERATORS}.{other}"
+            raise kinds.unknown_key(where, other, known)
     for keys in ((lift.ACCELERATORS,), (lift.ACCELERATORS, name)):
         node = node.get(keys[-1])
         if node is None:

@@ -18,6 +18,8 @@ from grpo_launch.compose.compat_table import Unreadable, Variable
 from grpo_launch.compose.environment import NOTHING, FromEnvironment, Taken, Unread, Wrong
 from grpo_launch.errors import ConfigError
 
+_TRACKING, _REPORT_TO = "tracking", "train.training.report_to"
+
 KEY = "compat"
 """The group that asks for the environment."""
 
@@ -48,6 +50,10 @@ def read(overrides: Sequence[str], environ: Mapping[str, str] | None) -> FromEnv
     if environ is None:
         what = "is env, but no environment was handed in"
         raise ConfigError(KEY, what, "hand it in as environ=, or leave compat out")
+    if "," in (name := _choice(overrides, schema.TOPOLOGY, "")):
+        what = "one topology may say a key that a variable says too, and another may not"
+        fix = "name one, or type the keys and leave compat=env out"
+        raise ConfigError(f"command line: {schema.TOPOLOGY}={name}", what, fix)
     role = _choice(overrides, "role", "check")
     if "," in role:
         what = "a variable may mean one key for the server and another for the learner"
@@ -108,10 +114,17 @@ class _Reading:
         return text is not None and (bool(text.strip()) or variable.empties)
 
     def _is_typed(self, key: str | None) -> bool:
-        """Whether the command line says the key: itself, or by the topology that it chooses."""
+        """Whether the command line says the key.
+
+        Itself, in a mapping that is typed whole, by the topology that it chooses, or, where a
+        tracker is meant, as ``report_to``.
+        """
         if key is None:
             return False
-        return key in self._keys or topology.value(self._overrides, key) is not None
+        above = {name for name in self._keys if name not in schema.GROUPS}
+        said = key in self._keys or any(key.startswith(f"{name}.") for name in above)
+        by_report_to = key == _TRACKING and _REPORT_TO in self._keys
+        return said or by_report_to or topology.value(self._overrides, key) is not None
 
     def _own(self, variable: Variable) -> None:
         text = self._environ[variable.name]
@@ -130,9 +143,8 @@ class _Reading:
         if self._is_typed(key):
             self._covered.append(Taken(variable.name, source, text, key or "", None))
             return
-        form = "{}" if source == variable.name else variable.form
         try:
-            value = _value(variable, form.replace("{}", text), key)
+            value = _value(variable, text, key)
         except Unreadable as error:
             where = f"environment: {source}"
             self._wrong.append(Wrong(ConfigError(where, error.what, error.fix), key))

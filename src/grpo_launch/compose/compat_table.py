@@ -47,7 +47,6 @@ class Variable:
         empties: whether set-but-empty sets the key to null, "none of them"; otherwise it is as
             if it were not set.
         default: the variable that speaks for it where it is not set.
-        form: how the text of ``default`` becomes its own; ``{}`` stands for that text.
         beaten: the variable that wins over it.
         equals: what its value has to be, for one that sets nothing.
         scripts: that read it; for the documentation, as ``note`` is.
@@ -60,7 +59,6 @@ class Variable:
     half: str | None = None
     empties: bool = False
     default: str | None = None
-    form: str = "{}"
     beaten: str | None = None
     equals: str | None = None
     scripts: tuple[str, ...] = ()
@@ -124,7 +122,6 @@ def _variable(name: str, fields: dict[str, Any]) -> Variable:
             "dict[str | None, str]", key if isinstance(key, dict) else {None: key} if key else {}
         ),
         choices=tuple(said.pop("choices", ())),
-        form=said.pop("as", "{}"),
         scripts=tuple(said.pop("from")),
         **said,
     )

@@ -120,8 +120,10 @@ class LaunchConfig:
 
     def _place(self, key: str) -> tuple[str, str]:
         for override in self.overrides:
-            name = override.partition("=")[0].lstrip("+~")
-            if name == key or key.startswith(name + "."):
+            name, _, value = override.lstrip("+~").partition("=")
+            # An option's name says nothing of the keys below the group.
+            says_more = name not in schema.GROUPS or value.lstrip().startswith("{")
+            if name == key or (says_more and key.startswith(name + ".")):
                 return "command line", key
         if (taken := self.environment.of(key)) is not None:
             return taken.place, taken.variable

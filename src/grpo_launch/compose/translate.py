@@ -104,6 +104,7 @@ def _missing(error: Any, line: CommandLine) -> ConfigError:
         fix = f"did you mean {schema.TOPOLOGY}={meant}?" if meant else _EACH_KEY
         return ConfigError(f"{line.where(group)}={name}", what, fix)
     names = list(error.options or ()) or list(line.options(group))
+    names = [option for option in names if option not in schema.NO_OPTIONS]
     fix = _choice(name, names, 0.5)
     if line.find(group):
         return ConfigError(f"{line.where(group)}={name}", what, fix)

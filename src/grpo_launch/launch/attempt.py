@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from grpo_launch import redaction
 from grpo_launch.console import duration, tail
 from grpo_launch.errors import (
     GuardLostError,
@@ -97,8 +98,6 @@ class Attempt:
             for spec in self._plan.servers:
                 self._servers[spec.name] = self._start(spec)
             self._wait_for_servers()
-            for name in self._servers:
-                self._processes.watch_vital(name, self._plan.watchdog.vital)
             learner = self._start(self._plan.learner) if self._plan.learner else None
             with self._around.noting():
                 self._around.record.enter(record.TRAINING if learner else record.SERVING)
@@ -109,7 +108,7 @@ class Attempt:
 
     def show_tail(self, name: str) -> None:
         """Show the last lines of a process's log."""
-        text = tail(self.logs / f"{name}.log")
+        text = tail(self.logs / f"{name}.log", redaction.secrets(self._around.environ))
         if text:
             self._say(f"--- last lines of {self._log(name)}\n{text}\n---")
 
@@ -133,6 +132,7 @@ class Attempt:
             while waiting:
                 self._processes.turn()
                 self._all_servers_run()
+                self._no_engine_is_lost()
                 for name, answer in self._processes.answers().items():
                     if answer.error is not None:
                         self._show_of(name)
@@ -140,6 +140,8 @@ class Attempt:
                     del waiting[name]
                     of = f", of the run {answer.run}" if answer.run else ""
                     self._say(f"{name}: ready after {duration(answer.seconds)}{of}")
+                    if name in self._servers:
+                        self._processes.watch_vital(name, self._plan.watchdog.vital)
                 self._not_too_late(waiting.values(), time.monotonic() - started)
                 if waiting and time.monotonic() - said >= NOTICE_S:
                     said = time.monotonic()

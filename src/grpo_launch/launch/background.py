@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
+from grpo_launch import redaction
 from grpo_launch.compose import document
 from grpo_launch.console import tail
 from grpo_launch.errors import PreflightError
@@ -65,7 +66,7 @@ def supervise(
             return pid
         _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    print(tail(log), file=sys.stderr)
+    print(tail(log, redaction.secrets(prepared.environ)), file=sys.stderr)
     what = f"the supervisor ended with status {code} before it took over"
     raise _failed(prepared, document.shown(log), what, "its last lines are above")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _CLOCK_SKEW_S = 1.0
 def settled(
     config: LaunchConfig,
     cwd: Path,
+    environ: Mapping[str, str],
     run_id: str,
     parts: Sequence[str],
     say: Callable[[str], None],
@@ -35,6 +36,7 @@ def settled(
     Args:
         config: as composed.
         cwd: the working directory.
+        environ: the caller's environment; its WANDB_RUN_ID names the W&B run itself.
         run_id: of the run that is about to start.
         parts: the processes to start, of ``server`` and ``learner``.
         say: told what a person should know.
@@ -53,7 +55,8 @@ def settled(
         checkpoint, run = _found(config.resume, config.experiment, cwd, where, say)
         say(f"training goes on from {document.shown(checkpoint.path)}, step {checkpoint.step}")
         values["training.resume_from_checkpoint"] = str(checkpoint.path)
-        config = _in_the_same_wandb_run(config, run or _around(checkpoint.path), say)
+        if not environ.get("WANDB_RUN_ID"):
+            config = _in_the_same_wandb_run(config, run or _around(checkpoint.path), say)
     output_dir = config.get("training.output_dir")
     if isinstance(output_dir, str) and not is_versioned(config) and _holds(cwd / output_dir):
         # The learner would overwrite them, or delete the oldest (save_total_limit).
@@ -96,6 +99,11 @@ def _found(
         run = find.one(said, cwd / find.ROOT, cwd).directory
     except ConfigError as error:
         return _named(said, cwd, where, error), None
+    try:
+        record.read(run)
+    except (OSError, ValueError) as error:
+        what = f"the record of the run {said} cannot be read ({error})"
+        raise ConfigError(where, what, "name the checkpoint's own directory") from None
     if (found := _newest(run, say)) is None:
         what = f"the run {said} has no complete checkpoint"
         raise PreflightError(where, what, "name another run or a checkpoint")

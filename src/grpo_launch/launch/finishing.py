@@ -149,7 +149,10 @@ def _said(
 ) -> str:
     name, artifact = checkpoint.path.name, result.get("artifact")
     if result["state"] == "queued":
-        sync = f"wandb sync {around.plan.run_dir}/wandb/offline-run-*"
+        # The client writes where the caller's WANDB_DIR says, if that is set.
+        where = Path(str(result.get("run"))).parent
+        where = where.relative_to(around.cwd) if where.is_relative_to(around.cwd) else where
+        sync = f"wandb sync {where}/offline-run-*"
         return f"{name} is queued as the artifact {artifact}; upload it with: {sync}"
     if result["state"] == "disabled":
         return "W&B is disabled, no checkpoint is uploaded"

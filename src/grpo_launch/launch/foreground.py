@@ -66,5 +66,5 @@ def start(prepared: Prepared) -> int:
     if prepared.sweeping:
         from grpo_launch.launch import supervisor
 
-        return supervisor.supervise(prepared.run, None, prepared.environ)
+        return supervisor.supervise(prepared.run, None, prepared.environ, sweeping=True)
     become(prepared.run, prepared.environ, prepared.held)

@@ -66,10 +66,6 @@ class Processes:
         self._vital: dict[int, Lost] = {}
         self._lost: Lost | None = None
 
-    def get(self, name: str) -> GuardedProcess | None:
-        """The started process of that name, or None."""
-        return self._guarded.get(name)
-
     def start(self, spec: ProcessSpec) -> GuardedProcess:
         """Let the guard of that name start its process.
 

@@ -80,7 +80,12 @@ def _is_to_be_read(directory: Path) -> bool:
 
 
 def supervise(
-    directory: Path, exit_file: str | None, environ: Mapping[str, str], ready: int | None = None
+    directory: Path,
+    exit_file: str | None,
+    environ: Mapping[str, str],
+    ready: int | None = None,
+    *,
+    sweeping: bool = False,
 ) -> int:
     """Execute a run whose directory is prepared.
 
@@ -89,6 +94,8 @@ def supervise(
         exit_file: where the guards leave the status if this process is killed.
         environ: the caller's environment, for the processes.
         ready: a pipe that tells a waiting launcher that this process has taken over.
+        sweeping: whether more runs follow in this process; a signal ends them too, also one
+            that came when the training was done already.
 
     Returns:
         The status of the process that the role is about: the learner's where
@@ -110,7 +117,10 @@ def supervise(
             paths=RunPaths(str(directory), exit_file, _groups(plan)),
         )
         try:
-            return _Run(around).execute(ready)
+            status = _Run(around).execute(ready)
+            if sweeping and signals.received:
+                raise InterruptedRunError(signals.received[0])
+            return status
         finally:
             if around.paths.groups:
                 cgroup.remove(around.paths.groups)

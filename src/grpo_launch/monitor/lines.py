@@ -7,9 +7,11 @@ binary data, lines of megabytes. No control sequence may reach the reader's term
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from grpo_launch import redaction
 
 LONGEST = 2000
 """Characters of a line that are shown; after them stands how long it is."""
@@ -30,7 +32,7 @@ _SEQUENCE = re.compile(
 )
 
 
-def clean(text: str, size: int | None = None) -> str:
+def clean(text: str, size: int | None = None, hidden: Sequence[str] = ()) -> str:
     r"""A line without what would act on a terminal.
 
     Colours and cursor movements are left out; other characters that cannot be
@@ -40,9 +42,10 @@ def clean(text: str, size: int | None = None) -> str:
     Args:
         text: the line, without its end.
         size: its length in bytes where ``text`` is not all of it.
+        hidden: texts that are shown as stars; a long line is cut after that.
     """
     text = text.rstrip("\r").rpartition("\r")[2]
-    text = _SEQUENCE.sub("", text)
+    text = redaction.masked(_SEQUENCE.sub("", text), hidden)
     length = len(text)
     shown = "".join(
         c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode()
@@ -54,9 +57,14 @@ def clean(text: str, size: int | None = None) -> str:
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines; of an endless line only its beginning is kept."""
+    """Cuts a stream of bytes into lines; of an endless line only its beginning is kept.
 
-    def __init__(self) -> None:
+    Args:
+        hidden: texts that are shown as stars.
+    """
+
+    def __init__(self, hidden: Sequence[str] = ()) -> None:
+        self._hidden = hidden
         self._begun = b""
         self._dropped = 0
 
@@ -78,7 +86,8 @@ class LineSplitter:
     def finish(self) -> str:
         """The line that has been begun, cleaned; the next one begins."""
         size = len(self._begun) + self._dropped
-        line = clean(self._begun.decode("utf-8", "replace"), size if self._dropped else None)
+        text = self._begun.decode("utf-8", "replace")
+        line = clean(text, size if self._dropped else None, self._hidden)
         self._begun, self._dropped = b"", 0
         return line
 
@@ -98,12 +107,13 @@ class LogReader:
 
     Args:
         path: the log; it need not exist yet.
+        hidden: texts that are shown as stars.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hidden: Sequence[str] = ()) -> None:
         self._path = path
         self._offset = 0
-        self._splitter = LineSplitter()
+        self._splitter = LineSplitter(hidden)
 
     def skip_to_last(self, count: int) -> None:
         """Leave out all but the last ``count`` lines of what is there."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grpo_launch import redaction
 from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.monitor import living, masking
 from grpo_launch.monitor.context import Context
@@ -98,7 +97,6 @@ class Logs:
         self._directory = directory
         self._wanted = wanted
         self._readers: dict[tuple[str, int], LogReader] = {}
-        self._hidden: tuple[str, ...] = ()
 
     def are_there(self) -> bool:
         """Whether any wanted log exists."""
@@ -126,7 +124,7 @@ class Logs:
         """The lines that have no end."""
         for (name, number), reader in self._readers.items():
             for text in reader.rest():
-                yield self._line(name, number, text)
+                yield Line(name, number or None, text)
 
     def _of(self, name: str, number: int) -> Iterator[Line]:
         begun = [other for known, other in self._readers if known == name]
@@ -138,16 +136,13 @@ class Logs:
                 return
             for earlier in begun:  # nobody will end its last line
                 for text in self._readers[name, earlier].rest():
-                    yield self._line(name, earlier, text)
-            self._hidden = masking.hidden(self._directory)
-            reader = self._readers[name, number] = LogReader(self._path(name, number))
+                    yield Line(name, earlier, text)
+            reader = LogReader(self._path(name, number), masking.hidden(self._directory))
+            self._readers[name, number] = reader
             if not begun:
                 reader.skip_to_last(self._wanted.lines)
         for text in reader.read():
-            yield self._line(name, number, text)
-
-    def _line(self, name: str, number: int, text: str) -> Line:
-        return Line(name, number or None, redaction.masked(text, self._hidden))
+            yield Line(name, number or None, text)
 
     def _names(self) -> list[str]:
         """The processes whose logs are wanted; servers are known by what is there."""

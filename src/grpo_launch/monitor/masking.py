@@ -1,7 +1,8 @@
 """What a run's logs must not show: a run that goes on may have printed its environment.
 
 When its processes have ended, their logs are scrubbed (``launch/supervisor.py``). Until then
-the secrets are those of its supervisor's environment, which its owner may read.
+the secrets are those in the environment of its supervisor and of its guards, which its owner
+may read; of a sweep only the guards have what ``env.file`` says.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ from grpo_launch.supervise import proc
 
 def hidden(directory: Path) -> tuple[str, ...]:
     """The texts to mask in the logs of the run in ``directory``: its own and this process's."""
-    environ = dict(os.environ)
-    found = [*redaction.secrets(environ)]
+    found = [*redaction.secrets(dict(os.environ))]
     try:
         state = record.read(directory)
-        supervised = record.is_supervised(state)
-    except (OSError, ValueError, KeyError, TypeError):
+        pids = [state["supervisor"]["pid"]] if record.is_supervised(state) else []
+        guards = [process["guard"] for process in state["processes"].values()]
+        pids += [g["pid"] for g in guards if pids and proc.is_running(g["pid"], g["start_time"])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return tuple(found)
-    if supervised:
-        pairs = (
-            os.fsdecode(item).partition("=") for item in proc.environ(state["supervisor"]["pid"])
-        )
+    for pid in pids:
+        pairs = (os.fsdecode(item).partition("=") for item in proc.environ(pid))
         found += redaction.secrets({name: value for name, _, value in pairs})
     return tuple(sorted(set(found), key=len, reverse=True))

@@ -153,7 +153,7 @@ def with_checkpoint(
         return config
     from grpo_launch.launch import continuation
 
-    return continuation.settled(config, host.cwd, run_id, parts, say)
+    return continuation.settled(config, host.cwd, host.environ, run_id, parts, say)
 
 
 def say(text: str) -> None:

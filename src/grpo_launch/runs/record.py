@@ -133,7 +133,7 @@ class RunRecord:
         """Note why the attempt under way ended."""
         if self.state["attempts"]:
             self.state["attempts"][-1].update(
-                ended=self._clock(), reason=reason, processes=self.state["processes"]
+                ended=self._clock(), reason=reason, processes=dict(self.state["processes"])
             )
         self.write()
 

@@ -55,19 +55,6 @@ def lacks(rule: EnvironmentRule, config: LaunchConfig, world_size: int) -> str |
     return None
 
 
-def is_elsewhere(config: LaunchConfig, half: str) -> bool:
-    """Whether the devices of ``half`` are said in another terminal.
-
-    With ``compat=env`` a half that is started alone gets its devices from CUDA_VISIBLE_DEVICES.
-    What the experiment says of the other half is then not about this launch.
-    """
-    other = {"server": "learner", "learner": "server"}[half]
-    key = f"gpus.{half}"
-    if config.role != other or config.environment.of(f"gpus.{other}") is None:
-        return False
-    return config.environment.of(key) is None and not config.where(key).startswith("command line")
-
-
 def _said(config: LaunchConfig, key: str) -> list[str]:
     first, _, rest = key.partition(".")
     return _text(config.get(rest) if first == "train" else getattr(config, first, None))

@@ -8,8 +8,7 @@ from typing import Any
 from grpo_launch import endpoint
 from grpo_launch.compose import kinds
 from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.devices import needed
-from grpo_launch.validate.environment import is_elsewhere
+from grpo_launch.devices import is_elsewhere, needed
 from grpo_launch.validate.ports import is_port
 from grpo_launch.validate.problem import Problem, Severity
 
