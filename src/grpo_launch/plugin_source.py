@@ -9,6 +9,7 @@ Importing it would import ms-swift, which takes seconds, and run its code.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ ENVIRONMENTS = "envs"
 SCHEDULERS = "multi_turns"
 REGISTRIES = (ENVIRONMENTS, SCHEDULERS)
 
+_IMPORTS_ENGINE = re.compile(rb"^\s*(?:from|import)\s+swift\b", re.MULTILINE)
 _SIBLINGS = 50
 """Files of a package beside a plugin that are looked into."""
 
@@ -193,16 +195,17 @@ class _Source:
 
 
 def _knows_engine(directory: Path, module: str) -> bool:
-    """Whether a module beside the plugin mentions ms-swift, whose registries it would import.
+    """Whether a module beside the plugin imports ms-swift, which has the registries.
 
     ms-swift puts the plugin's directory in front of ``sys.path`` (``import_external_file``).
     """
     top = module.lstrip(".").partition(".")[0]
     files = [directory / f"{top}.py", *sorted((directory / top).glob("**/*.py"))[:_SIBLINGS]]
     try:
-        return any(file.is_file() and b"swift" in file.read_bytes()[:MAX_BYTES] for file in files)
+        there = [file.read_bytes()[:MAX_BYTES] for file in files if file.is_file()]
     except OSError:
         return True
+    return any(map(_IMPORTS_ENGINE.search, there))
 
 
 def _text(node: ast.expr) -> str | None:
