@@ -38,18 +38,21 @@ processes="${#devices[@]}"
 # ms-swift starts torchrun when NPROC_PER_NODE is set; one process needs none.
 if [ "$processes" -gt 1 ]; then
   export NPROC_PER_NODE="$processes"
-  if [ -z "${MASTER_PORT:-}" ]; then
-    MASTER_PORT="$(python -c 'import socket
-with socket.socket() as probe:
-    probe.bind(("127.0.0.1", 0))
-    print(probe.getsockname()[1])')"
-    export MASTER_PORT
-  fi
 elif [ "${NNODES:-1}" -gt 1 ]; then
   export NPROC_PER_NODE=1
 else
   # Left over from a caller's torchrun job, these would start one here as well.
   unset NPROC_PER_NODE NNODES
+fi
+
+# One process on a CPU makes a process group too (accelerate), on 29500 unless told: two learners on
+# one machine would collide there. Several nodes have agreed on a port.
+if [ "${NNODES:-1}" -le 1 ] && [ -z "${MASTER_PORT:-}" ]; then
+  MASTER_PORT="$("$(command -v python || command -v python3)" -c 'import socket
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    print(probe.getsockname()[1])')"
+  export MASTER_PORT
 fi
 
 exec "$@" rlhf "$config"

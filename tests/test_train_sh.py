@@ -110,16 +110,17 @@ def test_one_process_a_gpu(
     assert started.env.get("NPROC_PER_NODE") == processes
 
 
-def test_more_than_one_gpu_gets_a_port_that_is_free(training: Training) -> None:
-    port = training.run(config="a.yaml", gpus="0,1").env["MASTER_PORT"]
+@pytest.mark.parametrize("gpus", ["", "0", "0,1"])
+def test_a_learner_gets_a_port_that_is_free(training: Training, gpus: str) -> None:
+    """One process on a CPU makes a process group as well, on 29500 unless told."""
+    port = training.run(config="a.yaml", gpus=gpus).env["MASTER_PORT"]
     assert 1024 <= int(port) <= 65535
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", int(port)))
 
 
-@pytest.mark.parametrize("gpus", ["0", ""])
-def test_one_process_gets_no_port(training: Training, gpus: str) -> None:
-    assert "MASTER_PORT" not in training.run(config="a.yaml", gpus=gpus).env
+def test_several_nodes_agree_on_a_port_themselves(training: Training) -> None:
+    assert "MASTER_PORT" not in training.run(config="a.yaml", gpus="0,1", NNODES="2").env
 
 
 @pytest.mark.parametrize("gpus", ["0", "0,1"])
