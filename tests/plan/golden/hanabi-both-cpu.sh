@@ -8,13 +8,13 @@ torch_dtype: float32
 model_type: qwen2
 check_model: false
 truncation_strategy: left
-template: qwen2_5
+template: default
 max_length: 448
 dataset:
 - /shipped/data/hanabi_tiny.grpo.jsonl
 split_dataset_ratio: 0
 tuner_type: full
-learning_rate: 0.005
+learning_rate: 0.003
 lr_scheduler_type: constant
 warmup_ratio: 0
 weight_decay: 0.1
@@ -29,12 +29,12 @@ seed: 42
 report_to:
 - none
 max_steps: 30
-per_device_train_batch_size: 32
+per_device_train_batch_size: 64
 fp16: false
 beta: 0.0
 temperature: 1.0
 top_p: 1.0
-num_generations: 8
+num_generations: 16
 log_completions: true
 use_vllm: true
 vllm_mode: server
@@ -45,7 +45,7 @@ vllm_server_port:
 vllm_server_timeout: 240
 vllm_server_pass_dataset: true
 use_gym_env: true
-max_completion_length: 4
+max_completion_length: 3
 gradient_accumulation_steps: 1
 output_dir: runs/hanabi/NEW/output
 external_plugins:
@@ -54,7 +54,7 @@ END_OF_FILE
 
 # server: log runs/hanabi/NEW/logs/server.log
 cd /project
-env PATH=/project/.venv-engine/bin:"$PATH" OMP_NUM_THREADS="${OMP_NUM_THREADS-1}" VLLM_CPU_KVCACHE_SPACE="${VLLM_CPU_KVCACHE_SPACE-1}" VLLM_CPU_OMP_THREADS_BIND="${VLLM_CPU_OMP_THREADS_BIND-nobind}" HF_HUB_OFFLINE="${HF_HUB_OFFLINE-1}" TRANSFORMERS_OFFLINE="${TRANSFORMERS_OFFLINE-1}" HF_DATASETS_OFFLINE="${HF_DATASETS_OFFLINE-1}" VLLM_NO_USAGE_STATS="${VLLM_NO_USAGE_STATS-1}" VLLM_HOST_IP="${VLLM_HOST_IP-127.0.0.1}" TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM-false}" NCCL_P2P_DISABLE="${NCCL_P2P_DISABLE-0}" NCCL_IB_DISABLE="${NCCL_IB_DISABLE-0}" HANABI_MAX_BYTES="${HANABI_MAX_BYTES-40000}" VIRTUAL_ENV=/project/.venv-engine CUDA_VISIBLE_DEVICES='' VLLM_PLUGINS=grpo_cpu_engine HANABI_REWARD=shaped HANABI_OBSERVATION=compact python -m grpo_cpu_engine rollout --model models/tiny-qwen2 --host 127.0.0.1 --port 8000 --vllm_tensor_parallel_size 1 --vllm_data_parallel_size 1 --vllm_max_model_len 512 --vllm_max_num_seqs 16 --vllm_enable_prefix_caching true --vllm_enforce_eager true --vllm_use_async_engine true --external_plugins /shipped/examples/hanabi/plugin.py --multi_turn_scheduler gym_scheduler --max_turns 4 --use_gym_env true --gym_env hanabi_env --model_type qwen2 --torch_dtype float32 --template qwen2_5
+env PATH=/project/.venv-engine/bin:"$PATH" OMP_NUM_THREADS="${OMP_NUM_THREADS-1}" VLLM_CPU_KVCACHE_SPACE="${VLLM_CPU_KVCACHE_SPACE-1}" VLLM_CPU_OMP_THREADS_BIND="${VLLM_CPU_OMP_THREADS_BIND-nobind}" HF_HUB_OFFLINE="${HF_HUB_OFFLINE-1}" TRANSFORMERS_OFFLINE="${TRANSFORMERS_OFFLINE-1}" HF_DATASETS_OFFLINE="${HF_DATASETS_OFFLINE-1}" VLLM_NO_USAGE_STATS="${VLLM_NO_USAGE_STATS-1}" VLLM_HOST_IP="${VLLM_HOST_IP-127.0.0.1}" TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM-false}" NCCL_P2P_DISABLE="${NCCL_P2P_DISABLE-0}" NCCL_IB_DISABLE="${NCCL_IB_DISABLE-0}" HANABI_MAX_BYTES="${HANABI_MAX_BYTES-40000}" VIRTUAL_ENV=/project/.venv-engine CUDA_VISIBLE_DEVICES='' VLLM_PLUGINS=grpo_cpu_engine HANABI_REWARD=shaped HANABI_OBSERVATION=compact python -m grpo_cpu_engine rollout --model models/tiny-qwen2 --host 127.0.0.1 --port 8000 --vllm_tensor_parallel_size 1 --vllm_data_parallel_size 1 --vllm_max_model_len 512 --vllm_max_num_seqs 16 --vllm_enable_prefix_caching true --vllm_enforce_eager true --vllm_use_async_engine true --external_plugins /shipped/examples/hanabi/plugin.py --multi_turn_scheduler gym_scheduler --max_turns 3 --use_gym_env true --gym_env hanabi_env --model_type qwen2 --torch_dtype float32 --template default
 
 # learner: starts when http://127.0.0.1:8000/health/ answers 200 and /get_world_size/ says 1 and one token is generated; log runs/hanabi/NEW/logs/learner.log
 cd /project
