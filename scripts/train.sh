@@ -48,7 +48,7 @@ fi
 # One process on a CPU makes a process group too (accelerate), on 29500 unless told: two learners on
 # one machine would collide there. Several nodes have agreed on a port.
 if [ "${NNODES:-1}" -le 1 ] && [ -z "${MASTER_PORT:-}" ]; then
-  MASTER_PORT="$("$(command -v python || command -v python3)" -c 'import socket
+  MASTER_PORT="$("$(command -v python3 || command -v python)" -c 'import socket
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     print(probe.getsockname()[1])')"
