@@ -14,9 +14,8 @@ from typing import Any, cast
 
 import yaml
 
+from grpo_launch.plan import LEARNER
 from grpo_launch.validate.batches import Sizes, listed, size
-
-SERVER, LEARNER = "server", "learner"
 
 DEFAULT_MAX_NUM_SEQS = 256
 """Where the experiment does not say it (``VllmEngine.__init__``, ms-swift 4.6)."""
