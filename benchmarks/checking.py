@@ -71,8 +71,8 @@ def make_large(directory: Path) -> Path:
 
 def checked_a_second(count: int) -> float:
     """Experiments composed and validated a second in this process."""
-    from grpo_launch.compose import compose
-    from grpo_launch.validate import validate
+    from grpo_launch.checks.examine import validate
+    from grpo_launch.config.compose import compose
 
     names = ("summary_1024", "summary_1024_attr_key_recall", "tiny_cpu")
     validate(compose(names[0]))

@@ -24,7 +24,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from grpo_launch.launch import foreground
+from grpo_launch.backends import foreground
 from grpo_launch.plan import Deadlines, LaunchPlan, Probe, ProcessSpec, Recovery, Watchdog
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import proc, tree

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from grpo_launch.compose import compat_table
-from grpo_launch.compose.compat_table import Table, Variable
+from grpo_launch.config.compat import table
+from grpo_launch.config.compat.table import Table, Variable
 
 __all__ = ["OUTPUT", "document", "main"]
 
@@ -65,7 +65,7 @@ def document(present: str) -> str:
     _, end, after = rest.partition(_END)
     if not (begin and end):
         raise ValueError(f"{OUTPUT.name} lacks {_BEGIN} or {_END}")
-    tables = "\n\n".join(_tables(compat_table.load()))
+    tables = "\n\n".join(_tables(table.load()))
     return f"{before}{begin}\n\n{tables}\n\n{end}{after}"
 
 

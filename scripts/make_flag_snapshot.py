@@ -3,7 +3,7 @@
     .venv-engine/bin/python scripts/make_flag_snapshot.py OUT
     .venv-engine/bin/python scripts/make_flag_snapshot.py --check OUT
 
-OUT is src/grpo_launch/flags/data/ms_swift-VERSION.json. Run by the engine's own
+OUT is src/grpo_launch/engines/flags/data/ms_swift-VERSION.json. Run by the engine's own
 Python, it reads the site-packages of that Python; nothing of the engine is imported.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from grpo_launch.flags.introspect import introspect
+from grpo_launch.engines.flags.introspect import introspect
 
 
 def main() -> int:

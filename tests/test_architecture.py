@@ -1,4 +1,4 @@
-"""Data flows one way: a module imports only from its own layer or an earlier one."""
+"""Where things live: a module imports only from its own room or an earlier one."""
 
 from __future__ import annotations
 
@@ -11,40 +11,36 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 
-LAYERS = [
-    {"atomic", "choices", "errors", "flags", "redaction", "resources", "schema", "schema_tracking"},
-    {"compose"},
-    {
-        *("dataset_rows", "devices", "endpoint", "model_memory", "model_shape"),
-        *("plugin_source", "runtime", "shipped_files", "tracking"),
-    },
-    {"engines", "learners"},
-    {"validate"},
-    {"plan", "planner", "afterwards"},
-    {"shell", "host"},
-    {"facts", "env_file"},
-    {"supervise"},
-    {"preflight", "preflight_tracking"},
-    {"runs", "console"},
-    {"launch"},
-    {"monitor"},
-    {"advice", "explain", "report"},
-    {"roles", "usage", "completion"},
-    {"cli", "__main__"},
-]
-PURE = {*LAYERS[1], *LAYERS[2], *LAYERS[3], *LAYERS[4], *LAYERS[5], "shell"}
-IMPURE = {"httpx", "random", "select", "signal", "socket", "subprocess", "threading", "time"}
+ROOMS = (
+    ("errors", "plan"),
+    ("base",),
+    ("config",),
+    ("runtimes",),
+    ("supervise",),
+    ("engines",),
+    ("tracking",),
+    ("learners",),
+    ("planning",),
+    ("runs",),
+    ("execute",),
+    ("checks",),
+    ("settle",),
+    ("backends",),
+    ("monitor",),
+    ("advice",),
+    ("roles",),
+    ("cli", "__main__"),
+)
+"""From the ground up: a module imports from a room above its own line, or from its own."""
 
-MODULES = {
-    "subprocess",
-    "socket",
-    "signal",
-    "time",
-    "select",
-    "threading",
-    "httpx",
-    "random",
+ALLOWED = {
+    # Which keys are the learner's flags, until the learner itself tells.
+    "config/hydra/hints.py": {"engines"},
+    "config/hydra/translate.py": {"engines"},
 }
+
+PURE = {"plan", "config", "planning"}
+IMPURE = {"httpx", "random", "select", "signal", "socket", "subprocess", "threading", "time"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -65,7 +61,7 @@ def imports(path: Path) -> set[str]:
 
 
 def layer(part: str) -> int:
-    return next(i for i, parts in enumerate(LAYERS) if part in parts)
+    return next(i for i, parts in enumerate(ROOMS) if part in parts)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -75,7 +71,7 @@ def test_imports_point_backwards(path: Path) -> None:
         return
     ours = {name.split(".")[1] for name in imports(path) if name.startswith("grpo_launch.")}
     later = [other for other in ours - {"__version__"} if layer(other) > layer(part)]
-    assert not later, f"{part} imports {later}"
+    assert set(later) <= ALLOWED.get(str(path.relative_to(PACKAGE)), set()), f"imports {later}"
 
 
 @pytest.mark.parametrize(

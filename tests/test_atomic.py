@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch import atomic
+from grpo_launch.base import atomic
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from grpo_launch.choices import ConsoleMode
-from grpo_launch.console import Console, tail
+from grpo_launch.config.choices import ConsoleMode
+from grpo_launch.execute.console import Console, tail
 
 
 def test_a_full_pipe_holds_nothing_up_and_takes_text_again_once_it_is_read() -> None:

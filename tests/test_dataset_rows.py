@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch import dataset_rows
-from grpo_launch.dataset_rows import Rows, read
+from grpo_launch.learners.swift import dataset_rows
+from grpo_launch.learners.swift.dataset_rows import Rows, read
 
 
 def write(directory: Path, *rows: Any, name: str = "d.jsonl") -> str:

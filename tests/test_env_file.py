@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch import compose, env_file
+from grpo_launch.base.host import Host
+from grpo_launch.config import compose
 from grpo_launch.errors import PreflightError
-from grpo_launch.host import Host
+from grpo_launch.settle import env_file
 
 
 def filled(tmp_path: Path, text: str | None, mode: int = 0o600, **environ: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.plugin_source import ENVIRONMENTS, SCHEDULERS, Plugin, read
+from grpo_launch.learners.swift.plugin_source import ENVIRONMENTS, SCHEDULERS, Plugin, read
 
 IMPORT = "from swift.rollout.gym_env import Env, envs\n"
 

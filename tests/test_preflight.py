@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch import preflight, schema
+from grpo_launch.base.host import Host
+from grpo_launch.checks import preflight
+from grpo_launch.config import schema
 from grpo_launch.errors import PreflightError
-from grpo_launch.host import Host
 from tests.conftest import free_port
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import redaction
+from grpo_launch.base import redaction
 
 SECRETS = ("planted-secret-1", 'another/secret\\with"quotes', "ünïcode-geheim")
 NAMED = {f"{letter}_TOKEN": secret for letter, secret in zip("ABC", SECRETS, strict=True)}

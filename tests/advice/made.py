@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from grpo_launch import devices, plan, planner
-from grpo_launch.compose import compose
+from grpo_launch import plan
+from grpo_launch.config.compose import compose
+from grpo_launch.planning import devices, planner
 from grpo_launch.runs import record
 
 NAME = "summary_1024/20261121-140000-aaaa"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from grpo_launch import cli, plan
-from grpo_launch.compose import lookup
+from grpo_launch.config.hydra import lookup
 from tests.advice.made import NAME, line, make_run, start, steady
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from grpo_launch import devices
 from grpo_launch.advice import findings, knobs, model, situation
 from grpo_launch.advice.situation import Situation
-from grpo_launch.compose import compose, lookup
+from grpo_launch.checks.examine import require_valid
+from grpo_launch.config.compose import compose
+from grpo_launch.config.hydra import lookup
+from grpo_launch.learners.swift.batches import BatchArithmetic, Sizes
+from grpo_launch.planning import devices
 from grpo_launch.runs.shares import Seconds, Split
-from grpo_launch.validate import require_valid
-from grpo_launch.validate.batches import BatchArithmetic, Sizes
 from tests.advice.made import VISIBLE, make_run, steady
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch import completion
+from grpo_launch.cli import completion
 from tests.conftest import Project
 
 SECONDS = 30

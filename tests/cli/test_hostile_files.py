@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.compose.document import MAX_FILE_BYTES
+from grpo_launch.config.formats.document import MAX_FILE_BYTES
 from tests.conftest import Project
 
 SECONDS = 20

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from legacy_reference import exact, expected, write
 
-from grpo_launch import compose as composing
-from grpo_launch.compose import compose, lookup
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.checks.examine import Facts
+from grpo_launch.checks.explain import explain
+from grpo_launch.config import compose as composing
+from grpo_launch.config.compose import compose
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError, LaunchError
-from grpo_launch.explain import explain
-from grpo_launch.validate import Facts
 
 BLOCK = "custom.extra.launch.accelerators"
 NATIVE = "# @package _global_\ntrain: {training: {a: 1, b: 2}}\n"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.compose import batch_plan
+from grpo_launch.config.formats import batch_plan
 
 P = "custom.grpo.batch_plan"
 S = "custom.extra.rollout_server"

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import compose, schema, tracking
-from grpo_launch.compose import compat, compat_table, hints
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.config import compose, schema
+from grpo_launch.config.compat import reading, table
+from grpo_launch.config.hydra import hints
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.flags import snapshot
 from grpo_launch.errors import ConfigError
-from grpo_launch.flags import snapshot
+from grpo_launch.tracking import variables
 
 EXPERIMENT = """\
 model: {model: some/model}
@@ -95,7 +97,7 @@ HF_TOKEN WANDB_API_KEY
 """
 """What the server script, the learner's wrapper and the base script read."""
 
-TABLE = compat_table.load()
+TABLE = table.load()
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,7 @@ def test_every_variable_of_the_old_scripts_is_in_the_table() -> None:
 
 def test_the_table_names_what_there_is() -> None:
     for variable in TABLE.variables.values():
-        assert variable.read in compat_table.READERS
+        assert variable.read in table.READERS
         assert variable.half in (None, "server", "learner")
         assert {variable.default, variable.beaten} <= {None, *TABLE.variables}
         assert bool(variable.keys) != bool(variable.equals)
@@ -167,7 +169,7 @@ def test_a_variable_sets_its_key(experiment: str, name: str) -> None:
 @pytest.mark.parametrize("name", [*SAMPLES, *ELSEWHERE])
 @pytest.mark.parametrize("text", ["", "  "])
 def test_an_empty_variable_is_not_said_unless_that_means_something(name: str, text: str) -> None:
-    said = compat.read(["compat=env"], {name: text})
+    said = reading.read(["compat=env"], {name: text})
     assert said.wrong == ()
     assert [taken.value for taken in said.taken] == [None] * TABLE.variables[name].empties
 
@@ -204,9 +206,9 @@ def test_visible_devices_are_those_of_a_half_that_is_started_alone(
     [("wandb", ["wandb"]), ("wandb tensorboard", ["wandb", "tensorboard"]), ("none", ["none"])],
 )
 def test_trackers_are_options_of_the_group(experiment: str, text: str, chosen: list[str]) -> None:
-    tracking = composed(experiment, {"REPORT_TO": text}).tracking
-    named = {"none": tracking.none, "wandb": tracking.wandb.enabled}
-    named |= {"tensorboard": tracking.tensorboard.enabled, "trackio": tracking.trackio.enabled}
+    variables = composed(experiment, {"REPORT_TO": text}).tracking
+    named = {"none": variables.none, "wandb": variables.wandb.enabled}
+    named |= {"tensorboard": variables.tensorboard.enabled, "trackio": variables.trackio.enabled}
     assert [name for name in named if named[name]] == chosen
 
 
@@ -234,9 +236,9 @@ def test_a_batch_is_as_large_as_its_group_unless_said(experiment: str) -> None:
 
 def test_a_run_name_names_the_run_and_the_artifact(experiment: str) -> None:
     config = composed(experiment, {"RUN_NAME": "a b"})
-    assert (config.tracking.wandb.name, tracking.artifact_name(config)) == ("a b", "a-b-ckpt")
+    assert (config.tracking.wandb.name, variables.artifact_name(config)) == ("a b", "a-b-ckpt")
     config = composed(experiment, {"RUN_NAME": "a", "WANDB_NAME": "b"})
-    assert (config.tracking.wandb.name, tracking.artifact_name(config)) == ("b", "b-ckpt")
+    assert (config.tracking.wandb.name, variables.artifact_name(config)) == ("b", "b-ckpt")
 
 
 def test_what_the_command_line_says_otherwise_covers_a_variable(experiment: str) -> None:
@@ -309,7 +311,7 @@ def test_nothing_is_looked_at_unless_asked(experiment: str) -> None:
 
     plain = compose.compose(experiment, [], Forbidden())
     none = compose.compose(experiment, ["compat=none"], Forbidden())
-    assert plain.environment == none.environment == compat.NOTHING
+    assert plain.environment == none.environment == reading.NOTHING
     assert plain.compat is schema.Compat.none
 
 
@@ -373,7 +375,7 @@ def test_the_command_line_wins_over_any_environment(
     experiment: str, environ: dict[str, str], name: str
 ) -> None:
     text, key, value = SAMPLES[name]
-    typed = compat.read(["compat=env"], {name: text}).taken[0].override
+    typed = reading.read(["compat=env"], {name: text}).taken[0].override
     config = composed(experiment, environ, typed)
     assert at(config, key) == value
     assert config.where(key).startswith("command line")
@@ -383,14 +385,14 @@ def test_the_command_line_wins_over_any_environment(
 @given(environ=st.dictionaries(st.text(string.ascii_letters + "_"), texts))
 def test_other_variables_change_nothing(environ: dict[str, str]) -> None:
     known = {*TABLE.variables, *TABLE.ignored}
-    said = compat.read(["compat=env"], {k: v for k, v in environ.items() if k not in known})
+    said = reading.read(["compat=env"], {k: v for k, v in environ.items() if k not in known})
     assert (said.taken, said.covered, said.wrong, said.processes) == ((), (), (), None)
 
 
 @settings(max_examples=300)
 @given(environ=environments, role=roles)
 def test_every_variable_is_accounted_for_once(environ: dict[str, str], role: str) -> None:
-    said = compat.read(["compat=env", f"role={role}"], environ)
+    said = reading.read(["compat=env", f"role={role}"], environ)
     taken = [t.source for t in said.taken if t.source == t.variable]
     assert len(set(taken)) == len(taken)
     wrong = " ".join(w.error.where for w in said.wrong).replace("environment:", "").split()
@@ -411,7 +413,7 @@ def test_every_variable_is_accounted_for_once(environ: dict[str, str], role: str
 def test_a_text_arrives_as_it_is(text: str) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    said = compat.read(["compat=env"], {"MODEL": text, "REWARD_FUNCS": text})
+    said = reading.read(["compat=env"], {"MODEL": text, "REWARD_FUNCS": text})
     if "???" in text:
         return
     parser = OverridesParser.create()
@@ -439,7 +441,7 @@ def test_a_text_arrives_as_it_is(text: str) -> None:
     ],
 )
 def test_a_misspelled_name_is_pointed_out(name: str, meant: str) -> None:
-    (unread,) = compat.read(["compat=env"], {name: "secret"}).unread
+    (unread,) = reading.read(["compat=env"], {name: "secret"}).unread
     assert (unread.variable, unread.fix) == (name, f"did you mean {meant}?")
     assert "secret" not in repr(unread)
 
@@ -450,4 +452,4 @@ def test_ordinary_environments_are_not_warned_of() -> None:
     environ = dict.fromkeys(" ".join(lines).split(), "x")
     assert len(environ) > 600
     assert set(environ) & set(S1.split()) == set()
-    assert compat.read(["compat=env"], environ) == compat.NOTHING
+    assert reading.read(["compat=env"], environ) == reading.NOTHING

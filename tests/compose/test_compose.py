@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from legacy_reference import EDGE_CASES, Files, exact, expected, graphs, write
 from omegaconf import OmegaConf
 
-from grpo_launch import schema
-from grpo_launch.compose import compose, compose_arguments, leaves, lookup
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.compose.experiment import load as load_experiment
-from grpo_launch.compose.source import ExperimentSource
+from grpo_launch.config import schema
+from grpo_launch.config.compose import compose, compose_arguments
+from grpo_launch.config.formats import leaves
+from grpo_launch.config.formats.experiment import load as load_experiment
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.hydra.source import ExperimentSource
+from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError
 
 SERVER = (

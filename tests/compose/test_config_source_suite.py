@@ -19,8 +19,9 @@ from hydra.test_utils.config_source_common_tests import ConfigSourceTestSuite
 from legacy_reference import Files, write
 from omegaconf import OmegaConf
 
-from grpo_launch.compose import leaves, source
-from grpo_launch.compose.source import ExperimentSource
+from grpo_launch.config.formats import leaves
+from grpo_launch.config.hydra import source
+from grpo_launch.config.hydra.source import ExperimentSource
 
 TREE: Files = {
     "primary_config.yaml": "foo: bar\n",

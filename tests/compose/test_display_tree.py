@@ -8,8 +8,9 @@ import pytest
 from hydra.plugins.config_source import ConfigLoadError
 from legacy_reference import Files, write
 
-from grpo_launch.compose import compose, legacy
-from grpo_launch.compose.source import ExperimentSource
+from grpo_launch.config.compose import compose
+from grpo_launch.config.formats import extends
+from grpo_launch.config.hydra.source import ExperimentSource
 
 Tree = dict[str, list[str]]
 
@@ -128,14 +129,14 @@ def test_each_file_of_a_ladder_is_merged_once(
 ) -> None:
     path = write(tmp_path, ladder(14))
     read: list[Path] = []
-    original = legacy._read
+    original = extends._read
 
     def counting(file: Path) -> object:
         read.append(file)
         return original(file)
 
-    monkeypatch.setattr(legacy, "_read", counting)
-    data = legacy.load(path).data
+    monkeypatch.setattr(extends, "_read", counting)
+    data = extends.load(path).data
     assert sorted(file.name for file in read) == sorted(ladder(14))
     assert data["a"]["s"] == "r0"
     assert len(data["a"]) == 29

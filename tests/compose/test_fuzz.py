@@ -18,9 +18,11 @@ import pytest
 import yaml
 from legacy_reference import EDGE_CASES, exact, expected
 
-from grpo_launch.compose import compose, legacy, lift, lookup
+from grpo_launch.checks.examine import validate
+from grpo_launch.config.compose import compose
+from grpo_launch.config.formats import extends, lift
+from grpo_launch.config.hydra import lookup
 from grpo_launch.errors import ConfigError
-from grpo_launch.validate import validate
 from tests.conftest import ROOT
 
 FACTOR = int(os.environ.get("GRPO_LAUNCH_FUZZ", "1"))
@@ -180,7 +182,7 @@ def nodes(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def mutated_tree(rng: random.Random) -> bytes:
-    tree: Any = copy.deepcopy(legacy.load(rng.choice(EXPERIMENTS)).data)
+    tree: Any = copy.deepcopy(extends.load(rng.choice(EXPERIMENTS)).data)
     extra = tree.setdefault("custom", {}).setdefault("extra", {})
     extra.setdefault(
         "launch", {"gpus": {"server": [0], "learner": [1]}, "env": {"set": {"A": "b"}}}
@@ -259,7 +261,7 @@ def test_a_mutated_file_loads_or_is_refused_in_one_line(directory: Path, block: 
         text = mutated_text(random.Random(f"text {block} {case}"))
         path.write_bytes(text)
         try:
-            tree = legacy.load(path)
+            tree = extends.load(path)
             assert tree.origins is not None
             if len(text) < 3000:
                 assert exact(tree.data) == exact(expected(path))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_launch.compose import compose, compose_arguments, hints, lookup
+from grpo_launch.config.compose import compose, compose_arguments
+from grpo_launch.config.hydra import hints, lookup
 from grpo_launch.errors import ConfigError
 
 C = "command line: "

@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given, settings
 from legacy_reference import EDGE_CASES, Files, exact, expected, graphs, write
 
-from grpo_launch.compose import document, legacy
+from grpo_launch.config.formats import document, extends
 from grpo_launch.errors import ConfigError
 
 
 @pytest.mark.parametrize("files", EDGE_CASES.values(), ids=EDGE_CASES.keys())
 def test_a_file_reads_as_safe_load_and_the_merge(tmp_path: Path, files: Files) -> None:
     path = write(tmp_path, files)
-    assert exact(legacy.load(path).data) == exact(expected(path))
+    assert exact(extends.load(path).data) == exact(expected(path))
 
 
 @settings(max_examples=150, deadline=None)
@@ -28,14 +28,14 @@ def test_a_file_reads_as_safe_load_and_the_merge(tmp_path: Path, files: Files) -
 def test_any_extends_graph_reads_as_the_reference(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = write(Path(directory), files)
-        assert exact(legacy.load(path).data) == exact(expected(path))
+        assert exact(extends.load(path).data) == exact(expected(path))
 
 
 @settings(max_examples=80, deadline=None)
 @given(graphs())
 def test_every_leaf_knows_the_file_and_line_that_set_it(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        tree = legacy.load(write(Path(directory), files))
+        tree = extends.load(write(Path(directory), files))
         leaves = dict(_leaves(tree.data, ()))
         assert list(tree.origins) == list(leaves)
         for keys, origin in tree.origins.items():
@@ -49,7 +49,7 @@ def test_every_leaf_knows_the_file_and_line_that_set_it(files: Files) -> None:
 @given(graphs())
 def test_the_file_of_a_single_value_is_that_of_the_whole_tree(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        tree = legacy.load(write(Path(directory), files))
+        tree = extends.load(write(Path(directory), files))
         for keys, origin in tree.origins.items():
             assert tree.setter(*keys) == origin.file
             assert tree.setter(*keys, "below") is None
@@ -127,7 +127,7 @@ ORIGINS: dict[str, tuple[Files, dict[tuple[Any, ...], tuple[str, int]]]] = {
 def test_origins_name_file_and_line(
     tmp_path: Path, files: Files, wanted: dict[tuple[Any, ...], tuple[str, int]]
 ) -> None:
-    tree = legacy.load(write(tmp_path, files))
+    tree = extends.load(write(tmp_path, files))
     found = {keys: (origin.file.name, origin.line) for keys, origin in tree.origins.items()}
     assert {keys: found[keys] for keys in wanted} == wanted
     for keys in found:
@@ -138,7 +138,7 @@ def test_origins_name_file_and_line(
 
 def test_the_origin_of_a_mapping_is_the_last_file_that_mentions_it(tmp_path: Path) -> None:
     files: Files = {"x.yaml": "extends: b.yaml\nz: 1\na: {c: 2}\n", "b.yaml": "a: {b: 1}\n"}
-    tree = legacy.load(write(tmp_path, files))
+    tree = extends.load(write(tmp_path, files))
     assert tree.origin("a") == document.Origin(tmp_path / "x.yaml", 3)
     assert tree.origin("a", "b") == document.Origin(tmp_path / "b.yaml", 1)
     assert tree.origin("nope") is None
@@ -380,7 +380,7 @@ ADVICE = {
 def test_a_syntax_error_says_what_to_do(tmp_path: Path, text: str, advice: str) -> None:
     path = write(tmp_path, {"x.yaml": text})
     with pytest.raises(ConfigError) as caught:
-        legacy.load(path)
+        extends.load(path)
     assert caught.value.fix == advice
 
 
@@ -391,7 +391,7 @@ def test_a_wrong_file_is_one_line_that_names_it(
     path = write(tmp_path, files)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
-        legacy.load(path)
+        extends.load(path)
     text = str(caught.value)
     assert "\n" not in text
     assert text == message or (message.endswith("(") and text.startswith(message))
@@ -402,14 +402,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(
         ConfigError, match=r"^nope\.yaml: does not exist, name a readable YAML file$"
     ):
-        legacy.load("nope.yaml")
+        extends.load("nope.yaml")
 
 
 def test_a_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=rf"^{tmp_path}: is a directory, name a readable YAML file$"
     ):
-        legacy.load(tmp_path)
+        extends.load(tmp_path)
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     if os.access(path, os.R_OK):
         pytest.skip("root reads everything")
     with pytest.raises(ConfigError, match=r"x\.yaml: cannot be read \(Permission denied\), "):
-        legacy.load(path)
+        extends.load(path)
 
 
 def test_a_loop_of_links_is_named(tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_a_loop_of_links_is_named(tmp_path: Path) -> None:
     write(tmp_path, {"z.yaml": "extends: x.yaml\n"})
     for name in ("x.yaml", "z.yaml"):
         with pytest.raises(ConfigError, match=r"x\.yaml.* (loop|symbolic)"):
-            legacy.load(tmp_path / name)
+            extends.load(tmp_path / name)
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"x\.yaml: is no regular file, name a readable YAML file$"
     ):
-        legacy.load(tmp_path / "x.yaml")
+        extends.load(tmp_path / "x.yaml")
 
 
 def test_a_file_too_large_for_an_experiment_is_not_parsed(tmp_path: Path) -> None:
@@ -443,31 +443,31 @@ def test_a_file_too_large_for_an_experiment_is_not_parsed(tmp_path: Path) -> Non
     with path.open("wb") as file:
         file.truncate(document.MAX_FILE_BYTES + 1)
     with pytest.raises(ConfigError, match=r"x\.yaml: has 2097153 bytes, more than 2097152 is no"):
-        legacy.load(path)
+        extends.load(path)
 
 
 def test_the_same_file_through_a_link_is_fine_unless_it_is_a_cycle(tmp_path: Path) -> None:
     path = write(tmp_path, {"x.yaml": "extends: [b.yaml, link.yaml]\n", "b.yaml": "a: 1\n"})
     (tmp_path / "link.yaml").symlink_to("b.yaml")
-    assert legacy.load(path).data == {"a": 1}
+    assert extends.load(path).data == {"a": 1}
     (tmp_path / "b.yaml").unlink()
     (tmp_path / "b.yaml").symlink_to("x.yaml")
     with pytest.raises(ConfigError, match="extends forms a cycle"):
-        legacy.load(path)
+        extends.load(path)
 
 
 def test_a_changed_file_is_read_again_even_with_equal_time_and_size(tmp_path: Path) -> None:
     path = write(tmp_path, {"x.yaml": "a: 1\n"})
-    assert legacy.load(path).data == {"a": 1}
+    assert extends.load(path).data == {"a": 1}
     times = path.stat().st_mtime_ns
     path.write_text("a: 2\n")
     os.utime(path, ns=(times, times))
-    assert legacy.load(path).data == {"a": 2}
+    assert extends.load(path).data == {"a": 2}
 
 
 def test_merge_changes_neither_argument() -> None:
     base, over = {"a": {"b": 1}, "c": 1}, {"a": {"d": 2}, "e": 3}
-    assert legacy.merge(base, over) == {"a": {"b": 1, "d": 2}, "c": 1, "e": 3}
+    assert extends.merge(base, over) == {"a": {"b": 1, "d": 2}, "c": 1, "e": 3}
     assert base == {"a": {"b": 1}, "c": 1}
     assert over == {"a": {"d": 2}, "e": 3}
 

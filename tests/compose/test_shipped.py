@@ -10,9 +10,10 @@ import pytest
 from legacy_reference import exact, write
 from omegaconf import DictConfig, OmegaConf
 
-from grpo_launch import compose, resources
-from grpo_launch.compose import lookup, source
-from grpo_launch.compose.shipped import ShippedSource
+from grpo_launch.base import resources
+from grpo_launch.config import compose
+from grpo_launch.config.hydra import lookup, source
+from grpo_launch.config.hydra.shipped import ShippedSource
 from grpo_launch.errors import ConfigError
 
 CONF = resources.path("conf")

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from legacy_reference import write
 
-from grpo_launch import resources
-from grpo_launch.compose import compose, compose_arguments, lookup
+from grpo_launch.base import resources
+from grpo_launch.checks.examine import Facts
+from grpo_launch.checks.explain import explain
+from grpo_launch.config.compose import compose, compose_arguments
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.schema import TOPOLOGY
 from grpo_launch.errors import ConfigError
-from grpo_launch.explain import explain
-from grpo_launch.schema import TOPOLOGY
-from grpo_launch.validate import Facts
 
 OPTIONS = sorted(path.stem for path in resources.path(f"conf/{TOPOLOGY}").glob("*.yaml"))
 KEYS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch import compose
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.config import compose
+from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from grpo_launch import compose, resources
-from grpo_launch.devices import Devices
-from grpo_launch.flags import PINNED, EngineFlags, Flag, accepts, snapshot
-from grpo_launch.flags.introspect import find, introspect
+from grpo_launch.base import resources
+from grpo_launch.config import compose
+from grpo_launch.engines.flags import PINNED, EngineFlags, Flag, accepts, snapshot
+from grpo_launch.engines.flags.introspect import find, introspect
 from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
-from grpo_launch.planner import build
+from grpo_launch.planning.devices import Devices
+from grpo_launch.planning.planner import build
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -82,7 +83,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_the_snapshot_is_that_of_the_installed_engine() -> None:
     assert snapshot(PINNED) == installed()
     script = [str(ENGINE / "bin" / "python"), str(ROOT / "scripts" / "make_flag_snapshot.py")]
-    out = ROOT / "src" / "grpo_launch" / "flags" / "data" / f"ms_swift-{PINNED}.json"
+    out = ROOT / "src" / "grpo_launch" / "engines" / "flags" / "data" / f"ms_swift-{PINNED}.json"
     done = subprocess.run(
         [*script, "--check", str(out)], capture_output=True, text=True, check=False
     )

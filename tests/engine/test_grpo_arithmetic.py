@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from grpo_launch.compose import compose
-from grpo_launch.learners import arguments
-from grpo_launch.validate import Severity
-from grpo_launch.validate.grpo import GRPO_RULES, BatchArithmetic
+from grpo_launch.checks.examine import Severity
+from grpo_launch.config.compose import compose
+from grpo_launch.learners.swift import arguments
+from grpo_launch.learners.swift.grpo import GRPO_RULES, BatchArithmetic
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.flags.introspect import find
-from grpo_launch.plugin_source import ENVIRONMENTS, SCHEDULERS
-from grpo_launch.validate import episodes
+from grpo_launch.engines.flags.introspect import find
+from grpo_launch.learners.swift import episodes
+from grpo_launch.learners.swift.plugin_source import ENVIRONMENTS, SCHEDULERS
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.engine]

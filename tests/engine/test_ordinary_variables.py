@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from grpo_launch.compose import compat, compat_table
+from grpo_launch.config.compat import reading, table
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.engine
@@ -23,6 +23,6 @@ def test_names_in_the_engine_s_sources_are_no_misspellings() -> None:
         for file in (site / package).rglob("*.py"):
             names.update(NAME.findall(file.read_text(errors="replace")))
     assert len(names) > 3000
-    known = compat_table.load()
+    known = table.load()
     environ = dict.fromkeys(names - {*known.variables, *known.ignored}, "x")
-    assert compat.read(["compat=env"], environ).unread == ()
+    assert reading.read(["compat=env"], environ).unread == ()

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from grpo_launch import resources
-from grpo_launch.learners.timing import PLUGIN
+from grpo_launch.base import resources
+from grpo_launch.learners.swift.timing import PLUGIN
 from grpo_launch.runs import timing
 from tests.conftest import ROOT, Project, free_port
 from tests.engine.test_real_engines import arguments, finish, run_directory, steps_of

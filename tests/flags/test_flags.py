@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch import compose, flags, resources
-from grpo_launch.endpoint import endpoints
-from grpo_launch.engines import swift
-from grpo_launch.flags import EngineFlags, Flag, accepts, snapshot
-from grpo_launch.learners import arguments
+from grpo_launch.base import resources
+from grpo_launch.config import compose
+from grpo_launch.config.endpoint import endpoints
+from grpo_launch.engines import flags
+from grpo_launch.engines.flags import EngineFlags, Flag, accepts, snapshot
+from grpo_launch.engines.swift import serve
+from grpo_launch.learners.swift import arguments
 
 EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
 
@@ -164,7 +166,7 @@ def test_what_is_rendered_for_a_shipped_experiment_is_known(
     for name, value in arguments.flatten(config, 2, "runs/x/output").items():
         assert accepts(known.rlhf[name], value) is None, name
     given: dict[str, list[str]] = {}
-    for word in swift.argv(config, endpoints(config)[0], Path.cwd())[
+    for word in serve.argv(config, endpoints(config)[0], Path.cwd())[
         len(config.engine.entry) + 1 :
     ]:
         if word.startswith("--"):
@@ -177,9 +179,9 @@ def test_what_is_rendered_for_a_shipped_experiment_is_known(
 
 def test_loading_flags_imports_no_parser_of_source() -> None:
     code = (
-        "import sys; from grpo_launch import flags; from grpo_launch.flags import introspect;"
-        "assert introspect; flags.snapshot();"
-        "sys.exit(any(name.startswith('grpo_launch.flags.static') for name in sys.modules))"
+        "import sys; from grpo_launch.engines.flags import introspect, snapshot;"
+        "assert introspect; snapshot();"
+        "sys.exit(any(name.startswith('grpo_launch.engines.flags.static') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

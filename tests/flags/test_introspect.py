@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.flags import Flag, introspect
-from grpo_launch.flags.static import annotations
-from grpo_launch.flags.static.classes import Sources
+from grpo_launch.engines.flags import Flag, introspect
+from grpo_launch.engines.flags.static import annotations
+from grpo_launch.engines.flags.static.classes import Sources
 
 SWIFT = {
     "swift/__init__.py": "",

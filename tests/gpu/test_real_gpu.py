@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from grpo_launch.host import Host, nvidia_smi
+from grpo_launch.base.host import Host, nvidia_smi
 from tests.conftest import Project
 from tests.launch.helpers import in_state, nothing_left, until
 

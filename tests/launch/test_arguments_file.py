@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.launch import resume
+from grpo_launch.execute import resume
 
 NAMES = st.text(max_size=30)
 FLAT = {"output_dir": "runs/x/output", "reward_funcs": ["a", "b"], "note": "resume_from: none"}

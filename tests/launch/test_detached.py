@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from grpo_launch import plan
-from grpo_launch.compose import compose
-from grpo_launch.devices import assign
+from grpo_launch.backends import background
+from grpo_launch.backends.prepared import Prepared
+from grpo_launch.config.compose import compose
 from grpo_launch.errors import PreflightError
-from grpo_launch.launch import background, locks
-from grpo_launch.launch.prepared import Prepared
-from grpo_launch.planner import build
+from grpo_launch.planning.devices import assign
+from grpo_launch.planning.planner import build
 from grpo_launch.runs import create
+from grpo_launch.settle import locks
 from tests.conftest import Project, free_port
 from tests.launch.helpers import argument, end_of, in_state, nothing_left, plan_of, run_of, until
 from tests.launch.helpers import read as record_of
@@ -46,7 +47,7 @@ def test_the_supervisor_has_taken_over_and_is_on_its_own(project: Project) -> No
     assert os.getsid(pid) == pid
     assert Path(f"/proc/{pid}/fd/0").readlink() == Path("/dev/null")
     command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    assert b"grpo_launch.launch.supervisor" in command
+    assert b"grpo_launch.execute.supervisor" in command
     os.kill(pid, signal.SIGTERM)
     assert in_state(run, "interrupted")["status"] == 143
     nothing_left(project)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from grpo_launch.errors import PreflightError
-from grpo_launch.launch import locks
+from grpo_launch.settle import locks
 
 HOLD = (
     "import pathlib, signal, sys; from grpo_launch.launch import locks\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.launch import nohup
+from grpo_launch.backends import nohup
 from tests.conftest import ROOT, Project
 from tests.launch.helpers import end_of, in_state, nothing_left, until
 from tests.launch.test_detached import prepared

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from grpo_launch.compose import compose
-from grpo_launch.endpoint import endpoints
+from grpo_launch.config.compose import compose
+from grpo_launch.config.endpoint import endpoints
 from grpo_launch.errors import ConfigError, PreflightError
-from grpo_launch.launch import locks, ports
 from grpo_launch.plan import LEARNER, SERVER
+from grpo_launch.settle import locks, ports
 from tests.conftest import Project, free_port
 from tests.launch.helpers import argument, in_state, nothing_left, plan_of, run_of
 from tests.launch.helpers import supervisor as pid_of

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from grpo_launch.errors import ConfigError, PreflightError
-from grpo_launch.launch import continuation
 from grpo_launch.runs import checkpoints, record
+from grpo_launch.settle import continuation
 from tests.conftest import Project
 from tests.launch.helpers import checkpoint
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from grpo_launch.backends import tmux as backend
 from grpo_launch.errors import PreflightError
-from grpo_launch.launch import locks
-from grpo_launch.launch import tmux as backend
+from grpo_launch.settle import locks
 from tests.conftest import Project
 from tests.launch.helpers import in_state, nothing_left, plan_of, read, run_of, until
 from tests.launch.helpers import supervisor as pid_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch import atomic
+from grpo_launch.base import atomic
 from grpo_launch.errors import ConfigError
 from grpo_launch.monitor import logs
 from grpo_launch.monitor.context import Context

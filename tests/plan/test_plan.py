@@ -14,14 +14,18 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import devices, endpoint, plan, planner, resources, schema, shell, shipped_files
-from grpo_launch.compose import compose, lookup
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.engines import swift
+from grpo_launch import plan
+from grpo_launch.base import resources, shipped_files
+from grpo_launch.checks.examine import require_valid
+from grpo_launch.config import endpoint, schema
+from grpo_launch.config.compose import compose
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.swift import serve
 from grpo_launch.errors import ConfigError, PreflightError
-from grpo_launch.learners import arguments
-from grpo_launch.runtime import enter
-from grpo_launch.validate import require_valid
+from grpo_launch.learners.swift import arguments
+from grpo_launch.planning import devices, planner, shell
+from grpo_launch.runtimes.enter import enter
 
 GOLDEN = Path(__file__).parent / "golden"
 CWD = Path("/project")
@@ -207,7 +211,7 @@ def test_the_server_s_flags_are_the_experiment_s() -> None:
         " vllm_data_parallel_size: 3, vllm_max_model_len: 9, vllm_enable_prefix_caching: false,"
         " vllm_engine_kwargs: {a: [1, \u00fc]}, vllm_quantization: ~}}}\n"
     )
-    assert swift.argv(config, *endpoint.endpoints(config), CWD) == [
+    assert serve.argv(config, *endpoint.endpoints(config), CWD) == [
         *["swift", "rollout", "--model", "org/m", "--host", "localhost", "--port", "8123"],
         *["--vllm_tensor_parallel_size", "2", "--vllm_data_parallel_size", "3"],
         *["--vllm_max_model_len", "9", "--vllm_enable_prefix_caching", "false"],
@@ -220,7 +224,7 @@ def test_the_server_s_flags_are_the_experiment_s() -> None:
 def test_plugins_of_the_server_are_words_and_shipped_ones_are_found() -> None:
     said = "rollout_server.external_plugins=[examples/summary/plugin.py,own.py]"
     config = compose("summary_1024", [said])
-    command = swift.argv(config, *endpoint.endpoints(config), CWD)
+    command = serve.argv(config, *endpoint.endpoints(config), CWD)
     first = command.index("--external_plugins") + 1
     shipped = str(resources.path("examples/summary/plugin.py"))
     assert command[first : first + 2] == [shipped, "own.py"]

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from grpo_launch import compose, devices, plan, planner, shell, tracking
+from grpo_launch import plan
+from grpo_launch.config import compose
+from grpo_launch.planning import devices, planner, shell
 from grpo_launch.supervise.process import environment
+from grpo_launch.tracking import variables
 
 CWD = Path("/somewhere")
 RUN = "runs/exp/20261126-120000-abcd"
@@ -52,9 +55,9 @@ def test_the_command_line_s_report_to_wins_over_an_experiment_s_choice(tmp_path:
     file = tmp_path / "mine.yaml"
     text = "custom: {extra: {launch: {tracking: [wandb]}}}\ntraining: {report_to: [none]}\n"
     file.write_text(text)
-    assert tracking.trackers(compose.compose(str(file))) == ("wandb",)
+    assert variables.trackers(compose.compose(str(file))) == ("wandb",)
     said = compose.compose(str(file), ["train.training.report_to=[tensorboard]"])
-    assert tracking.trackers(said) == ("tensorboard",)
+    assert variables.trackers(said) == ("tensorboard",)
 
 
 def test_without_trackers_nothing_is_set() -> None:
@@ -110,7 +113,7 @@ def test_the_caller_wins_over_defaults_and_the_configuration_over_the_caller() -
 )
 def test_the_name(overrides: list[str], environ: dict[str, str], name: str) -> None:
     config = compose.compose("tiny_cpu", ["tracking=wandb", *overrides])
-    config = tracking.with_name_of(config, environ)
+    config = variables.with_name_of(config, environ)
     planned = planner.build(config, devices.assign(config, []), [plan.LEARNER], RUN, CWD)
     # ms-swift would name the run after its output directory.
     assert arguments(planned)["run_name"] == name
@@ -204,7 +207,7 @@ def test_a_server_alone_uploads_nothing() -> None:
 
 def test_artifact_names_are_what_wandb_takes() -> None:
     config = compose.compose("tiny_cpu", ["tracking=wandb", "tracking.wandb.name='a b/c:d'"])
-    assert tracking.artifact_name(config) == "a-b-c-d-ckpt"
+    assert variables.artifact_name(config) == "a-b-c-d-ckpt"
 
 
 def test_the_plan_of_the_dry_run_is_json_without_loss() -> None:
@@ -213,8 +216,8 @@ def test_the_plan_of_the_dry_run_is_json_without_loss() -> None:
 
 
 def test_explain_names_the_choice() -> None:
-    from grpo_launch.explain import explain
-    from grpo_launch.validate import Facts
+    from grpo_launch.checks.examine import Facts
+    from grpo_launch.checks.explain import explain
 
     config = compose.compose("tiny_cpu", ["tracking=wandb"])
     facts = Facts(devices=devices.assign(config, []))

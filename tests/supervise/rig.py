@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.launch import foreground
+from grpo_launch.backends import foreground
 from grpo_launch.plan import (
     LEARNER,
     SERVER,

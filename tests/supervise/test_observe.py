@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.choices import ConsoleMode
-from grpo_launch.console import Console
-from grpo_launch.launch.observe import Observer
+from grpo_launch.config.choices import ConsoleMode
+from grpo_launch.execute.console import Console
+from grpo_launch.execute.observe import Observer
 from grpo_launch.plan import ProcessSpec, Watchdog
 from tests.supervise.rig import make_plan
 

@@ -13,12 +13,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import resources, schema
-from grpo_launch.compose import compose, lookup
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.flags import EngineFlags, Flag, accepts, snapshot
-from grpo_launch.validate import Severity
-from grpo_launch.validate.engine_flags import _COLOCATE_ONLY, _RULED, ENGINE_RULES, engine_problems
+from grpo_launch.base import resources
+from grpo_launch.checks.engine_flags import _COLOCATE_ONLY, _RULED, ENGINE_RULES, engine_problems
+from grpo_launch.checks.examine import Severity
+from grpo_launch.config import schema
+from grpo_launch.config.compose import compose
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.flags import EngineFlags, Flag, accepts, snapshot
 
 EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
 

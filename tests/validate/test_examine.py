@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.compose import compose, lookup
-from grpo_launch.devices import Devices
-from grpo_launch.model_shape import ModelShape
-from grpo_launch.validate import Facts, Outcome, examine, validate
+from grpo_launch.checks.examine import Facts, Outcome, examine, validate
+from grpo_launch.config.compose import compose
+from grpo_launch.config.hydra import lookup
+from grpo_launch.engines.model_shape import ModelShape
+from grpo_launch.planning.devices import Devices
 
 VALID = """\
 model: {model: some/model}

@@ -14,11 +14,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.compose import batch_plan, compose, lookup
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.validate import Problem, Severity
-from grpo_launch.validate.batches import SIZES
-from grpo_launch.validate.grpo import GRPO_RULES, BatchArithmetic
+from grpo_launch.checks.examine import Problem, Severity
+from grpo_launch.config.arguments import SIZES
+from grpo_launch.config.compose import compose
+from grpo_launch.config.formats import batch_plan
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.learners.swift.grpo import GRPO_RULES, BatchArithmetic
 
 GOOD: dict[str, Any] = {
     "model": {"model": "some/model"},

@@ -12,17 +12,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch import facts as gathering
-from grpo_launch import resources
-from grpo_launch.compose import compose, lookup
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.dataset_rows import Rows
-from grpo_launch.host import Host
-from grpo_launch.plugin_source import ENVIRONMENTS, SCHEDULERS, Plugin
-from grpo_launch.validate import Facts, GymFacts, Severity, examine, validate
-from grpo_launch.validate.batches import rewards
-from grpo_launch.validate.episodes import Episodes
-from grpo_launch.validate.gym import GYM_RULES, lacks
+from grpo_launch.base import resources
+from grpo_launch.base.host import Host
+from grpo_launch.checks import gather as gathering
+from grpo_launch.checks.examine import Facts, GymFacts, Severity, examine, validate
+from grpo_launch.config.compose import compose
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.learners.swift.batches import rewards
+from grpo_launch.learners.swift.dataset_rows import Rows
+from grpo_launch.learners.swift.episodes import Episodes
+from grpo_launch.learners.swift.gym import GYM_RULES, lacks
+from grpo_launch.learners.swift.plugin_source import ENVIRONMENTS, SCHEDULERS, Plugin
 
 GOOD: dict[str, Any] = {
     "data": {"dataset": ["d.jsonl"]},

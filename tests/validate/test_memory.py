@@ -16,12 +16,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.compose import compose, lookup
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.model_memory import GIB, estimate, kv_bytes_per_token, parameters_per_device
-from grpo_launch.model_shape import MAX_CONFIG_BYTES, ModelShape
-from grpo_launch.validate import Problem, Severity
-from grpo_launch.validate.memory import MEMORY_RULES, estimate_of
+from grpo_launch.checks.examine import Problem, Severity
+from grpo_launch.config.compose import compose
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.model_memory import (
+    GIB,
+    estimate,
+    kv_bytes_per_token,
+    parameters_per_device,
+)
+from grpo_launch.engines.model_shape import MAX_CONFIG_BYTES, ModelShape
+from grpo_launch.engines.swift.memory import MEMORY_RULES, estimate_of
 from tests.conftest import ROOT
 
 TINY = ROOT / "tests" / "validate" / "models" / "tiny-qwen2"  # of scripts/make_tiny_model.py

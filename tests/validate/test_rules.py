@@ -14,14 +14,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_launch import schema
-from grpo_launch.compose import compose, lookup
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.checks.examine import Problem, Severity, examine, require_valid, validate
+from grpo_launch.checks.limits import LIMIT_RULES
+from grpo_launch.checks.rules import RULES
+from grpo_launch.checks.structure import STRUCTURE_RULES
+from grpo_launch.config import schema
+from grpo_launch.config.compose import compose
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError
-from grpo_launch.validate import Problem, Severity, examine, require_valid, validate
-from grpo_launch.validate.limits import LIMIT_RULES
-from grpo_launch.validate.rules import RULES
-from grpo_launch.validate.structure import STRUCTURE_RULES
 
 GOOD: dict[str, Any] = {
     "global_max_length": 64,
@@ -539,7 +540,7 @@ def test_no_rule_raises_whatever_the_typed_nodes_hold(
 
 
 def test_every_rule_is_in_the_list() -> None:
-    from grpo_launch.validate import rules, structure
+    from grpo_launch.checks import rules, structure
 
     listed = {rule.__name__ for rule in (*RULES, *STRUCTURE_RULES)}
     helpers = {"unread", "unread_plan", "unread_section"}

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch import compose, devices, plan, planner, preflight_tracking
+from grpo_launch import plan
+from grpo_launch.config import compose
 from grpo_launch.errors import PreflightError
-from grpo_launch.validate.tracking import TRACKING_RULES
+from grpo_launch.planning import devices, planner
+from grpo_launch.tracking import preflight
+from grpo_launch.tracking.rules import TRACKING_RULES
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -67,7 +70,7 @@ def check(tmp_path: Path, *overrides: str, **environ: str) -> None:
     planned = planner.build(
         config, devices.assign(config, []), [plan.SERVER, plan.LEARNER], "runs/r", tmp_path
     )
-    preflight_tracking.check(
+    preflight.check(
         config, planned, {"HOME": str(tmp_path), "PATH": "/usr/bin", **environ}, tmp_path
     )
 

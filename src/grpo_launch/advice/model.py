@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from grpo_launch.advice.situation import Situation
+from grpo_launch.learners.swift.batches import Sizes
 from grpo_launch.runs.shares import Split
-from grpo_launch.validate.batches import Sizes
 
 WORTH = 0.05
 """A gain below this share of the seconds is not worth a change: the model is not that good."""

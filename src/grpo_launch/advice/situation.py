@@ -14,8 +14,9 @@ from typing import Any, cast
 
 import yaml
 
+from grpo_launch.config.arguments import listed, size
+from grpo_launch.learners.swift.batches import Sizes
 from grpo_launch.plan import LEARNER
-from grpo_launch.validate.batches import Sizes, listed, size
 
 DEFAULT_MAX_NUM_SEQS = 256
 """Where the experiment does not say it (``VllmEngine.__init__``, ms-swift 4.6)."""

@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from grpo_launch.console import complain, silence
 from grpo_launch.errors import ConfigError, LaunchError
+from grpo_launch.execute.console import complain, silence
 from grpo_launch.monitor import arguments, listing, logs, prune, status, stop
 from grpo_launch.monitor.context import Context
 from grpo_launch.runs.find import LATEST

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from grpo_launch import redaction
+from grpo_launch.base import redaction
 
 LONGEST = 2000
 """Characters of a line that are shown; after them stands how long it is."""

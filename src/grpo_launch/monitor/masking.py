@@ -1,6 +1,6 @@
 """What a run's logs must not show: a run that goes on may have printed its environment.
 
-When its processes have ended, their logs are scrubbed (``launch/supervisor.py``). Until then
+When its processes have ended, their logs are scrubbed (``execute/supervisor.py``). Until then
 the secrets are those in the environment of its supervisor and of its guards, which its owner
 may read; of a sweep only the guards have what ``env.file`` says.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from grpo_launch import redaction
+from grpo_launch.base import redaction
 from grpo_launch.runs import record
 from grpo_launch.supervise import proc
 

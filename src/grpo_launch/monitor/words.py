@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from grpo_launch.console import duration
 from grpo_launch.errors import one_line
+from grpo_launch.execute.console import duration
 from grpo_launch.runs.shares import Split
 
 NOTHING = "-"

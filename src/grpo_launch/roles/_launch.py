@@ -8,11 +8,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from grpo_launch import devices, env_file, facts, plan, planner, redaction, schema, shell, tracking
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch import plan
+from grpo_launch.base import redaction
+from grpo_launch.base.host import Host
+from grpo_launch.checks import gather, rules
+from grpo_launch.checks.examine import Facts, require_valid
+from grpo_launch.config import schema
+from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError
-from grpo_launch.host import Host
-from grpo_launch.validate import Facts, require_valid, rules
+from grpo_launch.planning import devices, planner, shell
+from grpo_launch.settle import env_file
+from grpo_launch.tracking import variables
 
 _CLEARLY_SECRET = 16
 """Characters from which on a secret is looked for inside other text, too."""
@@ -53,9 +59,9 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
     if not config.dry_run:
         host = env_file.filled(config, host, say)
         refuse_recorded_secrets(config, host)
-    config = tracking.with_name_of(config, host.environ)
+    config = variables.with_name_of(config, host.environ)
     with contextlib.ExitStack() as stack:
-        known = facts.gather(config, host)
+        known = gather.gather(config, host)
         config, held = with_ports(stack, config, known, parts, run_id)
         for warning in require_valid(config, known):
             say(f"warning: {warning}")
@@ -129,7 +135,7 @@ def with_ports(
     """
     if config.ports is schema.PortPolicy.fixed:
         return config, ()
-    from grpo_launch.launch import ports
+    from grpo_launch.settle import ports
 
     processes = len(known.devices.learner) if known.devices else 1
     run_dir, hold = run_directory(config, run_id), run_id != DRY_RUN_ID
@@ -151,7 +157,7 @@ def with_checkpoint(
     """
     if config.resume is None and planner.is_versioned(config):
         return config
-    from grpo_launch.launch import continuation
+    from grpo_launch.settle import continuation
 
     return continuation.settled(config, host.cwd, host.environ, run_id, parts, say)
 
@@ -168,11 +174,12 @@ def _start(
     planned: plan.LaunchPlan,
     held: tuple[int, ...],
 ) -> int:
-    from grpo_launch import preflight
-    from grpo_launch.launch import locks, start
-    from grpo_launch.launch.prepared import Prepared
+    from grpo_launch.backends import start
+    from grpo_launch.backends.prepared import Prepared
+    from grpo_launch.checks import preflight
     from grpo_launch.runs import create, find, provenance
     from grpo_launch.runs.record import PRIVATE
+    from grpo_launch.settle import locks
 
     os.umask(PRIVATE)
     if config.ports is schema.PortPolicy.fixed:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from grpo_launch.advice import findings, text
-from grpo_launch.choices import OutputFormat
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.base.host import Host
+from grpo_launch.config.choices import OutputFormat
+from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError, PreflightError, one_line
-from grpo_launch.host import Host
 from grpo_launch.runs import find, record
 
 ROLE = "role=advise"

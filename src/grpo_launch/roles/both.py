@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from grpo_launch import plan
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.host import Host
+from grpo_launch.base.host import Host
+from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.roles._launch import launch
 
 

@@ -7,10 +7,13 @@ import json
 import sys
 from typing import Any
 
-from grpo_launch import env_file, facts, plan, preflight, report
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch import plan
+from grpo_launch.base.host import Host
+from grpo_launch.checks import gather, preflight, report
+from grpo_launch.checks.examine import Facts, Severity, examine
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.schema import OutputFormat
 from grpo_launch.errors import InvalidConfigError, LaunchError
-from grpo_launch.host import Host
 from grpo_launch.roles._launch import (
     DRY_RUN_ID,
     plan_of,
@@ -19,8 +22,7 @@ from grpo_launch.roles._launch import (
     with_checkpoint,
     with_ports,
 )
-from grpo_launch.schema import OutputFormat
-from grpo_launch.validate import Facts, Severity, examine
+from grpo_launch.settle import env_file
 
 _BOTH = (plan.SERVER, plan.LEARNER)
 
@@ -36,7 +38,7 @@ def run(config: LaunchConfig, host: Host) -> int:
         PreflightError: this machine cannot run it now, or has no free port.
     """
     refuse_recorded_secrets(config, host)
-    known = facts.gather(config, host)
+    known = gather.gather(config, host)
     with contextlib.ExitStack() as stack:
         return _run(with_ports(stack, config, known, _BOTH, DRY_RUN_ID)[0], host, known)
 
@@ -51,7 +53,7 @@ def _run(config: LaunchConfig, host: Host, known: Facts) -> int:
     else:
         config, failure = _preflight(config, host, known)
     checked = config.preflight and not wrong
-    unchecked = facts.unchecked(config) if checked else []
+    unchecked = gather.unchecked(config) if checked else []
     body: dict[str, Any] = {
         "experiment": config.experiment,
         "status": failure.status if failure else 0,

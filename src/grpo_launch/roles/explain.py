@@ -7,13 +7,13 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from grpo_launch import facts
-from grpo_launch.compose import kinds
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.base.host import Host
+from grpo_launch.checks import gather
+from grpo_launch.checks.explain import explain
+from grpo_launch.config import kinds
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.schema import OutputFormat
 from grpo_launch.errors import ConfigError, InvalidConfigError
-from grpo_launch.explain import explain
-from grpo_launch.host import Host
-from grpo_launch.schema import OutputFormat
 
 
 def run(config: LaunchConfig, host: Host) -> int:
@@ -27,7 +27,7 @@ def run(config: LaunchConfig, host: Host) -> int:
         raise InvalidConfigError(str(mistake.error) for mistake in config.mistakes)
     if not config.key:
         raise ConfigError("command line", "key= is missing", "say key=rlhf.num_generations")
-    found = explain(config, config.key, facts.gather(config, host))
+    found = explain(config, config.key, gather.gather(config, host))
     if config.output is OutputFormat.json:
         sys.stdout.write(json.dumps(asdict(found), indent=2, default=str) + "\n")
         return 0

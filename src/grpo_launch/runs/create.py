@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from grpo_launch import atomic, tracking
-from grpo_launch.compose.config import LaunchConfig
+from grpo_launch.base import atomic
+from grpo_launch.tracking import variables
+from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import PreflightError
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs.record import RunRecord
@@ -43,8 +44,8 @@ def create(
         for file in plan.files:
             path = cwd / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            known = path.name == tracking.CONFIG_FILE
-            origin = tracking.entry("provenance", provenance) if known else ""
+            known = path.name == variables.CONFIG_FILE
+            origin = variables.entry("provenance", provenance) if known else ""
             atomic.write(path, file.text + origin)
         record.write()
         _point_latest(directory, plan.experiment)

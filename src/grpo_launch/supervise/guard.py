@@ -26,7 +26,7 @@ import signal
 import time
 from typing import Any
 
-from grpo_launch import atomic
+from grpo_launch.base import atomic
 from grpo_launch.supervise import cgroup, logs, proc, spawn, tree
 
 CONTROL = 0
@@ -258,7 +258,7 @@ def _descends(entry: proc.Entry | None, ancestors: set[int]) -> bool:
 
 def _scrub(orders: dict[str, Any]) -> None:
     """Remove secrets from the logs of a run whose launcher cannot do it any more."""
-    from grpo_launch import redaction  # a guard that is never alone does without it
+    from grpo_launch.base import redaction  # a guard that is never alone does without it
 
     hidden = redaction.secrets(os.environ)
     redaction.scrub_below(os.path.join(orders["run"], "logs"), hidden)

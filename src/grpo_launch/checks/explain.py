@@ -1,0 +1,326 @@
+"""Where a value comes from: every place that says it, the weakest first."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+from grpo_launch.checks.examine import Facts
+from grpo_launch.config import schema, topology
+from grpo_launch.config.arguments import find
+from grpo_launch.config.endpoint import GROUP_PORT_KEY, group_ports
+from grpo_launch.config.formats import accelerated, document, extends, lift
+from grpo_launch.config.hydra import hints
+from grpo_launch.config.launch_config import LaunchConfig, legacy_keys
+from grpo_launch.errors import ConfigError
+from grpo_launch.learners.swift import arguments
+from grpo_launch.learners.swift.batches import BatchArithmetic
+
+_DERIVED = {
+    "gradient_accumulation_steps": "max(1, ceil(effective_batch_size / "
+    "(per_device_train_batch_size x learner devices)))",
+    "max_length": "global_max_length",
+    "deepspeed": "deepspeed.config where deepspeed.enabled",
+    "rlhf_type": "grpo, unless the experiment says otherwise",
+    "output_dir": "output/ of the run directory",
+    "report_to": "what tracking chooses",
+    "run_name": "tracking.wandb.name, or the experiment's name",
+}
+"""What the launcher makes of an experiment, by argument of the learner."""
+
+_RECKONED = {
+    "gradient_accumulation_steps": "default of ms-swift",
+    "per_device_train_batch_size": "default of ms-swift",
+    "num_generations": "default of ms-swift",
+    "num_iterations": "default of ms-swift",
+    "steps_per_generation": "generation_batch_size / (per_device_train_batch_size x learner "
+    "devices), or gradient_accumulation_steps where that is not set",
+    "generation_batch_size": "per_device_train_batch_size x learner devices x steps_per_generation",
+}
+"""What ms-swift makes of the batch sizes (``learners/swift/batches.py``), by argument."""
+
+_SPLIT = {
+    "gpus.server": "the first TP x DP devices that are visible",
+    "gpus.learner": "the visible devices that do not serve",
+}
+"""How the devices are split where nobody says it (``devices.py``)."""
+
+
+@dataclass(frozen=True)
+class Saying:
+    """One place that says a value.
+
+    Attributes:
+        place: ``FILE:LINE``, ``default``, ``batch plan``, ``group ...``,
+            ``accelerator=...``, ``environment: VARIABLE``, ``command line``, ``derived`` or
+            ``not set``.
+        value: what it says there; for ``derived`` the rule and its result.
+    """
+
+    place: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where a value comes from.
+
+    Attributes:
+        key: as it was asked for.
+        chain: what says it, the weakest first.
+        value: what it is in the end.
+    """
+
+    key: str
+    chain: tuple[Saying, ...]
+    value: Any
+
+
+def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
+    """The chain of places that set ``key``.
+
+    Args:
+        config: a composed configuration.
+        key: dotted; a key of the experiment with or without ``train.``, of
+            ``rollout_server``, or of another typed node.
+        facts: for derived values.
+
+    Raises:
+        ConfigError: nothing sets or derives the key; names near ones.
+    """
+    path = _full(config, key)
+    chain = [*_defaults(path), *_files(config, path), *_block(config, path)]
+    value = _final(config, path)
+    said = _said(config, path)
+    from_environment = _from_environment(config, path)
+    by_topology = topology.value(config.overrides, path)
+    brought = said or from_environment or by_topology is not None
+    if not brought and not _same(_of_files(config, path), value):
+        chain.append(Saying(_bringer(config, path), value))
+    chain += from_environment
+    if by_topology is not None:
+        chain.append(Saying(topology.place(config.overrides), by_topology))
+    chain += [Saying("command line", text) for text in said]
+    derived = _derived(config, path, value, facts)
+    if derived is not None:
+        chain.append(derived)
+        value = derived.value
+    if not chain and _is_known(path, facts):
+        chain.append(Saying("not set", _left_open(path)))
+    if not chain:
+        raise _unknown(config, key, path, facts)
+    return Explanation(key, tuple(chain), value)
+
+
+def _full(config: LaunchConfig, key: str) -> str:
+    """The dotted key of the configuration that ``key`` means."""
+    for block, node in ((lift.SERVER_BLOCK, "rollout_server."), (lift.LAUNCH_BLOCK, "")):
+        prefix = f"{'.'.join(block)}."
+        if key.removeprefix("train.").startswith(prefix):
+            return node + key.removeprefix("train.").removeprefix(prefix)
+    if hints.type_of(key.partition(".")[0]) is not None:
+        return key
+    if "." not in key and key not in config.train:  # an argument, in whichever section
+        section, value = find(config, key)
+        return f"train.{section}" if value is not None else f"train.{key}"
+    return f"train.{key}"
+
+
+def _defaults(path: str) -> Iterator[Saying]:
+    """The schema's default of a typed key that is no node."""
+    default = _default(path)
+    if default is not None and not isinstance(default, dict):
+        yield Saying("default", default)
+
+
+def _default(path: str) -> Any:
+    node: Any = None if path.startswith("train") else schema.Launch()
+    for part in path.split("."):
+        node = getattr(node, part, None)
+    return _plain(node)
+
+
+def _files(config: LaunchConfig, path: str) -> Iterator[Saying]:
+    said = config.legacy
+    keys = tuple(path.split(".")) if said is None else legacy_keys(path)
+    tree = extends.load(config.path) if said is None else said.tree
+    first = path.partition(".")[0]
+    if said is not None and first in schema.GROUPS and first != path:
+        for origin, option in tree.sayings(*legacy_keys(first)):
+            if isinstance(option, list):
+                option = f"[{', '.join(map(str, cast('list[Any]', option)))}]"
+            if isinstance(option, str):
+                yield Saying(_place(origin), f"{first}: {option}")
+    for origin, value in tree.sayings(*keys):
+        yield Saying(_place(origin), value)
+    if said is not None and keys in said.expanded:
+        source = said.expanded[keys]  # a size for evaluation may be the one for training
+        above = (source[:depth] for depth in range(len(source), 0, -1))
+        origin = next((found for part in above if (found := said.tree.origin(*part))), None)
+        where = f"batch plan, {_place(origin)}" if origin else "batch plan"
+        value = functools.reduce(_step, keys, cast("Any", said.train))
+        yield Saying(f"{where} {source[-1]}", value)
+
+
+def _block(config: LaunchConfig, path: str) -> Iterator[Saying]:
+    """What the experiment says for the chosen accelerator."""
+    if config.block is None:
+        return
+    keys = accelerated.keys_of(config.block.name, path, native=config.legacy is None)
+    tree = config.legacy.tree if config.legacy else extends.load(config.path)
+    for origin, value in tree.sayings(*keys):
+        yield Saying(_place(origin), value)
+
+
+def _place(origin: document.Origin) -> str:
+    return f"{document.shown(origin.file)}:{origin.line}"
+
+
+def _of_files(config: LaunchConfig, path: str) -> Any:
+    """What the schema and the files give together, without groups and the command line.
+
+    What the experiment says for the chosen accelerator is of its file, too.
+    """
+    said = config.legacy
+    tree = extends.load(config.path).data if said is None else said.train
+    keys = tuple(path.split(".")) if said is None else legacy_keys(path)
+    value = functools.reduce(_step, keys, cast("Any", tree))
+    if config.block is not None and config.block.says(path):
+        over = config.block.value(path)
+        both = isinstance(value, dict) and isinstance(over, dict)
+        value = extends.merge(cast("dict[Any, Any]", value), over) if both else over
+    default = _default(path)
+    if isinstance(default, dict) and isinstance(value, dict):
+        return {**default, **value}
+    return default if value is None else value
+
+
+def _same(said: Any, value: Any) -> bool:
+    """Whether a value is what was said, converted to its type; null is "not said"."""
+    if isinstance(said, dict) and isinstance(value, dict):
+        first, second = cast("dict[Any, Any]", said), cast("dict[Any, Any]", value)
+        keys = {*first, *second} - {"lora_policy"}  # of the node, but no flag
+        return all(_same(first.get(key), second.get(key)) for key in keys)
+    if isinstance(said, list) and isinstance(value, list):
+        return [*map(str, cast("list[Any]", said))] == [*map(str, cast("list[Any]", value))]
+    if said == value or str(said) == str(value):
+        return True
+    try:
+        return float(str(said)) == float(str(value))
+    except ValueError:
+        return False
+
+
+def _bringer(config: LaunchConfig, path: str) -> str:
+    """Who else than the files brought a value."""
+    if path.startswith("train."):
+        return f"accelerator={config.accelerator.kind.value}" if config.legacy else "composed"
+    first = path.partition(".")[0]
+    brought = f"groups, accelerator={config.accelerator.kind.value}"
+    return f"group {first}" if first in schema.GROUPS else brought
+
+
+def _said(config: LaunchConfig, path: str) -> list[str]:
+    names = [(hints.key_of(item), item) for item in config.overrides]
+    return [item for name, item in names if path == name or path.startswith(name + ".")]
+
+
+def _from_environment(config: LaunchConfig, path: str) -> list[Saying]:
+    """What variables say of ``path``, those included that the command line beats."""
+    said = [(taken, taken.value) for taken in config.environment.taken]
+    said += [(taken, taken.text) for taken in config.environment.covered]
+    return [
+        Saying(f"{taken.place}: {taken.variable}", value)
+        for taken, value in said
+        if path == taken.key or path.startswith(taken.key + ".")
+    ]
+
+
+def _derived(config: LaunchConfig, path: str, value: Any, facts: Facts) -> Saying | None:
+    """What the launcher or ms-swift makes of other values, where that differs from ``value``."""
+    if path in _SPLIT and value is None and facts.devices is not None:
+        half = facts.devices.server if path == "gpus.server" else facts.devices.learner
+        return Saying(f"derived: {_SPLIT[path]}", list(half))
+    if path == GROUP_PORT_KEY and value is None:
+        return Saying("default of ms-swift", group_ports(config))
+    name = path.rpartition(".")[2]
+    if not path.startswith("train.") or not facts.world_size:
+        return None
+    if name in _DERIVED and (flat := _flat(config, facts)).get(name, value) != value:
+        return Saying(f"derived: {_DERIVED[name]}", flat[name])
+    batch = BatchArithmetic.of(config, facts.world_size)
+    if name in _RECKONED and value is None and batch is not None:
+        reckoned = vars(batch) | {"per_device_train_batch_size": batch.per_device}
+        return Saying(f"derived: {_RECKONED[name]}", reckoned[name])
+    return None
+
+
+def _flat(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    run = config.run.dir or f"runs/{config.experiment}/<id>"
+    try:
+        return arguments.flatten(config, facts.world_size, f"{run}/output")
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return {}  # of what is no number nothing is derived; role=check says so
+
+
+def _is_known(path: str, facts: Facts) -> bool:
+    """Whether a key that nothing sets could be set."""
+    if not path.startswith("train."):
+        return hints.type_of(path) is not None
+    *section, name = path.split(".")[1:]
+    return name in facts.flags.rlhf and (not section or section[0] in schema.SECTIONS)
+
+
+def _left_open(path: str) -> str:
+    engine_s = path.startswith(("train.", "rollout_server."))
+    return "left to ms-swift" if engine_s else "see docs/training/REFERENCE.md"
+
+
+def _unknown(config: LaunchConfig, key: str, path: str, facts: Facts) -> ConfigError:
+    known = {k.removeprefix("train.") for k in _keys(config)}
+    section = path.removeprefix("train.").rpartition(".")[0]
+    if section in schema.SECTIONS:
+        known |= {f"{section}.{flag}" for flag in facts.flags.rlhf}
+    near = difflib.get_close_matches(key.removeprefix("train."), sorted(known), n=3)
+    fix = f"did you mean {' or '.join(near)}?" if near else "name a key that is set"
+    return ConfigError(f"command line: key={key}", "nothing sets this key", fix)
+
+
+def _final(config: LaunchConfig, path: str) -> Any:
+    first, *rest = path.split(".")
+    if first == "rollout_server" and rest == ["lora_policy"]:
+        return config.lora_policy.value
+    node: Any = getattr(config, first, None)
+    for part in rest:
+        node = node.get(part) if isinstance(node, dict) else getattr(node, part, None)
+    return _plain(node)
+
+
+def _keys(config: LaunchConfig) -> Iterator[str]:
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in cast("dict[Any, Any]", node).items():
+                yield f"{prefix}.{key}"
+                yield from walk(value, f"{prefix}.{key}")
+
+    yield from walk(config.train, "train")
+    yield from (f"rollout_server.{name}" for name in config.rollout_server)
+
+
+def _step(node: Any, key: Any) -> Any:
+    return cast("dict[Any, Any]", node).get(key) if isinstance(node, dict) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(item) for name, item in vars(value).items()}
+    return value

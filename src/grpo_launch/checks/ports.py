@@ -1,0 +1,80 @@
+"""The ports of a run: HTTP and weight-sync port of each server, and torchrun's."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+from grpo_launch.config import endpoint
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.problem import Problem
+from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port
+
+
+def ports_are_ports(config: LaunchConfig) -> list[Problem]:
+    """Group ports and the master port are ports, 1 to 65535."""
+    problems = [
+        Problem(config.where(key), f"{value!r} is no port", "use a number from 1 to 65535")
+        for key, value in _optional(config)
+        if not is_port(value)
+    ]
+    return list(dict.fromkeys(problems))
+
+
+def one_group_port_a_server(config: LaunchConfig) -> list[Problem]:
+    """``vllm_server_group_port``, where it is given, has one port for each server.
+
+    Source: ``VLLMClient.__init__`` ("group_port must be int or list of length
+    num_servers"); the command line makes a list of a single number too.
+    """
+    count, said = endpoint.server_count(config), endpoint.group_ports(config)
+    if len(said) == count:
+        return []
+    what = f"has {_count(len(said), 'port')} for {_count(count, 'server')}"
+    free = ", ".join(str(endpoint.GROUP_PORT + number) for number in range(count))
+    fix = f"give one for each, or remove it for {free}"
+    return [Problem(config.where(endpoint.GROUP_PORT_KEY), what, fix)]
+
+
+def ports_are_distinct(config: LaunchConfig) -> list[Problem]:
+    """No two ports of the run are the same on one machine."""
+    hosts = [*map(_machine, endpoint.hosts(config))] or [_HERE]
+    of_server = zip_longest(hosts, endpoint.ports(config), endpoint.group_ports(config))
+    named: list[tuple[str, str, Any]] = []
+    for host, http, group in of_server:
+        named.append((host or hosts[-1], endpoint.PORT_KEY, http))
+        named.append((host or hosts[-1], endpoint.GROUP_PORT_KEY, group))
+    # Where torchrun listens may be the machine of any of them.
+    named += [(host, MASTER_PORT_KEY, config.learner.master_port) for host in dict.fromkeys(hosts)]
+    seen: dict[tuple[str, int], str] = {}
+    problems: list[Problem] = []
+    for host, key, value in named:
+        if not is_port(value):
+            continue
+        place = (host, int(float(value)))
+        if other := seen.get(place):
+            what = f"port {place[1]} is also {other.removeprefix('train.')}"
+            what = f"names port {place[1]} twice" if other == key else what
+            problems.append(Problem(config.where(key), what, "choose another port"))
+        seen.setdefault(place, key)
+    return list(dict.fromkeys(problems))
+
+
+_HERE = endpoint.LOCAL_HOSTS[0]
+
+PORT_RULES = (ports_are_ports, one_group_port_a_server, ports_are_distinct)
+
+
+def _machine(host: Any) -> str:
+    return _HERE if host in endpoint.LOCAL_HOSTS else str(host)
+
+
+def _optional(config: LaunchConfig) -> list[tuple[str, Any]]:
+    named = [(endpoint.GROUP_PORT_KEY, port) for port in endpoint.group_ports(config)]
+    if config.learner.master_port is not None:
+        named.append((MASTER_PORT_KEY, config.learner.master_port))
+    return named
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,215 @@
+"""What ``role=check`` says of a configuration: problems, and what a launch would be."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from grpo_launch.checks.examine import Facts, Problem
+from grpo_launch.config import schema
+from grpo_launch.config.endpoint import endpoints, server_names
+from grpo_launch.config.formats import document
+from grpo_launch.config.hydra import lookup, source
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.swift.memory import completion_limit, estimate_of, prompt_limit
+from grpo_launch.errors import InvalidConfigError, LaunchError
+from grpo_launch.learners.swift.batches import BatchArithmetic
+from grpo_launch.tracking import variables
+
+_WIDTH = 24
+
+
+def of_problem(problem: Problem) -> dict[str, str]:
+    """A problem as plain data."""
+    return {
+        "severity": problem.severity.value,
+        "where": problem.where,
+        "what": problem.what,
+        "fix": problem.fix,
+    }
+
+
+def of_failure(error: LaunchError) -> str:
+    """What ``role=check output=json`` prints where nothing could be composed."""
+    found = [{"where": error.where, "what": error.what, "fix": error.fix}]
+    if isinstance(error, InvalidConfigError):
+        found = [{"where": error.where, "what": line, "fix": ""} for line in error.lines()]
+    body = {
+        "experiment": None,
+        "status": error.status,
+        "passed": [],
+        "skipped": [],
+        "problems": [{"severity": "error", **problem} for problem in found],
+        "shadowed": [],
+        "preflight": None,
+        "unchecked": [],
+        "environment": None,
+        "summary": None,
+    }
+    return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+def shadowed(config: LaunchConfig) -> list[str]:
+    """Files of the same name that a root searched later offers and that are not used."""
+    found = (lookup.Base(base, Path.cwd()).find(config.experiment) for base in source.bases())
+    others = {path.resolve(): path for path in found if path is not None}
+    others.pop(config.path.resolve(), None)
+    return [document.shown(path) for path in others.values()]
+
+
+def environment(config: LaunchConfig) -> dict[str, Any] | None:
+    """What ``compat=env`` took, by variable, and the same as typed; None without it."""
+    if config.compat is schema.Compat.none:
+        return None
+    said = config.environment
+    sets: dict[str, list[str]] = {}
+    for taken in said.taken:
+        sets.setdefault(taken.source, []).append(taken.override)
+    return {
+        "taken": sets,
+        "beaten": {taken.variable: taken.key for taken in said.covered},
+        "typed": shlex.join(said.overrides),
+    }
+
+
+def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    """Who gets what: devices, ports, batches, tokens and memory of a valid configuration.
+
+    Numbers that cannot be known (a model that is not local, say) are absent.
+    """
+    return {
+        "devices": _devices(config, facts),
+        "ports": _ports(config),
+        "batches": _batches(config, facts),
+        "tokens": _tokens(config, facts),
+        "memory": _memory(config, facts),
+        "tracking": _tracking(config),
+        "resume": _resume(config),
+        "engine": {"ms-swift": facts.flags.version},
+    }
+
+
+def text(body: Mapping[str, Any], *, checked: bool) -> str:
+    """The report for people, without the problems: those go to standard error.
+
+    Args:
+        body: what the check found.
+        checked: whether preflight ran.
+    """
+    return "\n".join(_lines(body, checked)) + "\n"
+
+
+def _lines(body: Mapping[str, Any], checked: bool) -> Iterator[str]:
+    for path in body["shadowed"]:
+        yield f"{'note':8} {path}: the same name, not used: an earlier root has it"
+    for rule in body["passed"]:
+        yield f"{'passed':8} {rule}"
+    for skipped in body["skipped"]:
+        yield f"{'skipped':8} {skipped['rule']}: {skipped['missing']}"
+    if checked and not body["preflight"]:
+        yield f"{'passed':8} preflight{', without the GPUs' if body['unchecked'] else ''}"
+    yield from _environment(body["environment"])
+    for title, facts in (body["summary"] or {}).items():
+        for name, value in (facts or {}).items():
+            yield f"{title:8} {name:{_WIDTH}} {value}"
+    verdict = "ready to launch" if body["status"] == 0 else "would not start"
+    if body["status"] == 0 and body["unchecked"]:
+        verdict += ", if the GPUs are there"
+    yield f"{body['experiment']}: {verdict}"
+
+
+def _environment(said: Mapping[str, Any] | None) -> Iterator[str]:
+    if said is None:
+        return
+    for variable, overrides in said["taken"].items():
+        yield f"{'env':8} {variable:{_WIDTH}} {' '.join(overrides)}"
+    for variable, key in said["beaten"].items():
+        yield f"{'env':8} {variable:{_WIDTH}} not used, the command line says {key}"
+    if said["typed"]:
+        yield f"{'env':8} {'all of it, typed':{_WIDTH}} {said['typed']}"
+    elif not said["beaten"]:
+        yield f"{'env':8} no variable of the old scripts counts"
+
+
+def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:
+    if facts.devices is None:
+        return {}
+    kind = "GPU" if facts.devices.cuda else "CPU process"
+    names = server_names(config)
+    split = {name: facts.devices.of_server(i, len(names)) for i, name in enumerate(names)}
+    split["learner"] = facts.devices.learner
+    return {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
+
+
+def _ports(config: LaunchConfig) -> dict[str, Any]:
+    """By name; those of several servers carry the server's."""
+    addresses = endpoints(config)
+    master = config.learner.master_port or "probed when the learner starts"
+    if len(addresses) == 1:
+        one = addresses[0]
+        http = f"{one.host}:{one.port}"
+        return {"http": http, "weight sync": one.group_port, "torchrun": master}
+    said: dict[str, Any] = {
+        name: f"{at.host}:{at.port}, weight sync {at.group_port}"
+        for name, at in zip(server_names(config), addresses, strict=True)
+    }
+    return {**said, "torchrun": master}
+
+
+def _batches(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    batch = BatchArithmetic.of(config, facts.world_size)
+    if batch is None:
+        return {}
+    return {
+        "world size": batch.world_size,
+        "per device": batch.per_device,
+        "accumulation steps": batch.gradient_accumulation_steps,
+        "steps per generation": batch.steps_per_generation,
+        "generation batch": batch.generation_batch_size,
+        "completions a prompt": batch.num_generations,
+        "completions a step": batch.completions_per_step,
+        "prompts a step": f"{batch.prompts_per_step:g}",
+    }
+
+
+def _tracking(config: LaunchConfig) -> dict[str, Any]:
+    names = variables.trackers(config)
+    if not names:
+        return {}
+    found: dict[str, Any] = {"reports to": ", ".join(names)}
+    if variables.WANDB in names:
+        found["W&B run"] = variables.run_name(config)
+        found["W&B artifact"] = (
+            variables.artifact_name(config) if variables.uploads(config) else None
+        )
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _resume(config: LaunchConfig) -> dict[str, Any]:
+    checkpoint = config.get("training.resume_from_checkpoint")
+    return {} if checkpoint is None else {"checkpoint": document.shown(Path(str(checkpoint)))}
+
+
+def _tokens(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    prompt, completion = prompt_limit(config, facts.shape)[1], completion_limit(config)[1]
+    return {
+        "prompt, at most": "not limited" if prompt is None else prompt,
+        "completion, at most": completion,
+        "server, both": config.rollout_server.get("vllm_max_model_len"),
+    }
+
+
+def _memory(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+    estimate = estimate_of(config, facts.shape, facts.gpu_memory_gib)
+    if estimate is None:
+        return {}
+    known = {
+        "weights, GiB a device": estimate.weights_gib,
+        "KV cache, bytes a token": estimate.kv_bytes_per_token,
+        "tokens that fit": estimate.tokens,
+        "full sequences that fit": estimate.sequences,
+    }
+    return {name: round(value, 3) for name, value in known.items() if value is not None}

@@ -1,0 +1,210 @@
+"""The command line: Hydra composes, a role runs, errors become one line and a status."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpo_launch.base import redaction, resources
+from grpo_launch.base.host import Host
+from grpo_launch.cli import completion
+from grpo_launch.config import compose
+from grpo_launch.errors import ConfigError, LaunchError
+from grpo_launch.execute.console import complain, silence
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from grpo_launch.config.launch_config import LaunchConfig
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+_ADVISE = "role=advise"
+"""The one role that reads a run and composes nothing."""
+
+
+def main() -> int:
+    """Run the command line of this process; returns the exit status.
+
+    A user's mistake prints one line, ``error: <where>: <what>, <fix>``;
+    ``HYDRA_FULL_ERROR=1`` brings the traceback back.
+    """
+    environ = dict(os.environ)
+    try:
+        status = _dispatch(sys.argv[1:], environ)
+        sys.stdout.flush()
+        return status
+    except LaunchError as error:
+        if environ.get(_FULL_ERROR) == "1":
+            raise
+        return _failed(error, sys.argv[1:])
+    except BrokenPipeError:
+        # The reader of the plan has seen enough (``| head``).
+        silence(sys.stdout)
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        # Before anything was started; from then on signals end a run in order.
+        return 128 + signal.SIGINT
+
+
+def _failed(error: LaunchError, arguments: Sequence[str]) -> int:
+    """Show why nothing could be composed or started; a machine that asked gets JSON."""
+    if "output=json" in arguments and {"role=check", _ADVISE} & set(arguments):
+        from grpo_launch.checks import report
+
+        hidden = redaction.secrets({**os.environ, **redaction.of_arguments(arguments)})
+        print(redaction.masked(report.of_failure(error), hidden))
+        return error.status
+    return complain(error, redaction.secrets({**os.environ, **redaction.of_arguments(arguments)}))
+
+
+def script() -> None:
+    """The console script ``grpo-launch``."""
+    sys.exit(main())
+
+
+def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    if not arguments or {"-h", "--help"} & set(arguments):
+        from grpo_launch.cli import usage
+
+        print(usage.text())
+        return 0 if arguments else 2
+    if completion.is_asked(arguments):
+        return _complete(arguments, environ)
+    if _ADVISE in arguments:
+        from grpo_launch.roles import advise
+
+        return advise.main(arguments, Path.cwd())
+    if any(_is_for_hydra(argument) for argument in arguments):
+        return _hydra_main(arguments, environ)
+    with _collecting_later():
+        config = compose.compose_arguments(arguments, environ)
+    return _run_role(config, environ)
+
+
+@contextlib.contextmanager
+def _collecting_later() -> Generator[None]:
+    """Import and compose without looking for garbage, which costs a sixth of a check.
+
+    What is made then stays until the process ends, so it is not looked at again either,
+    not even by the interpreter when it ends (docs/adr/0010).
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _is_for_hydra(argument: str) -> bool:
+    """Whether an argument needs Hydra's own entry point: a flag, or a setting of Hydra.
+
+    Everything else is composed once; ``hydra.main`` composes twice, which costs
+    more than all of this package (docs/adr/0003).
+    """
+    return argument.startswith("-") or argument.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+def _complete(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    if text := completion.module_script(arguments, sys.argv[0]):
+        print(text)
+        return 0
+    completion.rewrite_line(os.environ)
+    try:
+        return _hydra_main(arguments, environ)
+    except Exception:
+        # The line is not finished, so anything may be wrong with it; there is nothing
+        # to offer, and a message would land in the middle of it.
+        if completion.is_query(arguments) and environ.get(_FULL_ERROR) != "1":
+            return 0
+        raise
+
+
+def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    """Run under ``hydra.main``: ``--cfg``, ``--info``, ``--multirun``, ``hydra.*=``."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from grpo_launch.config.compat import reading
+    from grpo_launch.config.formats import experiment
+    from grpo_launch.config.hydra import hints
+    from grpo_launch.config.launch_config import from_hydra
+
+    statuses: list[int] = []
+
+    @hydra.main(
+        config_path=str(resources.path("conf")),
+        config_name=compose.PRIMARY,
+        version_base=compose.VERSION_BASE,
+    )
+    def task(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        typed = said.typed_of(HydraConfig.get().overrides.task)
+        config = compose.with_environment(from_hydra(cfg, tuple(typed)), said)
+        statuses.append(_run_role(config, environ, sweeping=True))
+
+    compose.register()
+    overrides = [item for item in arguments if _is_override(item)]
+    hints.check_overrides(overrides)
+    said = reading.read(overrides, environ)
+    if said.wrong:
+        raise experiment.as_one([wrong.error for wrong in said.wrong])
+    given = [*said.overrides, *overrides]
+    # Otherwise Hydra prints its own error and exits before it can be said better.
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        with _hydra_arguments(arguments, given):
+            task()
+    except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
+        raise compose.explain(error, given) from error
+    except RecursionError:
+        raise ConfigError("command line", "is nested too deeply", "flatten it") from None
+    finally:
+        os.environ.pop(_FULL_ERROR, None)
+        if _FULL_ERROR in environ:
+            os.environ[_FULL_ERROR] = environ[_FULL_ERROR]
+    return max(statuses, default=0)
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+
+
+@contextlib.contextmanager
+def _hydra_arguments(arguments: Sequence[str], overrides: Sequence[str]) -> Generator[None]:
+    """Give Hydra's parser the arguments in an order that it takes: overrides, then flags.
+
+    A sweep keeps its notes in a directory that goes away: every run has a record
+    of its own, and a dry run must leave nothing behind.
+    """
+    import tempfile
+
+    from grpo_launch.config.hydra import hints
+
+    flags = [item for item in arguments if not _is_override(item)]
+    before = sys.argv
+    with contextlib.ExitStack() as stack:
+        notes: list[str] = []
+        if not any(item.startswith("hydra.sweep.dir=") for item in overrides):
+            directory = tempfile.TemporaryDirectory(prefix="grpo_launch-")
+            notes = [f"hydra.sweep.dir={stack.enter_context(directory)}"]
+        sys.argv = [before[0], *hints.with_known_flags(overrides), *notes, *flags]
+        try:
+            yield
+        finally:
+            sys.argv = before
+
+
+def _run_role(config: LaunchConfig, environ: dict[str, str], *, sweeping: bool = False) -> int:
+    from hydra.utils import get_method
+
+    return get_method(config.callback)(config, Host.current(environ, sweeping=sweeping))

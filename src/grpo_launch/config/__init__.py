@@ -1,0 +1,1 @@
+"""The configuration: from files and a command line to plain data."""

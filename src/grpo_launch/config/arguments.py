@@ -1,0 +1,62 @@
+"""The learner's arguments as an experiment's sections say them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from grpo_launch.config.formats import batch_plan
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.schema import SECTIONS
+
+SIZES = {
+    "per_device_train_batch_size": "training",
+    "per_device_eval_batch_size": "training",
+    "effective_batch_size": "training",
+    "gradient_accumulation_steps": "training",
+    "steps_per_generation": "rlhf",
+    "generation_batch_size": "rlhf",
+    "num_generations": "rlhf",
+    "num_generations_eval": "rlhf",
+    "num_iterations": "rlhf",
+}
+"""The sizes of a batch, each with the section that it belongs to."""
+
+_LARGEST = 2**31 - 1
+
+
+def find(config: LaunchConfig, name: str, home: str = "data") -> tuple[str, Any]:
+    """The key that says an argument of the learner, and the value.
+
+    Args:
+        config: the configuration.
+        name: the argument.
+        home: the section to name where no section says it; the sizes know their own.
+
+    Returns:
+        ``SECTION.NAME`` and the value; the last section wins (``learners/swift/arguments.py``).
+    """
+    for section in reversed(SECTIONS):
+        block = config.train.get(section)
+        if isinstance(block, dict) and section != "deepspeed":
+            value = cast("dict[Any, Any]", block).get(name)
+            if value is not None:
+                return f"{section}.{name}", value
+    return f"{SIZES.get(name, home)}.{name}", None
+
+
+def size(value: Any) -> int | None:
+    """``value`` where it is a positive integer of a sane size, else None."""
+    number = batch_plan.integer(value)
+    return number if number is not None and 1 <= number <= _LARGEST else None
+
+
+def is_true(value: Any) -> bool:
+    """Whether a parser of flags takes a value for true."""
+    return value in (True, 1) or (isinstance(value, str) and value.lower() in ("true", "yes", "1"))
+
+
+def listed(value: Any) -> list[Any]:
+    """``value`` as a list argument reads it: a scalar is a list of one."""
+    if value is None:
+        return []
+    return cast("list[Any]", value) if isinstance(value, list) else [value]

@@ -1,0 +1,1 @@
+"""``compat=env``: the environment variables of the scripts that this replaces."""

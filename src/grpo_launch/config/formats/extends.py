@@ -1,0 +1,232 @@
+"""Legacy experiment files: YAML with ``extends:``, merged in plain Python.
+
+The rules are those of the launcher that this project replaces: ``extends`` is a
+string or a list, each relative to the file that says it; later bases win over
+earlier ones and the file wins over its bases; mappings merge deeply, lists and
+null replace. The result equals ``yaml.safe_load`` of each file plus that merge,
+types and key order included.
+
+This module knows nothing of Hydra. It is not merged by Hydra on purpose: see
+``docs/adr/0002-merge-extends-in-python.md``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from grpo_launch.config import kinds
+from grpo_launch.config.formats.document import (
+    SELF,
+    Origin,
+    parse,
+    read_bytes,
+    read_origins,
+    shown,
+    unreadable,
+)
+from grpo_launch.errors import ConfigError
+
+KeyPath = tuple[Any, ...]
+"""The keys that lead to a leaf, outermost first."""
+
+
+@dataclass(frozen=True)
+class LegacyTree:
+    """An experiment file with all its bases merged in.
+
+    Attributes:
+        path: the file, absolute.
+        own: what the file itself says, without ``extends``.
+        data: that and what the bases say, merged. Values are shared with other trees and
+            with what is memoised, so nobody may change them.
+        bases: the trees that ``extends`` names, in the order of the file.
+    """
+
+    path: Path
+    own: Mapping[Any, Any]
+    data: Mapping[Any, Any]
+    bases: tuple[LegacyTree, ...]
+
+    @functools.cached_property
+    def origins(self) -> dict[KeyPath, Origin]:
+        """For every leaf of ``data`` (a list and an empty mapping are leaves) what set it."""
+        return dict(_flatten(self.data, self._origin_tree, ()))
+
+    def setter(self, *keys: Any) -> Path | None:
+        """The file that set the value at ``keys``; for a mapping, the last that mentions it.
+
+        No file is read for it, unlike for :meth:`origin`.
+        """
+        if (said := holds(self.own, keys)) is not False:
+            return self.path if said else None
+        for base in reversed(self.bases):
+            if (said := holds(base.data, keys)) is not False:
+                return base.setter(*keys) if said else None
+        return None
+
+    def origin(self, *keys: Any) -> Origin | None:
+        """The place that set the value at ``keys``; see :meth:`setter`."""
+        path = self.setter(*keys)
+        if path is None:
+            return None
+        node: Any = read_origins(path)
+        for key in keys:
+            node = node[key]
+        return node[SELF] if isinstance(node, dict) else node
+
+    def sayings(self, *keys: Any) -> list[tuple[Origin, Any]]:
+        """Every file that says something at ``keys``, with the value that it says there.
+
+        In the order of precedence, the weakest first; a base that is reached twice
+        counts where it is merged last.
+        """
+        found: dict[Path, tuple[Origin, Any]] = {}
+        for base in self.bases:
+            for origin, value in base.sayings(*keys):
+                found.pop(origin.file, None)
+                found[origin.file] = (origin, value)
+        own, value = read_origins(self.path), _read(self.path)
+        for key in keys:
+            if not (isinstance(own, dict) and key in own and isinstance(value, dict)):
+                return list(found.values())
+            own, value = own[key], cast("dict[Any, Any]", value)[key]
+        origin = own[SELF] if isinstance(own, dict) else own
+        found.pop(origin.file, None)
+        found[origin.file] = (origin, value)
+        return list(found.values())
+
+    @functools.cached_property
+    def _origin_tree(self) -> dict[Any, Any]:
+        merged: dict[Any, Any] = {}
+        for base in self.bases:
+            merged = merge(merged, base._origin_tree)
+        return merge(merged, read_origins(self.path))
+
+
+def load(path: str | Path) -> LegacyTree:
+    """Load an experiment file and everything that it extends.
+
+    Args:
+        path: the file; relative paths are taken from the working directory.
+
+    Returns:
+        The merged tree.
+
+    Raises:
+        ConfigError: the file or a base is missing, unreadable, malformed, too
+            large, not a mapping, says ``inherit``, or the bases form a cycle.
+    """
+    absolute = Path(path).absolute()
+    try:
+        return _load(absolute, (), {})
+    except RecursionError:
+        raise ConfigError(
+            shown(absolute), "extends too long a chain", "merge some of its files"
+        ) from None
+
+
+def merge(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
+    """``over`` laid over ``base``: mappings merge deeply, everything else replaces.
+
+    Keys keep the order of ``base``; new ones follow in the order of ``over``.
+    Neither argument is changed, but values that are not merged are shared.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = merge(cast("dict[Any, Any]", below), cast("dict[Any, Any]", value))
+        else:
+            merged[key] = value
+    return merged
+
+
+def holds(data: Mapping[Any, Any], keys: KeyPath) -> bool | None:
+    """Whether there is a value at ``keys``; None where something else stands for what holds it."""
+    node: Any = data
+    for key in keys:
+        if not isinstance(node, dict):
+            return None
+        if key not in node:
+            return False
+        node = cast("dict[Any, Any]", node)[key]
+    return True
+
+
+def _load(path: Path, chain: tuple[str, ...], loaded: dict[Path, LegacyTree]) -> LegacyTree:
+    if path in loaded:  # a ladder of diamonds has 2**depth paths through it
+        return loaded[path]
+    identity = _identity(path)
+    if identity in chain:
+        cycle = map(Path, (*chain[chain.index(identity) :], identity))
+        names = " -> ".join(map(shown, cycle))
+        raise ConfigError(
+            shown(Path(chain[-1])), f"extends forms a cycle: {names}", "remove one of these extends"
+        )
+    document = _read(path)
+    bases: list[LegacyTree] = []
+    merged: dict[Any, Any] = {}
+    for name in _bases_of(path, document):
+        base_path = path.parent / name
+        if fault := unreadable(base_path):
+            raise ConfigError(
+                shown(path),
+                f"extends {name!r}, but {shown(base_path)} {fault}",
+                "correct the path (it is relative to this file)",
+            )
+        base = _load(base_path, (*chain, identity), loaded)
+        bases.append(base)
+        merged = merge(merged, base.data)
+    own = {key: value for key, value in document.items() if key != "extends"}
+    tree = loaded[path] = LegacyTree(path, own, merge(merged, own), tuple(bases))
+    return tree
+
+
+def _identity(path: Path) -> str:
+    try:
+        return str(path.resolve())
+    except (OSError, RuntimeError):
+        raise ConfigError(shown(path), "is a loop of symbolic links", "remove the link") from None
+
+
+def _bases_of(path: Path, document: Mapping[Any, Any]) -> list[str]:
+    if "inherit" in document:
+        raise ConfigError(shown(path), "the key 'inherit' is not supported", "use 'extends'")
+    declared = document.get("extends")
+    if declared is None:
+        return []
+    names = cast("list[Any]", declared) if isinstance(declared, list) else [declared]
+    for name in names:
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise ConfigError(
+                shown(path),
+                f"extends must be a file name or a list of them, not {kinds.said(name)}",
+                "write extends: base.yaml",
+            )
+    return cast("list[str]", names)
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    data = parse(path, read_bytes(path))
+    if not isinstance(data, dict):
+        raise ConfigError(
+            shown(path),
+            f"is {_NOUNS.get(type(data), 'a value')}, not a mapping",
+            "write 'key: value' lines at the top",
+        )
+    return cast("dict[Any, Any]", data)
+
+
+_NOUNS = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number"}
+
+
+def _flatten(data: Any, origins: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, Origin]]:
+    if isinstance(data, dict) and data:
+        for key, value in cast("dict[Any, Any]", data).items():
+            yield from _flatten(value, origins[key], (*keys, key))
+    elif keys:
+        yield keys, origins[SELF] if isinstance(origins, dict) else origins

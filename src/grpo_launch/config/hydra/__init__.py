@@ -1,0 +1,1 @@
+"""What Hydra is told, and what it says, in this program's words."""

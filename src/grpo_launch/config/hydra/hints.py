@@ -1,0 +1,254 @@
+"""Overrides that Hydra would misread, accept silently or answer unhelpfully."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Sequence
+from typing import Any, cast
+
+from grpo_launch.config import kinds, schema
+from grpo_launch.config.formats import experiment, lift
+from grpo_launch.engines.flags import snapshot
+from grpo_launch.errors import ConfigError
+
+NOT_A_STRING = re.compile(
+    r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?|true|false|null|nan|[+-]?inf", re.IGNORECASE
+)
+"""What Hydra's grammar reads as a number, a boolean or null."""
+
+_MOVED = ((".".join(lift.SERVER_BLOCK), "rollout_server."), (".".join(lift.LAUNCH_BLOCK), ""))
+_BELOW_ACCELERATORS = re.compile(rf"{lift.ACCELERATORS}(\.[^.]*\.?)?")
+_NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
+_LONGEST_NAME = 255  # of a file, in bytes
+_PLAIN_NAME = re.compile(r"[\w./:%+-]+", re.ASCII)
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse what Hydra would misread, accept silently or answer unhelpfully.
+
+    Raises:
+        ConfigError: what is wrong with them, all of it; see :func:`wrong`.
+    """
+    if errors := wrong(overrides):
+        raise experiment.as_one([*errors.values()])
+
+
+def wrong(overrides: Sequence[str]) -> dict[str, ConfigError]:
+    """What Hydra would misread, accept silently or answer unhelpfully, by override.
+
+    A list or an unquoted number as ``config=``; a list as the option of another group; a
+    key that is lifted out of ``train``, in its legacy spelling; an unknown key of a typed
+    node; a number that an integer or a boolean would change.
+    """
+    return {item: error for item in overrides if (error := _error(item))}
+
+
+def _error(override: str) -> ConfigError | None:
+    try:
+        _check(override)
+    except ConfigError as error:
+        return error
+    return None
+
+
+def _check(override: str) -> None:
+    said, equals, value = override.partition("=")
+    key = key_of(override)
+    if equals and not key:
+        raise ConfigError(where(override), "names no key", "write KEY=VALUE")
+    if equals and key == "config":
+        _check_name(value)
+    if decides(override):
+        _check_option(key, value)
+    _check_spelling(override)
+    if key in ("topology", schema.TOPOLOGY.replace("/", ".")):
+        raise ConfigError(where(key), "no such key", f"write {schema.TOPOLOGY}={value or 'NAME'}")
+    _check_known(key)
+    if equals and not said.startswith("~"):
+        _check_number(key, value)
+        _check_whole(override)
+    if equals and key == "train" and not value.startswith("{"):
+        raise ConfigError(where(key), f"{value!r} is not a mapping", "override keys below it")
+
+
+def culprit(error: ConfigError, overrides: Sequence[str]) -> str | None:
+    """The override that an error is about, unless it decides about the rest."""
+    said = (item for item in overrides if not decides(item))
+    return next((item for item in said if where(key_of(item)) == error.where), None)
+
+
+def decides(override: str) -> bool:
+    """Whether an override chooses the experiment, the role or another group's option."""
+    groups = ("config", "role", "rollout_server", "compat", schema.TOPOLOGY, *schema.GROUPS)
+    return key_of(override) in groups
+
+
+def with_known_flags(overrides: Sequence[str]) -> list[str]:
+    """``overrides`` as Hydra must get them to do what they say.
+
+    With ``++`` before those that give the learner a flag of the engine, and the booleans
+    of ``env`` as text.
+
+    Hydra wants ``+`` for a key that no file sets. A flag that ms-swift knows is no
+    typo, so ``train.training.max_steps=10`` works whether or not the experiment
+    sets it; an unknown key still needs the ``+``.
+    """
+    known = (f"++{item}" if _is_flag_of_the_learner(item) else item for item in overrides)
+    return [_with_text(item) for item in known]
+
+
+def _with_text(override: str) -> str:
+    """An override of an environment variable with ``false`` as text, not as ``False``."""
+    said, equals, value = override.partition("=")
+    is_variable = key_of(said).startswith(("env.set.", "env.defaults."))
+    if not (equals and is_variable and value.lower() in ("true", "false")):
+        return override
+    return f"{said}={quoted(value)}"
+
+
+def _is_flag_of_the_learner(override: str) -> bool:
+    path = override.partition("=")[0].split(".")
+    if len(path) != 3 or path[0] != "train" or path[1] not in schema.SECTIONS:
+        return False
+    return path[2] in snapshot().rlhf or path[2] in schema.LAUNCHER_FLAGS
+
+
+def where(key: str) -> str:
+    """The place to name for an override that is at fault."""
+    return f"command line: {key}"
+
+
+def key_of(override: str) -> str:
+    """The key of an override, without ``+`` and ``~``."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def quoted(name: str) -> str:
+    """``name`` as a quoted string of Hydra's override grammar."""
+    escaped = re.sub(r"(\\*)'", lambda m: m.group(1) * 2 + "\\'", name)
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{escaped[len(escaped) - trailing :]}'"
+
+
+def unquoted(name: str) -> str:
+    """The inverse of :func:`quoted`; a name without quotes is itself."""
+    if len(name) < 2 or name[0] not in "'\"" or name[0] != name[-1]:
+        return name
+    return re.sub(rf"(\\+)({name[0]}|$)", lambda m: m[1][: len(m[1]) // 2] + m[2], name[1:-1])
+
+
+def type_of(key: str) -> Any:
+    """The type hint of a dotted key of the schema, or None where it has none."""
+    hint: Any = schema.Launch
+    for part in key.split("."):
+        if kinds.is_mapping(hint):
+            hint = typing.get_args(hint)[1]
+            continue
+        hints = typing.get_type_hints(hint) if isinstance(hint, type) else {}
+        if part not in hints:
+            return None
+        hint = hints[part]
+    return hint
+
+
+def _check_name(value: str) -> None:
+    if value.startswith("["):
+        raise ConfigError(
+            f"command line: config={value}",
+            "one run has one experiment, not a list",
+            "write --multirun config=a,b",
+        )
+    if "${" in value:
+        raise ConfigError(
+            f"command line: config={value}",
+            "Hydra reads ${ in a name as an interpolation",
+            "rename the file",
+        )
+    if value.startswith(("'", '"')) or not value:
+        return
+    parts = value.split(",")
+    if any(NOT_A_STRING.fullmatch(part) for part in parts) or not all(
+        _PLAIN_NAME.fullmatch(part) for part in parts
+    ):
+        raise ConfigError(
+            f"command line: config={value}",
+            "Hydra does not read this name as a string",
+            f'type "config={quoted(value)}", with both kinds of quotes',
+        )
+
+
+def _check_option(group: str, value: str) -> None:
+    """Refuse what Hydra would take for a path or for several options."""
+    if group in schema.SEVERAL and value.startswith("["):
+        return
+    if unquoted(value) in schema.NO_OPTIONS:
+        raise ConfigError(where(group), f"{value} is its table, no option", "say compat=env")
+    if value.startswith("[") or any(len(part) > _LONGEST_NAME for part in value.split("/")):
+        one = "set rollout_server.KEY=VALUE" if group == "rollout_server" else "name one option"
+        raise ConfigError(where(group), f"{value!r} is not the name of an option", one)
+
+
+def _check_spelling(override: str) -> None:
+    """Refuse keys that the lift has copied away: they have no effect any more."""
+    key, _, value = key_of(override).removeprefix("train."), *override.partition("=")[1:]
+    for old, new in _MOVED:
+        if key == old or key.startswith(old + "."):
+            rest = _BELOW_ACCELERATORS.sub("", key.removeprefix(old).removeprefix("."))
+            raise ConfigError(
+                where(key_of(override)),
+                "is lifted out of train and has no effect here",
+                f"write {new}{rest or 'KEY'}={'null' if override[0] == '~' else value}",
+            )
+
+
+def _check_whole(override: str) -> None:
+    """Refuse a mapping, given whole, that holds a key that the lift has copied away."""
+    key, _, value = override.partition("=")
+    path = key_of(key).split(".")
+    if path[0] != "train" or not value.startswith("{"):
+        return
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        given = OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        return  # Hydra says so itself
+    for part in reversed(path[1:]):
+        given = {part: given}
+    for (old, new), keys in zip(_MOVED, (lift.SERVER_BLOCK, lift.LAUNCH_BLOCK), strict=True):
+        if isinstance(given, dict) and lift.has(cast("dict[Any, Any]", given), keys):
+            what = f"{old} is lifted out of train and has no effect here"
+            raise ConfigError(where(key_of(key)), what, f"write {new}KEY=VALUE for each key")
+
+
+def _check_known(key: str) -> None:
+    """Refuse unknown keys of typed nodes; Hydra would let ``+`` add them."""
+    hint: Any = schema.Launch
+    known = ""
+    for part in key.split("."):
+        if not dataclasses.is_dataclass(hint):
+            if not (hint is Any or kinds.is_mapping(hint)):
+                what = f"{known.rstrip('.')} has no keys below it"
+                raise ConfigError(where(key), what, f"remove .{part}")
+            return
+        hints = typing.get_type_hints(hint)
+        if part not in hints:
+            if known:
+                raise kinds.unknown_key(where(key), part, hints, known)
+            return
+        hint = hints[part]
+        known += part + "."
+
+
+def _check_number(key: str, value: str) -> None:
+    hint = type_of(key)
+    number = value.strip("'\"")
+    if hint is None or not _NUMBER.fullmatch(number):
+        return
+    if not kinds.fits(hint, number):
+        raise kinds.wrong_type(where(key), hint, number)
+    if kinds.is_integer(hint) and not number.lstrip("+-").isdecimal():
+        raise ConfigError(where(key), f"{number!r} is not an integer", f"write {float(number):.0f}")

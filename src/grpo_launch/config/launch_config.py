@@ -1,0 +1,267 @@
+"""The composed configuration as plain Python: what validation and planning read."""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ValidationError
+
+from grpo_launch.config import kinds, schema, topology
+from grpo_launch.config.compat.environment import NOTHING, FromEnvironment
+from grpo_launch.config.compat.reading import without_choice
+from grpo_launch.config.formats import accelerated, document, experiment, leaves, lift
+from grpo_launch.config.mistake import Mistake
+from grpo_launch.errors import ConfigError
+
+_TYPED = ("gpus", "health", "shutdown", "restart", "watchdog", "run", "console")
+"""Nodes that are no groups and become the dataclasses of the schema."""
+
+
+@dataclass(frozen=True)
+class LaunchConfig:
+    """One composed and resolved configuration.
+
+    Attributes:
+        experiment: the experiment's name.
+        path: its file, absolute.
+        role: the role's name.
+        callback: the dotted name of the function that runs the role.
+        rollout_server: the server's flags that are set, by name.
+        lora_policy: whether the server may serve LoRA adapters.
+        key, output: what the roles ``explain`` and ``check`` were asked for.
+        train: the experiment as plain data, exactly what the legacy rules give
+            plus what the accelerator and the command line changed.
+        overrides: the command line's overrides, as typed.
+        mistakes: what was wrong with the experiment, and with variables of ``compat=env``,
+            and has been left out of all this.
+        environment: what variables of the caller's environment say, with ``compat=env``.
+        loaded: the legacy experiment as it was composed, where that is known.
+        accelerated: the accelerator whose block of the experiment was merged; empty: none.
+    """
+
+    experiment: str
+    path: Path
+    role: str
+    callback: str
+    engine: schema.Engine
+    learner: schema.Learner
+    runtime: schema.Runtime
+    accelerator: schema.Accelerator
+    rollout_server: Mapping[str, Any]
+    lora_policy: schema.LoraPolicy
+    gpus: schema.Gpus
+    health: schema.Health
+    shutdown: schema.Shutdown
+    env: schema.Env
+    tracking: schema.Tracking
+    run: schema.Run
+    console: schema.Console
+    launch: schema.LaunchBackend
+    restart: schema.Restart
+    watchdog: schema.Watchdog
+    on_failure: schema.FailurePolicy
+    resume: str | None
+    ports: schema.PortPolicy
+    compat: schema.Compat
+    preflight: bool
+    dry_run: Any
+    key: str | None
+    output: schema.OutputFormat
+    train: dict[Any, Any]
+    overrides: tuple[str, ...]
+    mistakes: tuple[Mistake, ...] = ()
+    environment: FromEnvironment = NOTHING
+    loaded: experiment.Experiment | None = field(default=None, repr=False, compare=False)
+    accelerated: str = ""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value at a dotted ``key`` of ``train``; ``default`` where there is none or null."""
+        node: Any = self.train
+        for part in key.split("."):
+            if not isinstance(node, dict):
+                return default
+            node = cast("dict[Any, Any]", node).get(part)
+        return default if node is None else node
+
+    def where(self, key: str) -> str:
+        """Where ``key`` was said, for messages.
+
+        Args:
+            key: dotted; ``train.rlhf.use_vllm``, ``rollout_server.vllm_max_model_len``,
+                ``gpus.server``.
+
+        Returns:
+            ``command line: KEY``; ``environment: VARIABLE``; ``FILE: KEY`` as the file
+            spells it, also for what it says for the chosen accelerator; for a value that
+            the accelerator brought ``accelerator=NAME: KEY``, or a topology
+            ``rollout_server/topology=NAME: KEY``;
+            for one that only a group says, ``KEY``.
+        """
+        return ": ".join(filter(None, self._place(key)))
+
+    def spelled(self, key: str) -> str:
+        """``key`` as the place that says it spells it, to be written there: see :meth:`where`."""
+        return self._place(key)[1]
+
+    def _place(self, key: str) -> tuple[str, str]:
+        for override in self.overrides:
+            name, _, value = override.lstrip("+~").partition("=")
+            # An option's name says nothing of the keys below the group.
+            says_more = name not in schema.GROUPS or value.lstrip().startswith("{")
+            if name == key or (says_more and key.startswith(name + ".")):
+                return "command line", key
+        if (taken := self.environment.of(key)) is not None:
+            return taken.place, taken.variable
+        by_topology = topology.value(self.overrides, key)
+        if by_topology is not None and not isinstance(by_topology, dict):
+            return topology.place(self.overrides), key
+        said = self.legacy
+        keys = legacy_keys(key)
+        if self.block is not None and self.block.says(key):
+            keys = accelerated.keys_of(self.block.name, key, native=said is None)
+            return said.place(*keys) if said else (document.shown(self.path), ".".join(keys))
+        if said is None:
+            return document.shown(self.path), key
+        value = functools.reduce(_step, keys, said.train)
+        if key.startswith("train.") and value != functools.reduce(_step, keys, self.train):
+            return f"accelerator={self.accelerator.kind.value}", key
+        if value is None and key.partition(".")[0] in schema.GROUPS:
+            return "", key
+        return said.place(*keys)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain data, for the record of a run."""
+        plain: dict[str, Any] = {"experiment": self.experiment, "path": str(self.path)}
+        for name in ("role", "rollout_server", "preflight", "dry_run", "resume", "train"):
+            plain[name] = getattr(self, name)
+        for name in ("lora_policy", "on_failure", "ports", "compat"):
+            plain[name] = getattr(self, name).value
+        plain["environment"] = {taken.source: taken.text for taken in self.environment.taken}
+        for name in (*schema.GROUPS, *_TYPED):
+            plain[name] = asdict(getattr(self, name), dict_factory=_plain_enums)
+        return plain
+
+    @property
+    def retyped(self) -> list[str]:
+        """The overrides that give this configuration in any environment, for the record."""
+        if self.compat is schema.Compat.none:
+            return [*self.overrides]
+        return [*self.environment.overrides, *without_choice(self.overrides)]
+
+    @functools.cached_property
+    def legacy(self) -> experiment.Experiment | None:
+        """The experiment's own file and bases, or None for a native Hydra file."""
+        from grpo_launch.config.hydra import source
+
+        if self.loaded is not None:
+            return self.loaded
+        return None if source.is_native(self.path) else experiment.read(self.path)
+
+    @functools.cached_property
+    def block(self) -> accelerated.Block | None:
+        """What the experiment says for the accelerator, where it says something."""
+        if not self.accelerated:
+            return None
+        if self.legacy is None:
+            return accelerated.of_native(self.path, self.accelerated)
+        return self.legacy.accelerators.blocks.get(self.accelerated)
+
+
+def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
+    """Turn Hydra's composed configuration into plain Python.
+
+    Args:
+        cfg: the composed configuration, with or without the node ``hydra``.
+        overrides: the command line's overrides, as typed.
+
+    Raises:
+        ConfigError: ``train`` is not a mapping; ``custom.extra.rollout_server`` of a native
+            file is wrong.
+        omegaconf.errors.OmegaConfBaseException: an interpolation does not resolve.
+    """
+    from grpo_launch.config.hydra import source
+
+    path = Path(cfg.experiment.path)
+    node = cfg.train
+    train = leaves.decode(OmegaConf.to_container(node, resolve=True) if _is_node(node) else node)
+    if not isinstance(train, dict):
+        where = f"{document.shown(path)}: train"
+        raise ConfigError(where, f"{train!r} is not a mapping", "write keys below it")
+    said = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
+    flags = leaves.decode(said)
+    flags.pop("lora_policy")  # the launcher's, no flag of the engine
+    file = document.shown(path)
+    wrong = lift.write_back(
+        cast("dict[Any, Any]", train), flags, lambda *k: f"{file}: train.{'.'.join(map(str, k))}"
+    )
+    if wrong and source.is_native(path):  # nothing checked the block before
+        raise experiment.as_one([mistake.error for mistake in wrong])
+    typed = {
+        name: _typed(name, OmegaConf.to_object(cfg[name])) for name in (*schema.GROUPS, *_TYPED)
+    }
+    return LaunchConfig(
+        experiment=cfg.experiment.name,
+        path=path,
+        role=cfg.role.name,
+        callback=cfg.role._target_,
+        rollout_server={key: value for key, value in flags.items() if value is not None},
+        lora_policy=cfg.rollout_server.lora_policy,
+        on_failure=cfg.on_failure,
+        resume=cfg.resume,
+        ports=cfg.ports,
+        compat=cfg.compat,
+        preflight=cfg.preflight,
+        dry_run=cfg.dry_run,
+        key=cfg.key,
+        output=cfg.output,
+        train=cast("dict[Any, Any]", train),
+        overrides=overrides,
+        accelerated=cfg.experiment.accelerated,
+        **typed,
+    )
+
+
+def _typed(name: str, node: Any) -> Any:
+    """``node`` with its lists and mappings of strings checked; OmegaConf lets them nest.
+
+    Raises:
+        omegaconf.errors.ValidationError: a list or a mapping stands where a string should.
+    """
+    for key, hint in typing.get_type_hints(type(node)).items():
+        value = getattr(node, key)
+        if is_dataclass(value):
+            _typed(f"{name}.{key}", value)
+        if kinds.nests(value):
+            what = f"{kinds.said(value)} is not {kinds.describe(hint)} of plain values"
+            error = ValidationError(what)
+            error.full_key = f"{name}.{key}"
+            raise error
+    return node
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, DictConfig)  # a tree with null or date keys at its top is opaque
+
+
+def legacy_keys(key: str) -> tuple[str, ...]:
+    """The keys of a legacy file that say a dotted key of the configuration."""
+    first, *rest = key.split(".")
+    if first == "train":
+        return tuple(rest)
+    block = lift.SERVER_BLOCK[:-1] if first == "rollout_server" else lift.LAUNCH_BLOCK
+    return (*block, first, *rest)
+
+
+def _step(node: Any, key: str) -> Any:
+    return cast("dict[Any, Any]", node).get(key) if isinstance(node, dict) else None
+
+
+def _plain_enums(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value.value if isinstance(value, Enum) else value for key, value in items}

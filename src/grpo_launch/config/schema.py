@@ -1,0 +1,342 @@
+"""The typed nodes of the configuration, registered in Hydra's ConfigStore.
+
+A ``None`` default means "not said": the engine's own default applies, or the
+launcher derives the value. Docstrings of fields are the reference
+(``docs/training/REFERENCE.md`` is generated from them).
+
+The classes are mutable because OmegaConf turns a frozen dataclass into a
+read-only node, which nothing could be merged into; once composed, nothing
+writes to them. The annotations are no text (``from __future__``): OmegaConf would
+compile each of them again whenever it makes a node.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from grpo_launch.config.choices import (
+    AcceleratorKind as AcceleratorKind,
+    Backend as Backend,
+    CgroupUse as CgroupUse,
+    Compat as Compat,
+    ConsoleMode as ConsoleMode,
+    FailurePolicy as FailurePolicy,
+    HealthProbe as HealthProbe,
+    LoraPolicy as LoraPolicy,
+    OutputFormat as OutputFormat,
+    PortPolicy as PortPolicy,
+    RuntimeKind as RuntimeKind,
+    StallPolicy as StallPolicy,
+)
+from grpo_launch.config.schema_tracking import Tracking as Tracking
+
+SCHEMA_NAME = "launch_schema"
+"""The name of the root schema in the ConfigStore."""
+
+
+@dataclass
+class Role:
+    """What this invocation does (group ``role``)."""
+
+    _target_: str = ""
+    """The callback that runs: `function(config, host) -> exit status`."""
+    name: str = ""
+    """The role's name."""
+
+
+@dataclass
+class Engine:
+    """The program that serves rollouts (group ``engine``)."""
+
+    name: str = "swift"
+    """The engine: which flags and which HTTP interface."""
+    entry: list[str] = field(default_factory=lambda: ["swift"])
+    """The command before `rollout`, as a list of arguments."""
+
+
+@dataclass
+class Learner:
+    """The program that trains (group ``learner``)."""
+
+    name: str = "swift"
+    """The learner: which arguments file and which entry script."""
+    entry: list[str] = field(default_factory=lambda: ["swift"])
+    """The command before `rlhf`, as a list of arguments."""
+    debug: bool = False
+    """Verbose distributed and NCCL logs, shell tracing in `scripts/train.sh`."""
+    master_port: int | None = None
+    """torchrun's rendezvous port; unset: a free one is probed when the learner starts."""
+    timing: bool = True
+    """Write when it generates, syncs and learns into `timing.jsonl`, for `role=advise`."""
+
+
+@dataclass
+class Runtime:
+    """How an engine's command is entered (group ``runtime``)."""
+
+    kind: RuntimeKind = RuntimeKind.current
+    """`current`: PATH as it is; `venv`: a virtual environment; `conda`: `conda run`."""
+    path: str | None = None
+    """`venv`: the environment's directory."""
+    name: str | None = None
+    """`conda`: the environment's name."""
+
+
+@dataclass
+class Accelerator:
+    """What the two halves compute on (group ``accelerator``)."""
+
+    kind: AcceleratorKind = AcceleratorKind.cuda
+    """`cuda`: `gpus.*` become CUDA_VISIBLE_DEVICES; `cpu`: ids only count processes."""
+    memory_gib: float | None = None
+    """Memory of one device in GiB, for the memory estimate; unset: nvidia-smi's."""
+
+
+@dataclass
+class Gpus:
+    """Who gets which devices: CUDA indices or UUIDs."""
+
+    server: list[str] | None = None
+    """Devices of the rollout server; unset: the first TP x DP visible ones."""
+    learner: list[str] | None = None
+    """Devices of the learner, one process each; unset: the visible ones that are left."""
+
+
+@dataclass
+class Health:
+    """The gate: when the rollout server counts as ready."""
+
+    path: str = "/health/"
+    """The path of the health check; it must answer 200."""
+    timeout_s: float = 300.0
+    """Seconds until the gate gives up."""
+    probe: HealthProbe = HealthProbe.http
+    """`http`: health and world size; `generate`: and one token comes back."""
+
+
+@dataclass
+class Shutdown:
+    """The deadlines of a teardown."""
+
+    term_s: float = 20.0
+    """Seconds that a process gets after SIGTERM before SIGKILL."""
+    kill_s: float = 5.0
+    """Seconds that the kernel gets after SIGKILL before the launcher reports survivors."""
+    cgroup: CgroupUse = CgroupUse.auto
+    """`auto`: where a cgroup v2 subtree is delegated to the user, each half gets a group."""
+
+
+@dataclass
+class Restart:
+    """What `on_failure: restart` may do."""
+
+    budget: int = 3
+    """Restarts of one run before it fails."""
+    backoff_s: float = 5.0
+    """Seconds before the first restart; each further one waits twice as long."""
+    max_backoff_s: float = 300.0
+    """The longest such wait, in seconds."""
+
+
+@dataclass
+class Watchdog:
+    """What watches a run while the learner trains."""
+
+    health_s: float = 30.0
+    """Seconds between two cheap health checks of the server; 0: none."""
+    probe_s: float = 300.0
+    """Seconds without progress until one token is asked of the server; 0: never."""
+    stall_s: float = 1800.0
+    """Seconds without progress (learner's log, served requests) until a run stalls; 0: never."""
+    on_stall: StallPolicy = StallPolicy.warn
+    """What follows after the stacks of all processes were written into the run directory."""
+
+
+@dataclass
+class LaunchBackend:
+    """How a run is started (group ``launch``)."""
+
+    backend: Backend = Backend.foreground
+    """`foreground`; `detached`: returns at once; `nohup`: with `logs/nohup_*`; `tmux`."""
+    tag: str | None = None
+    """`nohup`: stands in the names of its files; unset: the experiment's name."""
+
+
+@dataclass
+class Env:
+    """Environment variables of both halves (group ``env``). Secrets belong in the caller's own."""
+
+    defaults: dict[str, str] = field(default_factory=dict)
+    """Set unless the caller's environment already has them."""
+    set: dict[str, str] = field(default_factory=dict)
+    """Set whatever the caller's environment says."""
+    file: str | None = None
+    """A file of `NAME=VALUE` lines for variables that the caller has not set; for secrets."""
+
+
+@dataclass
+class Run:
+    """Where a run is recorded."""
+
+    dir: str | None = None
+    """The run directory; unset: `runs/<experiment>/<YYYYmmdd-HHMMSS>-<hex>`."""
+
+
+@dataclass
+class Console:
+    """What the launcher prints while a run goes on."""
+
+    learner: ConsoleMode = ConsoleMode.auto
+    """`progress`: a bar; `log`: the learner's own output; `auto`: bar on a terminal, lines else."""
+
+
+@dataclass
+class RolloutServer:
+    """The rollout server's flags (`custom.extra.rollout_server` of a legacy experiment).
+
+    Each key becomes `--key value` of `swift rollout`; unset keys are left to the
+    engine. Source: `VllmArguments` and `RolloutArguments` of ms-swift 4.6.
+    """
+
+    vllm_tensor_parallel_size: int | None = None
+    """TP: devices that one replica of the model is split over. Required."""
+    vllm_data_parallel_size: int | None = None
+    """DP: replicas of the model. Required; TP x DP is the number of server devices."""
+    vllm_max_model_len: int | None = None
+    """Tokens of prompt plus completion that the server accepts. Required."""
+    vllm_gpu_memory_utilization: float | None = None
+    """Share of each device's memory that vLLM takes, above 0 up to 1."""
+    vllm_max_num_seqs: int | None = None
+    """Sequences that one replica decodes at a time."""
+    vllm_enable_prefix_caching: bool | None = None
+    """Reuse the KV cache of shared prompt prefixes (the completions of one group)."""
+    vllm_enforce_eager: bool | None = None
+    """No CUDA graphs: slower, less memory, faster start."""
+    vllm_enable_lora: bool | None = None
+    """Serve LoRA adapters; refused unless `lora_policy` allows it."""
+    vllm_max_lora_rank: int | None = None
+    """The largest LoRA rank to serve; refused unless `lora_policy` allows it."""
+    lora_policy: LoraPolicy = LoraPolicy.forbid
+    """`forbid`: LoRA flags are errors; `allow`: they reach the server. No flag itself."""
+    vllm_quantization: str | None = None
+    """vLLM's quantisation method."""
+    vllm_disable_custom_all_reduce: bool | None = None
+    """Use NCCL's all-reduce instead of vLLM's own."""
+    vllm_disable_cascade_attn: bool | None = None
+    """Turn cascade attention off."""
+    vllm_limit_mm_per_prompt: Any = None
+    """Multimodal items a prompt may hold, for example `{image: 2}`."""
+    vllm_mm_processor_cache_gb: float | None = None
+    """GiB of cache for the multimodal processor."""
+    vllm_use_async_engine: bool | None = None
+    """Use vLLM's asynchronous engine (multi-turn rollouts need it)."""
+    vllm_engine_kwargs: Any = None
+    """Further vLLM engine arguments, as a mapping; passed as JSON."""
+    external_plugins: list[str] | None = None
+    """Python files that the server imports: environments and schedulers register there."""
+    multi_turn_scheduler: str | None = None
+    """Who decides on a next turn of a conversation: `gym_scheduler` asks an environment."""
+    max_turns: int | None = None
+    """Turns of a conversation at most."""
+    use_gym_env: bool | None = None
+    """The environment gives the reward; unset: where `gym_env` is set."""
+    gym_env: str | None = None
+    """The environment of rows whose `env_config` names none."""
+
+
+@dataclass
+class Experiment:
+    """The experiment that `config=` named; filled when it is loaded."""
+
+    name: str = ""
+    """The file's name without `.yaml`."""
+    path: str = ""
+    """The file, absolute."""
+    accelerated: str = ""
+    """The accelerator whose block of the file was merged; empty: none."""
+
+
+@dataclass
+class Launch:
+    """The whole configuration."""
+
+    experiment: Experiment = field(default_factory=Experiment)
+    role: Role = field(default_factory=Role)
+    engine: Engine = field(default_factory=Engine)
+    learner: Learner = field(default_factory=Learner)
+    runtime: Runtime = field(default_factory=Runtime)
+    accelerator: Accelerator = field(default_factory=Accelerator)
+    rollout_server: RolloutServer = field(default_factory=RolloutServer)
+    gpus: Gpus = field(default_factory=Gpus)
+    health: Health = field(default_factory=Health)
+    shutdown: Shutdown = field(default_factory=Shutdown)
+    env: Env = field(default_factory=Env)
+    tracking: Tracking = field(default_factory=Tracking)
+    launch: LaunchBackend = field(default_factory=LaunchBackend)
+    on_failure: FailurePolicy = FailurePolicy.stop
+    """`stop`: one failure ends the run; `restart`: both halves again, from a checkpoint."""
+    restart: Restart = field(default_factory=Restart)
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    resume: str | None = None
+    """Train on from a checkpoint: `latest` (of this experiment), a run, or a checkpoint's path."""
+    ports: PortPolicy = PortPolicy.fixed
+    """`fixed`: as configured; `auto`: free ones, so that two runs fit on one machine."""
+    compat: Compat = Compat.none
+    """`env`: variables of the old scripts count, below the command line (group `compat`)."""
+    run: Run = field(default_factory=Run)
+    console: Console = field(default_factory=Console)
+    preflight: bool = True
+    """Check the port and the engine's environment before anything starts."""
+    dry_run: Any = False
+    """`true`: print the plan as shell commands; `json`: print it as JSON. Nothing starts."""
+    key: str | None = None
+    """`role=explain`: the key to explain, for example `rlhf.num_generations`."""
+    output: OutputFormat = OutputFormat.text
+    """`role=check`, `role=explain`: for people, or as JSON."""
+    train: Any = field(default_factory=dict)
+    """The experiment: the merged legacy tree, or the `train` node of a native file."""
+
+
+SECTIONS = ("model", "template", "data", "tuner", "training", "rlhf", "deepspeed")
+"""The sections of an experiment whose keys are the learner's arguments."""
+
+LAUNCHER_FLAGS = ("effective_batch_size",)
+"""Keys of a section that the launcher turns into flags (``learners/swift/arguments.py``)."""
+
+LIFTED = (
+    "gpus",
+    "health",
+    "shutdown",
+    "run",
+    "console",
+    "preflight",
+    "dry_run",
+    "on_failure",
+    "restart",
+    "watchdog",
+    "resume",
+    "ports",
+)
+"""Typed nodes that a legacy experiment sets under `custom.extra.launch`."""
+
+GROUPS = ("engine", "learner", "runtime", "accelerator", "env", "tracking", "launch")
+"""Nodes that are groups too: there a legacy experiment gives an option's name or values."""
+
+TOPOLOGY = "rollout_server/topology"
+"""The group that says how many servers there are; only the command line chooses in it."""
+
+NO_OPTIONS = ("hanabi_env",)
+"""Files beside the options of a group that are data: the table of `compat=env`."""
+
+SEVERAL = ("tracking",)
+"""Groups of which several options may be chosen at once, `tracking=[wandb,tensorboard]`."""
+
+
+def register() -> None:
+    """Register the schemas in Hydra's ConfigStore; calling it again changes nothing."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    if f"{SCHEMA_NAME}.yaml" in store.repo:
+        return
+    store.store(name=SCHEMA_NAME, node=Launch)
+    store.store(group="rollout_server", name="schema", node=RolloutServer)

@@ -1,0 +1,1 @@
+"""Executing a plan: the supervisor and what it uses."""

@@ -1,0 +1,89 @@
+"""What can be seen of a training while it runs: logs, metrics, progress."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from grpo_launch.execute.console import Console
+from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, ProcessSpec
+from grpo_launch.runs.metrics import MetricsFollower, Step
+from grpo_launch.supervise.follow import LogAlarm, LogFollower
+
+
+class Observer:
+    """Follows the logs of an attempt; the processes write them themselves.
+
+    Args:
+        plan: what is being executed.
+        cwd: what the plan's output directory is relative to.
+        logs: the directory of the attempt's logs.
+        console: what the person sees.
+    """
+
+    def __init__(self, plan: LaunchPlan, cwd: Path, logs: Path, console: Console) -> None:
+        self._plan = plan
+        self._console = console
+        self._followers = {
+            spec.name: LogFollower(logs / f"{spec.name}.log") for spec in plan.processes
+        }
+        self._alarms = {spec.name: LogAlarm(spec.alarms) for spec in plan.processes}
+        self._metrics = MetricsFollower(cwd / plan.output_dir)
+        self._shown = _shown(plan, console)
+        self._beginning: dict[str, str] = dict.fromkeys(self._shown, "")
+        self._looked = 0.0
+        self._progressed = False
+        self._asked: dict[str, int] = {}
+
+    @property
+    def steps(self) -> list[Step]:
+        """The optimizer steps that were logged in this attempt."""
+        return self._metrics.steps
+
+    def look(self, *, at_most_every_s: float = 0.2) -> None:
+        """Take in what is new; more often than ``at_most_every_s`` is for nothing."""
+        now = time.monotonic()
+        if now - self._looked < at_most_every_s:
+            return
+        self._looked = now
+        steps = self._metrics.poll()
+        self._console.steps(steps)
+        for spec in self._plan.processes:
+            text = self._followers[spec.name].read()
+            if spec.name in self._shown:
+                self._console.log(self._labelled(spec, text))
+            if spec.half == LEARNER:
+                self._progressed |= bool(text or steps)
+            if spec.half == SERVER:
+                self._progressed |= self._serves_others(spec.name, text)
+            for message in self._alarms[spec.name].heard(text):
+                self._console.say(f"warning: {spec.log}: {message}")
+
+    def asked(self, server: str) -> None:
+        """Note that the watchdog asks ``server`` for a token itself: the answer is no progress."""
+        self._asked[server] = self._asked.get(server, 0) + 1
+
+    def _serves_others(self, server: str, text: str) -> bool:
+        served, asked = text.count(self._plan.watchdog.served), self._asked.get(server, 0)
+        own = min(served, asked)
+        self._asked[server] = asked - own
+        return served > own
+
+    def _labelled(self, spec: ProcessSpec, text: str) -> str:
+        """The text of a log; of several logs only whole lines, each with its name before it."""
+        if len(self._shown) == 1:
+            return text
+        *lines, self._beginning[spec.name] = (self._beginning[spec.name] + text).split("\n")
+        return "".join(f"{spec.name} | {line}\n" for line in lines)
+
+    def has_progressed(self) -> bool:
+        """Whether the training went on since the last call."""
+        progressed, self._progressed = self._progressed, False
+        return progressed
+
+
+def _shown(plan: LaunchPlan, console: Console) -> tuple[str, ...]:
+    """The processes whose output a person sees: servers that are alone, or the learner's."""
+    if plan.learner is None:
+        return tuple(spec.name for spec in plan.servers)
+    return (plan.learner.name,) if console.shows_log else ()

@@ -1,0 +1,329 @@
+"""The program that executes a plan: attempt after attempt, until the run ends.
+
+Every backend ends here. It takes the place of the process that composed and checked
+the experiment, whose modules would weigh several times as much (docs/adr/0011).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from grpo_launch.base import atomic, redaction
+from grpo_launch.config.choices import Backend, ConsoleMode
+from grpo_launch.errors import (
+    GuardLostError,
+    InterruptedRunError,
+    LaunchError,
+    NotReadyError,
+    PreflightError,
+    ServerDiedError,
+    StalledError,
+)
+from grpo_launch.execute import finishing, resume, summary
+from grpo_launch.execute.attempt import Attempt, Ended
+from grpo_launch.execute.console import Console, complain, duration
+from grpo_launch.execute.surroundings import Surroundings
+from grpo_launch.plan import LaunchPlan, called
+from grpo_launch.runs import record
+from grpo_launch.runs.metrics import Step
+from grpo_launch.runs.outputs import Outputs
+from grpo_launch.runs.record import RunRecord
+from grpo_launch.supervise import cgroup, events, sockets, spawn, tree
+from grpo_launch.supervise.process import RunPaths
+
+_PORT_INTERVAL_S = 0.25
+"""How often a port in TIME_WAIT is tried."""
+
+
+def main() -> int:
+    """Execute the run that ``sys.argv`` says, see ``foreground.command``.
+
+    Returns:
+        The exit status (see ``grpo_launch.errors``).
+    """
+    directory, exit_file, ready, *held = sys.argv[1:]
+    for descriptor in filter(None, (ready, *held)):  # until this process ends, by nobody else
+        fcntl.fcntl(int(descriptor), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    status = 1
+    try:
+        status = supervise(
+            Path(directory), exit_file or None, dict(os.environ), int(ready) if ready else None
+        )
+    except LaunchError as error:
+        status = complain(error, redaction.secrets(os.environ))
+    finally:
+        if exit_file:
+            with contextlib.suppress(OSError):  # then the guard beside it tries
+                atomic.write(exit_file, f"{status}\n")
+    if _is_to_be_read(Path(directory)):
+        sys.stderr.flush()
+        words = spawn.program("grpo_launch.execute.hold", str(status), bare=True)
+        os.execv(words[0], words)  # noqa: S606 (a program of ours, no shell)
+    return status
+
+
+def _is_to_be_read(directory: Path) -> bool:
+    """Whether a terminal would close over the last lines of a run that failed."""
+    try:
+        state = record.read(directory)
+    except (OSError, ValueError):
+        return False
+    in_tmux = state["backend"] == Backend.tmux.value and sys.stdin.isatty()
+    return in_tmux and state["state"] == record.FAILED
+
+
+def supervise(
+    directory: Path,
+    exit_file: str | None,
+    environ: Mapping[str, str],
+    ready: int | None = None,
+    *,
+    sweeping: bool = False,
+) -> int:
+    """Execute a run whose directory is prepared.
+
+    Args:
+        directory: the run directory, absolute.
+        exit_file: where the guards leave the status if this process is killed.
+        environ: the caller's environment, for the processes.
+        ready: a pipe that tells a waiting launcher that this process has taken over.
+        sweeping: whether more runs follow in this process; a signal ends them too, also one
+            that came when the training was done already.
+
+    Returns:
+        The status of the process that the role is about: the learner's where
+        there is one, else the server's; 128 + N for signal N.
+
+    Raises:
+        LaunchError: why the run failed; see the subclasses.
+    """
+    with events.Signals() as signals:
+        tree.become_subreaper()
+        plan = LaunchPlan.from_json((directory / "plan.json").read_text(encoding="utf-8"))
+        around = Surroundings(
+            plan=plan,
+            record=RunRecord.open(directory),
+            console=Console(ConsoleMode(plan.console), hidden=redaction.secrets(environ)),
+            environ=environ,
+            cwd=Path.cwd(),
+            signals=signals,
+            paths=RunPaths(str(directory), exit_file, _groups(plan)),
+        )
+        try:
+            status = _Run(around).execute(ready)
+            if sweeping and signals.received:
+                raise InterruptedRunError(signals.received[0])
+            return status
+        finally:
+            if around.paths.groups:
+                cgroup.remove(around.paths.groups)
+
+
+def _groups(plan: LaunchPlan) -> str | None:
+    """A control group for the run's groups, where one can be had."""
+    parent = cgroup.delegated() if plan.groups else None
+    if parent is None:
+        return None
+    directory = f"{parent}/grpo_launch-{os.urandom(4).hex()}"
+    try:
+        Path(directory).mkdir()
+    except OSError:
+        return None
+    return directory
+
+
+class _Run:
+    """A run from its first attempt to its end."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._plan = around.plan
+        directory = around.record.directory
+        self._outputs = Outputs(around.cwd / around.plan.output_dir, directory / "logs")
+        self._started = time.monotonic()
+        self._steps: list[Step] = []
+
+    def execute(self, ready: int | None) -> int:
+        with self._around.noting():
+            self._around.record.supervised_here()
+        if ready is not None:
+            with contextlib.suppress(BrokenPipeError):  # its reader was killed
+                os.write(ready, b"\n")
+            os.close(ready)
+        try:
+            ended = self._attempts()
+        except BaseException as error:
+            interrupted = isinstance(error, InterruptedRunError)
+            status = error.status if isinstance(error, LaunchError) else 1
+            reason = str(error) or type(error).__name__
+            self._end(record.INTERRUPTED if interrupted else record.FAILED, status, reason)
+            raise
+        if ended.status == 0 and self._plan.afterwards:
+            self._summarise()
+            self._say_what_happened(ended)
+            finishing.finish(self._around, self._outputs, self._steps)
+            self._note_the_end(record.DONE, 0, _reason(ended))
+            return 0
+        self._end(record.FAILED if ended.status else record.DONE, ended.status, _reason(ended))
+        self._say_what_happened(ended)
+        return ended.status
+
+    def _attempts(self) -> Ended:
+        recovery = self._plan.recovery
+        number, resumed_from = 1, recovery.resumed_from
+        while True:
+            attempt = self._attempt(number, resumed_from)
+            try:
+                ended, failure = attempt.run(), None
+            except (NotReadyError, ServerDiedError, GuardLostError, StalledError) as error:
+                ended, failure = None, error
+            except BaseException as error:
+                self._ended(attempt, str(error) or type(error).__name__)
+                raise
+            reason = str(failure) if ended is None else _reason(ended)
+            self._ended(attempt, reason)
+            policy = recovery.on_failure
+            if isinstance(failure, StalledError):
+                policy = self._plan.watchdog.on_stall
+            restarts = policy == "restart"
+            if ended is not None and ended.status:
+                attempt.show_tail(ended.name)
+            is_well = ended is not None and ended.status == 0
+            if is_well or not restarts or number > recovery.restarts:
+                if ended is None:
+                    assert failure is not None
+                    raise failure
+                return ended
+            self._back_off(number, reason)
+            number += 1
+            resumed_from = self._prepare(number)
+
+    def _attempt(self, number: int, resumed_from: str | None) -> Attempt:
+        logs = self._around.record.directory / "logs" / f"attempt_{number}"
+        with self._around.noting():  # alone, or the end of this attempt would be the last one's
+            self._around.record.attempt(number, resumed_from)
+        with self._around.noting():
+            logs.mkdir(parents=True, exist_ok=True)
+            _point_logs(logs, [spec.name for spec in self._plan.processes])
+            file = self._plan.recovery.arguments_file
+            if file is not None:
+                shutil.copy(self._around.cwd / file, logs)
+        return Attempt(self._around, number, logs)
+
+    def _ended(self, attempt: Attempt, reason: str) -> None:
+        self._steps += attempt.observer.steps
+        self._scrub(attempt.logs)
+        with self._around.noting():
+            self._around.record.attempt_ended(reason)
+
+    def _scrub(self, logs: Path) -> None:
+        """Remove secrets that the processes printed; they have ended."""
+        for path in redaction.scrub_below(str(logs), redaction.secrets(self._around.environ)):
+            self._around.console.say(f"warning: {path}: cannot be searched for secrets")
+
+    def _back_off(self, number: int, reason: str) -> None:
+        """Say what failed, and wait before the next attempt.
+
+        Raises:
+            InterruptedRunError: a signal asked for the end.
+        """
+        recovery = self._plan.recovery
+        seconds = min(recovery.backoff_s * 2 ** (number - 1), recovery.max_backoff_s)
+        left = recovery.restarts - number
+        with self._around.noting():
+            self._around.record.enter(record.RESTARTING, reason)
+        self._around.console.say(
+            f"warning: {reason}; restarting in {duration(seconds)}, {left} more restarts after that"
+        )
+        self._wait(seconds)
+        # The server that has just ended leaves its port in TIME_WAIT; a new one would move on.
+        closing = [port for port in self._plan.ports if sockets.is_closing(port)]
+        if closing:
+            names = " and ".join(map(str, closing))
+            self._around.console.say(f"waiting for port {names}, still in TIME_WAIT")
+        until = time.monotonic() + sockets.TIME_WAIT_S
+        while any(map(sockets.is_closing, closing)) and time.monotonic() < until:
+            self._wait(_PORT_INTERVAL_S)
+
+    def _wait(self, seconds: float) -> None:
+        signals = self._around.signals
+        until = time.monotonic() + seconds
+        while not signals.received and (rest := until - time.monotonic()) > 0:
+            events.wait([signals.fd], rest)
+        if signals.received:
+            raise InterruptedRunError(signals.received[0])
+
+    def _prepare(self, number: int) -> str | None:
+        """Let the learner go on from the newest complete checkpoint; its path, or None.
+
+        Raises:
+            PreflightError: its arguments cannot be written; it would begin anew then,
+                perhaps over its own checkpoints.
+        """
+        file = self._plan.recovery.arguments_file
+        if file is None:
+            return None
+        found = self._outputs.newest()
+        path = self._around.cwd / file
+        try:
+            text = path.read_text(encoding="utf-8")
+            if not self._plan.recovery.versioned:
+                text = resume.in_directory(text, f"{self._plan.output_dir}/attempt_{number}")
+            if found is not None:
+                text = resume.from_checkpoint(text, str(found.path))
+            atomic.write(path, text)
+        except OSError as error:
+            what = f"cannot be rewritten for a restart ({error.strerror})"
+            raise PreflightError(file, what, "start again with resume=") from None
+        # Without a new one the learner goes on from where the run itself began.
+        if (origin := str(found.path) if found else self._plan.recovery.resumed_from) is None:
+            self._around.console.say("no complete checkpoint yet, training starts anew")
+        else:
+            self._around.console.say(f"training goes on from {origin}")
+        return origin
+
+    def _end(self, state: str, status: int, reason: str) -> None:
+        self._note_the_end(state, status, reason)
+        self._summarise()
+
+    def _note_the_end(self, state: str, status: int, reason: str) -> None:
+        with self._around.noting():
+            self._around.record.finish(state, status, reason)
+
+    def _summarise(self) -> None:
+        self._around.console.close()
+        directory, console = self._around.record.directory, self._around.console
+        summary.write(self._plan, self._steps, directory, console)
+
+    def _say_what_happened(self, ended: Ended) -> None:
+        say = self._around.console.say
+        took = f"{duration(time.monotonic() - self._started)}, {self._plan.run_dir}"
+        steps = self._steps
+        if ended.status != 0:
+            say(f"{_reason(ended)} after {took}")
+        elif steps and steps[0].reward is not None and steps[-1].reward is not None:
+            first, last = steps[0].reward, steps[-1].reward
+            say(f"reward {first:.2f} -> {last:.2f} in {steps[-1].step} steps, {took}")
+        else:
+            say(f"{called(ended.name)} ended well after {took}")
+
+
+def _reason(ended: Ended) -> str:
+    return f"{called(ended.name)} ended with status {ended.status}"
+
+
+def _point_logs(logs: Path, names: Sequence[str]) -> None:
+    """Point ``logs/latest`` and ``logs/<name>.log`` at the newest attempt."""
+    links = {"latest": logs.name, **{f"{name}.log": f"latest/{name}.log" for name in names}}
+    for link, target in links.items():
+        fresh = logs.parent / f".{link}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.replace(logs.parent / link)

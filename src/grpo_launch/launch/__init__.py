@@ -1,1 +1,0 @@
-"""Backends: each executes or renders the same plan."""

@@ -1,0 +1,1 @@
+"""From a valid configuration to a plan."""

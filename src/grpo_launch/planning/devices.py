@@ -1,0 +1,113 @@
+"""Who gets which devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from grpo_launch.config import schema
+from grpo_launch.config.endpoint import server_count
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.errors import PreflightError
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The split of the devices.
+
+    Attributes:
+        server: ids of the rollout servers, TP x DP of them for each, one server after the other.
+        learner: ids of the learner, one process each.
+        cuda: whether the ids are CUDA devices; on a CPU they only count processes.
+    """
+
+    server: tuple[str, ...]
+    learner: tuple[str, ...]
+    cuda: bool
+
+    def of_server(self, number: int, count: int) -> tuple[str, ...]:
+        """The ids of one of ``count`` servers, counted from 0."""
+        each = len(self.server) // count
+        return self.server[number * each : (number + 1) * each]
+
+
+def world_size(config: LaunchConfig) -> int | None:
+    """TP x DP of each rollout server, or None where one of them is missing."""
+    tp = config.rollout_server.get("vllm_tensor_parallel_size")
+    dp = config.rollout_server.get("vllm_data_parallel_size")
+    return None if tp is None or dp is None else tp * dp
+
+
+def needed(config: LaunchConfig) -> int | None:
+    """Devices of all rollout servers together, or None where TP or DP is missing."""
+    each = world_size(config)
+    return None if each is None else each * server_count(config)
+
+
+def is_elsewhere(config: LaunchConfig, half: str) -> bool:
+    """Whether the devices of ``half`` are said in another terminal.
+
+    With ``compat=env`` a half that is started alone gets its devices from CUDA_VISIBLE_DEVICES.
+    What the experiment says of the other half is then not about this launch.
+    """
+    other = {"server": "learner", "learner": "server"}[half]
+    key = f"gpus.{half}"
+    if config.role != other or config.environment.of(f"gpus.{other}") is None:
+        return False
+    return config.environment.of(key) is None and not config.where(key).startswith("command line")
+
+
+def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
+    """Split the devices between the two halves.
+
+    What ``gpus.*`` says is taken; otherwise the first TP x DP visible devices
+    serve (of several servers each gets as many) and the rest learn. On a CPU one
+    process learns. A half whose devices are said in another terminal gets none here.
+
+    Args:
+        config: a valid configuration.
+        visible: the ids of the CUDA devices that this process may use.
+
+    Raises:
+        PreflightError: there are too few devices for a half that did not list its own.
+    """
+    count = needed(config) or 0
+    cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
+    pool = list(visible) if cuda else [str(i) for i in range(count + 1)]
+    server = config.gpus.server
+    if server is None and is_elsewhere(config, "server"):
+        server = []
+    if server is None:
+        free = [device for device in pool if device not in (config.gpus.learner or ())]
+        server = free[:count]
+        if len(server) < count:
+            if not pool:
+                raise PreflightError(
+                    config.where("gpus.server"),
+                    "is not set, and no CUDA device is visible",
+                    "set gpus.server=[...], or accelerator=cpu for a machine without a GPU",
+                )
+            raise PreflightError(
+                config.where("gpus.server"),
+                f"is not set, and {len(free)} of the {count} devices that {_product(config)} needs "
+                "are free",
+                "set gpus.server=[...] or a smaller rollout_server.vllm_data_parallel_size",
+            )
+    learner = config.gpus.learner
+    if learner is None and is_elsewhere(config, "learner"):
+        learner = []
+    if learner is None:
+        learner = [device for device in pool if device not in server]
+    return Devices(tuple(server), tuple(learner), cuda)
+
+
+def _product(config: LaunchConfig) -> str:
+    """What decides how many devices serve."""
+    count = server_count(config)
+    return "TP x DP" if count == 1 else f"TP x DP of {count} servers"
+
+
+def needs_discovery(config: LaunchConfig) -> bool:
+    """Whether :func:`assign` needs to know the visible CUDA devices."""
+    cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
+    return cuda and (config.gpus.server is None or config.gpus.learner is None)

@@ -1,0 +1,32 @@
+"""What is decided at the start of a run enters the configuration as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from grpo_launch.config.launch_config import LaunchConfig
+
+
+def amended(config: LaunchConfig, values: Mapping[str, Any]) -> LaunchConfig:
+    """``config`` with values of ``train`` replaced.
+
+    Args:
+        config: left as it is.
+        values: by dotted key below ``train``, for example ``rlhf.vllm_server_port``.
+    """
+    train = config.train
+    for key, value in values.items():
+        train = _with(train, key.split("."), value)
+    return replace(config, train=train)
+
+
+def _with(node: Any, keys: Sequence[str], value: Any) -> Any:
+    """A copy of ``node`` with one value; a section that is no mapping is left to validation."""
+    if not keys:
+        return value
+    if node is not None and not isinstance(node, dict):
+        return node
+    mapping = cast("dict[Any, Any]", node or {})
+    return {**mapping, keys[0]: _with(mapping.get(keys[0]), keys[1:], value)}

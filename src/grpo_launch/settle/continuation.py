@@ -1,0 +1,184 @@
+"""``resume=``: which checkpoint a run goes on from, and where it writes instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from grpo_launch.config.formats import document
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.errors import ConfigError, PreflightError
+from grpo_launch.plan import LEARNER, LaunchPlan
+from grpo_launch.planning.planner import is_versioned
+from grpo_launch.runs import checkpoints, find, record
+from grpo_launch.runs.checkpoints import Checkpoint
+from grpo_launch.settle.amend import amended
+from grpo_launch.tracking import variables
+
+LATEST = "latest"
+
+_CLOCK_SKEW_S = 1.0
+"""Seconds by which the clock of a file system may differ from ours."""
+
+
+def settled(
+    config: LaunchConfig,
+    cwd: Path,
+    environ: Mapping[str, str],
+    run_id: str,
+    parts: Sequence[str],
+    say: Callable[[str], None],
+) -> LaunchConfig:
+    """``config`` with the checkpoint that ``resume`` means, and a directory without any.
+
+    Args:
+        config: as composed.
+        cwd: the working directory.
+        environ: the caller's environment; its WANDB_RUN_ID names the W&B run itself.
+        run_id: of the run that is about to start.
+        parts: the processes to start, of ``server`` and ``learner``.
+        say: told what a person should know.
+
+    Raises:
+        ConfigError: ``resume`` names nothing that is there.
+        PreflightError: there is no complete checkpoint.
+    """
+    where = config.where("resume")
+    if LEARNER not in parts:
+        if config.resume is not None:
+            say(f"warning: {where}: means nothing to a server alone, give it to its learner")
+        return config
+    values: dict[str, Any] = {}
+    if config.resume is not None:
+        checkpoint, run = _found(config.resume, config.experiment, cwd, where, say)
+        say(f"training goes on from {document.shown(checkpoint.path)}, step {checkpoint.step}")
+        values["training.resume_from_checkpoint"] = str(checkpoint.path)
+        if not environ.get("WANDB_RUN_ID"):
+            config = _in_the_same_wandb_run(config, run or _around(checkpoint.path), say)
+    output_dir = config.get("training.output_dir")
+    if isinstance(output_dir, str) and not is_versioned(config) and _holds(cwd / output_dir):
+        # The learner would overwrite them, or delete the oldest (save_total_limit).
+        values["training.output_dir"] = fresh = f"{output_dir}/{run_id}"
+        say(f"{output_dir} holds checkpoints and add_version is false, writing into {fresh}")
+    return amended(config, values)
+
+
+def resolve(
+    said: str, experiment: str, cwd: Path, where: str, say: Callable[[str], None]
+) -> Checkpoint:
+    """The checkpoint that ``resume`` means.
+
+    Args:
+        said: ``latest``, a run, or the directory of a checkpoint.
+        experiment: whose newest run ``latest`` is.
+        cwd: the working directory.
+        where: says ``resume``, for messages.
+        say: told of an incomplete checkpoint that is passed over.
+
+    Raises:
+        ConfigError: nothing of that name is there.
+        PreflightError: there is no complete checkpoint.
+    """
+    return _found(said, experiment, cwd, where, say)[0]
+
+
+def _found(
+    said: str, experiment: str, cwd: Path, where: str, say: Callable[[str], None]
+) -> tuple[Checkpoint, Path | None]:
+    """The checkpoint that ``resume`` means, and the run that was named; see :func:`resolve`."""
+    if said == LATEST:
+        for run in find.of_experiment(experiment, cwd / find.ROOT):
+            if (found := _newest(run, say)) is not None:
+                _warn_of_a_living(run, say)
+                return found, run
+        what = f"no run of {experiment} in {find.ROOT}/ has a complete checkpoint"
+        raise PreflightError(where, what, "start without it, or name a run or a checkpoint")
+    try:
+        run = find.one(said, cwd / find.ROOT, cwd).directory
+    except ConfigError as error:
+        return _named(said, cwd, where, error), None
+    try:
+        record.read(run)
+    except (OSError, ValueError) as error:
+        what = f"the record of the run {said} cannot be read ({error})"
+        raise ConfigError(where, what, "name the checkpoint's own directory") from None
+    if (found := _newest(run, say)) is None:
+        what = f"the run {said} has no complete checkpoint"
+        raise PreflightError(where, what, "name another run or a checkpoint")
+    _warn_of_a_living(run, say)
+    return found, run
+
+
+def _in_the_same_wandb_run(
+    config: LaunchConfig, run: Path | None, say: Callable[[str], None]
+) -> LaunchConfig:
+    """``config`` with the W&B run that an earlier run of ours wrote into."""
+    wandb = config.tracking.wandb
+    if run is None or wandb.id is not None or variables.WANDB not in variables.trackers(config):
+        return config
+    try:
+        plan = LaunchPlan.from_json((run / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return config
+    learner = plan.process(LEARNER)
+    known = {**learner.env_defaults, **learner.env} if learner else {}
+    if (number := known.get("WANDB_RUN_ID")) is None:
+        return config
+    say(f"the W&B run {number} goes on (tracking.wandb.id=ID begins another)")
+    return replace(config, tracking=replace(config.tracking, wandb=replace(wandb, id=number)))
+
+
+def _around(checkpoint: Path) -> Path | None:
+    """The run whose directory holds a checkpoint, or None."""
+    return next((path for path in checkpoint.parents if (path / record.NAME).is_file()), None)
+
+
+def _named(said: str, cwd: Path, where: str, no_run: ConfigError) -> Checkpoint:
+    """The checkpoint at the path ``said``; ``no_run`` says why it is no run."""
+    path = cwd / said
+    fault = checkpoints.fault(path) if path.is_dir() else None
+    if not path.is_dir() or (fault and not path.name.startswith(checkpoints.PREFIX)):
+        what = f"{said} is neither a checkpoint nor a run ({no_run.where}: {no_run.what})"
+        fix = f"say {LATEST}, EXPERIMENT/ID, or the path of a directory {checkpoints.PREFIX}N"
+        raise ConfigError(where, what, fix)
+    found = checkpoints.complete(path)
+    if found is None:
+        what = f"the checkpoint {said} is incomplete: {fault}"
+        raise PreflightError(where, what, "name an earlier one, or the run")
+    return found
+
+
+def _newest(run: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest complete checkpoint that a run wrote."""
+    output_dir = find.output_dir(run)
+    own = [c for c in checkpoints.every(output_dir) if _is_of(run, output_dir, c)]
+    newest = own[-1] if own else None
+    for path in sorted(checkpoints.candidates(output_dir)):
+        number = path.name.removeprefix(checkpoints.PREFIX)
+        newer = newest is None or (number.isdigit() and int(number) > newest.step)
+        if newer and (fault := checkpoints.fault(path)) is not None:
+            say(f"warning: {document.shown(path)}: passed over, {fault}")
+    return newest
+
+
+def _is_of(run: Path, output_dir: Path, checkpoint: Checkpoint) -> bool:
+    """Whether a run wrote a checkpoint: another may have the same ``training.output_dir``."""
+    if output_dir.is_relative_to(run):
+        return True
+    state = record.read(run)
+    until = state["ended"]
+    return checkpoint.written >= state["started"] - _CLOCK_SKEW_S and (
+        until is None or checkpoint.written <= until + _CLOCK_SKEW_S
+    )
+
+
+def _warn_of_a_living(run: Path, say: Callable[[str], None]) -> None:
+    state = record.read(run)
+    if state["ended"] is None and record.is_supervised(state):
+        say(f"warning: {document.shown(run)} is still going on, and may delete the checkpoint")
+
+
+def _holds(output_dir: Path) -> bool:
+    return any(True for _ in checkpoints.candidates(output_dir))

@@ -1,0 +1,1 @@
+"""Trackers: settings, variables, rules, preflight, the upload."""
