@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-# A busy machine is no failure; what takes too long shows in --durations.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+from tests import effort
+from tests.warm import Finished, Limits, Warm
+
+effort.load()
 
 ROOT = Path(__file__).resolve().parents[1]
 FAKES = ROOT / "tests" / "fakes" / "bin"
 MARK = "GRPO_LAUNCH_TEST"
+WARM = Warm()
 
 EXPERIMENT = """\
 model:
@@ -47,19 +48,6 @@ custom:
       gpus: {{server: [0], learner: [1]}}
       shutdown: {{term_s: 5, kill_s: 5}}
 """
-
-
-@dataclass
-class Finished:
-    """A launcher that has ended."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def errors(self) -> list[str]:
-        return [line for line in self.stderr.splitlines() if line.startswith("error: ")]
 
 
 @dataclass
@@ -92,6 +80,20 @@ class Project:
         process = self.start(*arguments, **environ)
         stdout, stderr = process.communicate(timeout=50)
         return Finished(process.returncode, stdout, stderr)
+
+    def run(
+        self,
+        *arguments: str,
+        limits: Limits | None = None,
+        module: str = "grpo_launch",
+        **environ: str,
+    ) -> Finished:
+        """What :meth:`launch` gives, without the time that an interpreter takes to start.
+
+        For commands that start nothing which outlives them.
+        """
+        surroundings = self.environment(**environ)
+        return WARM.run(module, arguments, self.directory, surroundings, limits)
 
     def left_over(self) -> list[int]:
         """Processes that descend from this project's launchers, however well they hide."""
@@ -132,6 +134,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite the golden files, then review them"
     )
+
+
+def pytest_sessionfinish() -> None:
+    WARM.close()
 
 
 @pytest.fixture

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import ast
+import json
+import math
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
-from grpo_launch import cli, errors
+from grpo_launch import errors
+from grpo_launch.plan import LaunchPlan
 from grpo_launch.supervise import events
-from tests.conftest import ROOT
+from tests.conftest import ROOT, WARM
 
 GENERATED = {"runs", "models", "dist", "node_modules"}
 LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 LAUNCH = "python -m grpo_launch"
+HALVES = {"server": ["server"], "learner": ["learner"], "both": ["server", "learner"]}
 COMMAND = re.compile(rf"(?:[A-Z_]+=\S* )*{LAUNCH}\b")
 
 
@@ -48,15 +53,40 @@ def anchors(path: Path) -> set[str]:
     return {title.strip().replace(" ", "-") for title in titles}
 
 
-def commands() -> Iterator[str]:
-    """Each launch command in a shell block of a document, once; advice needs a run first."""
-    seen: set[str] = set()
-    for path in DOCUMENTS:
-        for block in FENCE.findall(path.read_text()):
-            for line in block.replace("\\\n", " ").splitlines():
-                if COMMAND.match(line) and line not in seen and "role=advise" not in line:
-                    seen.add(line)
-                    yield line
+@dataclass(frozen=True)
+class Command:
+    """A launch command of a document: the variables before it, and its arguments."""
+
+    environ: tuple[str, ...]
+    arguments: tuple[str, ...]
+
+    @staticmethod
+    def of(line: str) -> Command:
+        environ, _, rest = line.partition(LAUNCH)
+        return Command(tuple(shlex.split(environ)), tuple(shlex.split(rest, comments=True)))
+
+    def __str__(self) -> str:
+        return shlex.join([*self.environ, *self.arguments])
+
+    def value(self, key: str) -> str | None:
+        """What it says for ``key``."""
+        said = [item.partition("=")[2] for item in self.arguments if item.startswith(f"{key}=")]
+        return said[0] if said else None
+
+
+def commands() -> list[Command]:
+    """The launch commands in shell blocks of the documents; advice needs a run first."""
+    lines = (
+        line
+        for path in DOCUMENTS
+        for block in FENCE.findall(path.read_text())
+        for line in block.replace("\\\n", " ").splitlines()
+    )
+    found = (Command.of(line) for line in lines if COMMAND.match(line))
+    return [*dict.fromkeys(c for c in found if c.value("role") != "advise")]
+
+
+COMMANDS = commands()
 
 
 def table_after(path: Path, heading: str) -> list[list[str]]:
@@ -70,7 +100,7 @@ def table_after(path: Path, heading: str) -> list[list[str]]:
 
 def test_there_is_something_to_check() -> None:
     assert len(DOCUMENTS) >= 10
-    assert len(list(commands())) >= 10
+    assert len(COMMANDS) >= 10
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
@@ -86,37 +116,66 @@ def test_links_resolve(path: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("line", list(commands()))
-def test_launch_commands_plan(
-    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    environ, _, rest = line.partition(LAUNCH)
-    words = shlex.split(rest, comments=True)
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
+    flags = {argument for argument in command.arguments if argument.startswith("-")}
     safe = ["preflight=false"]
-    if not any(word.startswith("dry_run=") for word in words):
-        safe.append("dry_run=true")
-    # Hydra's parser wants all overrides in one block.
-    first = next(i for i, word in enumerate(words) if not word.startswith("-"))
-    words[first:first] = safe
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
-    for name, _, value in (word.partition("=") for word in shlex.split(environ)):
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("GRPO_LAUNCH_CONFIGS", raising=False)
-    if any(word.startswith(("-", "hydra")) for word in words):
-        # hydra.main sets up logging for the whole process.
-        command = [sys.executable, "-m", "grpo_launch", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert all(line.startswith("warning: ") for line in done.stderr.splitlines())
-        assert done.stdout
-        return
-    monkeypatch.setattr(sys, "argv", ["grpo_launch", *words])
-    status = cli.main()
-    shown = capsys.readouterr()
-    assert status == 0, shown.err
-    assert all(line.startswith("warning: ") for line in shown.err.splitlines())
-    assert shown.out
+    # As it stands it would launch; as JSON its plan can be read.
+    if command.value("dry_run") is None:
+        safe.append("dry_run=json")
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    environ |= {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}
+    environ |= dict(word.partition("=")[::2] for word in command.environ)
+    done = WARM.run("grpo_launch", [*command.arguments, *safe], ROOT, environ)
+    assert done.status == 0, done.stderr
+    assert all(line.startswith("warning: ") for line in done.stderr.splitlines())
+    if "--cfg" in flags:
+        assert_shows_a_configuration(command, done.stdout)
+    elif "--info" in flags:
+        assert "Defaults Tree" in done.stdout
+        assert command.value("config") in done.stdout
+    elif command.value("role") == "check":
+        assert_is_a_check(command, done.stdout)
+    elif command.value("role") == "explain":
+        assert done.stdout.splitlines()[-1].startswith(f"{command.value('key')} = ")
+    elif command.value("dry_run") == "true":
+        assert_is_a_script(command, done.stdout)
+    else:
+        planned = LaunchPlan.from_json(done.stdout)
+        assert planned.experiment == command.value("config")
+        assert [spec.name for spec in planned.processes] == HALVES[command.value("role")]
+        assert all(spec.argv for spec in planned.processes)
+
+
+def assert_shows_a_configuration(command: Command, shown: str) -> None:
+    package = command.arguments[command.arguments.index("-p") + 1]
+    head, _, body = shown.partition("\n")
+    assert head == f"# @package {package}"
+    assert yaml.safe_load(body)
+
+
+def assert_is_a_check(command: Command, shown: str) -> None:
+    if command.value("output") == "json":
+        body = json.loads(shown)
+        assert (body["status"], body["problems"]) == (0, [])
+        assert body["summary"]
+    else:
+        assert shown.splitlines()[-1].startswith(f"{command.value('config')}: ready to launch")
+
+
+def assert_is_a_script(command: Command, shown: str) -> None:
+    """A shell takes it, and it starts what the role says, in each run of a sweep."""
+    subprocess.run(["bash", "-n"], input=shown, text=True, check=True)
+    runs = math.prod(
+        argument.count(",") + 1
+        for argument in command.arguments
+        if "--multirun" in command.arguments and "=" in argument
+    )
+    starts = [line for line in shown.splitlines() if line.startswith("env ")]
+    for half, words in (("server", " rollout "), ("learner", "scripts/train.sh ")):
+        started = sum(words in line for line in starts)
+        # There may be several servers.
+        assert started >= runs if half in HALVES[command.value("role")] else started == 0
 
 
 def test_generated_pages_are_current() -> None:

@@ -74,7 +74,7 @@ def test_a_secret_in_two_parts_of_a_text_is_masked(text: str, sizes: list[int]) 
     assert all(a in (b, "*") for a, b in zip(shown, text, strict=True))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([s.encode() for s in SECRETS]) | st.binary(max_size=40)))
 def test_a_file_is_scrubbed_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[bytes]

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from grpo_launch import plan
-from grpo_launch.config.compose import compose
 from grpo_launch.planning import devices, planner
 from grpo_launch.runs import record
+from tests.composed import shipped
 
 NAME = "summary_1024/20261121-140000-aaaa"
 VISIBLE = [str(i) for i in range(8)]
@@ -64,7 +64,7 @@ def make_run(
     """A run of ``summary_1024`` on eight GPUs, below ``root``."""
     directory = root / name
     directory.mkdir(parents=True)
-    config = compose("summary_1024", ["role=both", *overrides])
+    config = shipped("summary_1024", ["role=both", *overrides])
     split = devices.assign(config, VISIBLE)
     planned = planner.build(config, split, parts, f"runs/{name}", root.parent)
     (directory / "plan.json").write_text(planned.to_json())

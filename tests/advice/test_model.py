@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from grpo_launch.advice import findings, knobs, model, situation
 from grpo_launch.advice.situation import Situation
 from grpo_launch.checks.examine import require_valid
-from grpo_launch.config.compose import compose
 from grpo_launch.config.hydra import lookup
 from grpo_launch.learners.swift.batches import BatchArithmetic, Sizes
 from grpo_launch.planning import devices
 from grpo_launch.runs.shares import Seconds, Split
 from tests.advice.made import VISIBLE, make_run, steady
+from tests.composed import shipped
 
 
 @pytest.fixture(autouse=True)
@@ -293,7 +293,7 @@ def test_the_overrides_give_that_split_with_the_same_batches(
     found = findings.of_run("x", "done", run)
     assert found.best is not None
     present = found.best[1]
-    before = BatchArithmetic.of(compose("summary_1024", ["role=both", *said]), present.learner)
+    before = BatchArithmetic.of(shipped("summary_1024", ["role=both", *said]), present.learner)
     assert before is not None
     tried = [choice for choice in found.choices if choice.problem is None]
     assert len(tried) == 5
@@ -301,7 +301,7 @@ def test_the_overrides_give_that_split_with_the_same_batches(
         written = findings.overrides(choice, present, now)
         keys = {item.partition("=")[0] for item in written}
         kept = [item for item in said if item.partition("=")[0] not in keys]
-        config = compose("summary_1024", ["role=both", *kept, *written])
+        config = shipped("summary_1024", ["role=both", *kept, *written])
         require_valid(config)
         split = devices.assign(config, VISIBLE)
         assert (len(split.server), len(split.learner)) == (choice.server, choice.learner)

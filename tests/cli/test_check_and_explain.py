@@ -34,13 +34,13 @@ def test_a_check_says_what_passed_and_what_a_launch_would_be(project: Project) -
 
 
 def test_a_check_says_that_it_could_not_see_the_gpus(project: Project) -> None:
-    done = project.launch("role=check", "config=exp")  # no nvidia-smi on its PATH
+    done = project.run("role=check", "config=exp")  # no nvidia-smi on its PATH
     assert done.status == 0
     assert "gpus.server: the GPUs could not be checked" in done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "passed preflight, without the GPUs" in lines
     assert lines[-1] == "exp: ready to launch, if the GPUs are there"
-    body = json.loads(project.launch("role=check", "config=exp", "output=json").stdout)
+    body = json.loads(project.run("role=check", "config=exp", "output=json").stdout)
     assert [found["severity"] for found in body["unchecked"]] == ["warning"]
     assert body["problems"] == []
 
@@ -49,7 +49,7 @@ def test_a_check_for_machines_says_what_could_not_be_loaded(project: Project) ->
     experiment = project.directory / "configs" / "exp.yaml"
     text = experiment.read_text().replace("runtime: current", "runtime: docker")
     experiment.write_text(text.replace("vllm_max_model_len: 512", "max_model_len: 512"))
-    done = project.launch("role=check", "config=exp", "output=json", "gpus.learner=[0]")
+    done = project.run("role=check", "config=exp", "output=json", "gpus.learner=[0]")
     assert (done.status, done.stderr) == (2, "")
     body = json.loads(done.stdout)
     assert [found["where"] for found in body["problems"]] == [
@@ -64,7 +64,7 @@ def test_a_check_for_machines_says_what_could_not_be_loaded(project: Project) ->
 def test_explain_refuses_what_could_not_be_loaded(project: Project) -> None:
     experiment = project.directory / "configs" / "exp.yaml"
     experiment.write_text(experiment.read_text().replace("gpus:", "gpu:"))
-    done = project.launch("role=explain", "config=exp", "key=gpus.server")
+    done = project.run("role=explain", "config=exp", "key=gpus.server")
     assert (done.status, done.stdout) == (2, "")
     assert "custom.extra.launch.gpu: unknown key, did you mean gpus?" in done.errors[0]
 
@@ -82,7 +82,7 @@ def test_a_failed_check_lists_every_error_and_starts_nothing(project: Project) -
 
 
 def test_a_check_for_machines_is_json_alone(project: Project) -> None:
-    done = project.launch("role=check", "config=exp", "output=json", "gpus.learner=[0]")
+    done = project.run("role=check", "config=exp", "output=json", "gpus.learner=[0]")
     assert (done.status, done.stderr) == (2, "")
     body = json.loads(done.stdout)
     assert body["status"] == 2
@@ -92,7 +92,7 @@ def test_a_check_for_machines_is_json_alone(project: Project) -> None:
 
 
 def test_a_check_reports_what_preflight_finds(project: Project) -> None:
-    done = project.launch("role=check", "config=exp", "engine.entry=[no-such]", "output=json")
+    done = project.run("role=check", "config=exp", "engine.entry=[no-such]", "output=json")
     assert done.status == 3
     assert json.loads(done.stdout)["preflight"].startswith("server: no-such: no such command")
 
@@ -100,7 +100,7 @@ def test_a_check_reports_what_preflight_finds(project: Project) -> None:
 def test_a_check_says_what_an_earlier_root_hides(project: Project) -> None:
     (project.directory / "more").mkdir()
     shutil.copy(project.directory / "configs" / "exp.yaml", project.directory / "more")
-    done = project.launch("role=check", "config=exp", GRPO_LAUNCH_CONFIGS="more")
+    done = project.run("role=check", "config=exp", GRPO_LAUNCH_CONFIGS="more")
     assert "more/exp.yaml: the same name, not used" in done.stdout
 
 
@@ -138,13 +138,13 @@ def test_explain_prints_each_file_with_its_line_then_the_command_line(chain: Pro
     ],
 )
 def test_explain_knows_every_kind_of_key(chain: Project, key: str, last: str) -> None:
-    done = chain.launch("role=explain", "config=child", f"key={key}")
+    done = chain.run("role=explain", "config=child", f"key={key}")
     assert done.status == 0, done.stderr
     assert done.stdout.splitlines()[-1] == last
 
 
 def test_explain_gives_the_rule_of_a_derived_value(project: Project) -> None:
-    done = project.launch(
+    done = project.run(
         "role=explain", "config=summary_1024", "key=training.gradient_accumulation_steps"
     )
     assert done.stdout.splitlines()[-1] == "training.gradient_accumulation_steps = 3"
@@ -220,7 +220,7 @@ def test_explain_names_every_place_of_a_value(
     chain: Project, key: str, more: list[str], lines: list[str]
 ) -> None:
     (chain.directory / "configs" / "plan.yaml").write_text(f"extends: child.yaml\n{PLAN}")
-    done = chain.launch("role=explain", "config=plan", f"key={key}", *more)
+    done = chain.run("role=explain", "config=plan", f"key={key}", *more)
     assert done.status == 0, done.stderr
     shown = [re.sub(" {2,}", "  ", line) for line in done.stdout.splitlines()]
     assert shown == [*lines[:-1], f"{key} = {lines[-1]}"]
@@ -230,7 +230,7 @@ def test_explain_names_the_line_of_a_native_file(project: Project) -> None:
     (project.directory / "configs" / "n.yaml").write_text(
         "# @package _global_\ntrain:\n  rlhf:\n    x: '${train.rlhf.y}'\n    y: 4\n"
     )
-    done = project.launch("role=explain", "config=n", "key=rlhf.x")
+    done = project.run("role=explain", "config=n", "key=rlhf.x")
     assert done.stdout.splitlines() == [
         "configs/n.yaml:4  ${train.rlhf.y}",
         "composed          4",
@@ -239,7 +239,7 @@ def test_explain_names_the_line_of_a_native_file(project: Project) -> None:
 
 
 def test_explain_names_near_keys(project: Project) -> None:
-    done = project.launch("role=explain", "config=exp", "key=rlhf.vllm_mod")
+    done = project.run("role=explain", "config=exp", "key=rlhf.vllm_mod")
     assert done.status == 2
     assert "did you mean rlhf.vllm_mode" in done.errors[0]
 
@@ -252,7 +252,7 @@ def test_a_machine_gets_json_even_of_a_file_that_cannot_be_read(
     project: Project, text: str, said: str
 ) -> None:
     (project.directory / "configs" / "bad.yaml").write_text(text)
-    done = project.launch("role=check", "config=bad", "output=json")
+    done = project.run("role=check", "config=bad", "output=json")
     body = json.loads(done.stdout)
     assert (done.status, body["status"], done.stderr) == (2, 2, "")
     (problem,) = body["problems"]

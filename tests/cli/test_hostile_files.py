@@ -1,9 +1,8 @@
-"""Files that are no experiments: one line, status 2, in bounded time and memory."""
+"""Files that are no experiments: one line, status 2, with little memory and processor time."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,38 +11,20 @@ import pytest
 
 from grpo_launch.config.formats.document import MAX_FILE_BYTES
 from tests.conftest import Project
+from tests.warm import Limits
 
-SECONDS = 20
 MIB = 1 << 20
-LIMITED = (
-    "import resource, sys;"
-    f"resource.setrlimit(resource.RLIMIT_AS, ({400 * MIB}, {400 * MIB}));"
-    "from grpo_launch.cli import main; sys.exit(main())"
-)
+LITTLE = Limits(memory_bytes=400 * MIB, cpu_s=40)
 
 
 def refusal(project: Project, *arguments: str) -> str:
     """The one line that the launcher says, with little memory and little time."""
-    done = limited(project, *arguments)
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr[-2000:]
+    done = project.run(*arguments, limits=LITTLE)
+    assert (done.status, done.stdout) == (2, ""), done.stderr[-2000:]
     assert done.stderr.count("\n") == 1, done.stderr[:2000]
     assert done.stderr.startswith("error: ")
     assert len(done.stderr) < 5000
     return done.stderr.removeprefix("error: ").rstrip("\n")
-
-
-def limited(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What the launcher does with little memory and little time."""
-    return subprocess.run(
-        [sys.executable, "-c", LIMITED, *arguments],
-        cwd=project.directory,
-        env=project.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
 
 
 def laughs(path: Path) -> None:
@@ -110,9 +91,16 @@ CONTENTS: dict[str, tuple[Callable[[Path], object], str]] = {
         "malformed YAML",
     ),
 }
+SLOW = {"the largest file, read by PyYAML"}
 
 
-@pytest.mark.parametrize(("make", "said"), CONTENTS.values(), ids=CONTENTS.keys())
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        pytest.param(*content, id=name, marks=pytest.mark.slow if name in SLOW else ())
+        for name, content in CONTENTS.items()
+    ],
+)
 def test_hostile_content_is_one_line_that_names_the_file(
     project: Project, make: Callable[[Path], object], said: str
 ) -> None:
@@ -126,8 +114,8 @@ def test_hostile_content_is_one_line_that_names_the_file(
 def test_a_billion_laughs_in_merge_keys_cost_neither_memory_nor_time(project: Project) -> None:
     """PyYAML takes each merged key once from 6.0.4 on; before, the file is refused."""
     merged_laughs(project.directory / "configs" / "x.yaml")
-    done = limited(project, "role=check", "config=x")
-    assert done.returncode == 2
+    done = project.run("role=check", "config=x", limits=LITTLE)
+    assert done.status == 2
     assert "Traceback" not in done.stderr
     refused = "configs/x.yaml: expands to more than 100000 values" in done.stderr
     assert refused or "configs/x.yaml: a1: is no section of the learner" in done.stderr

@@ -45,12 +45,12 @@ def test_a_learner_s_devices_are_enough_where_the_server_s_are_said_nowhere(
     file = project.directory / "configs" / "exp.yaml"
     file.write_text(file.read_text().replace("      gpus: {server: [0], learner: [1]}\n", ""))
     said = ("role=learner", "config=exp", "compat=env", "dry_run=json")
-    (learner,) = plan(project.launch(*said, CUDA_VISIBLE_DEVICES="6,7"))["processes"]
+    (learner,) = plan(project.run(*said, CUDA_VISIBLE_DEVICES="6,7"))["processes"]
     assert learner["devices"] == ["6", "7"]
 
 
 def test_a_learner_is_planned_from_its_variables(project: Project) -> None:
-    done = project.launch("role=learner", "config=exp", "compat=env", "dry_run=json", **LEARNER)
+    done = project.run("role=learner", "config=exp", "compat=env", "dry_run=json", **LEARNER)
     planned = plan(done)
     arguments = yaml.safe_load(planned["files"][0]["text"])
     assert planned["gates"][0]["url"] == "http://127.0.0.1:8101"
@@ -66,13 +66,13 @@ def test_without_asking_the_environment_counts_for_nothing(
     project: Project, flags: list[str]
 ) -> None:
     arguments = ["role=learner", "config=exp", "dry_run=json", *flags]
-    assert plan(project.launch(*arguments, **LEARNER)) == plan(project.launch(*arguments))
+    assert plan(project.run(*arguments, **LEARNER)) == plan(project.run(*arguments))
 
 
 @pytest.mark.parametrize("flags", [[], ["hydra.verbose=false"]], ids=["plain", "hydra"])
 def test_the_command_line_wins_on_both_paths(project: Project, flags: list[str]) -> None:
     arguments = ["role=learner", "config=exp", "compat=env", "dry_run=json", *flags]
-    planned = plan(project.launch(*arguments, "train.training.max_steps=7", **LEARNER))
+    planned = plan(project.run(*arguments, "train.training.max_steps=7", **LEARNER))
     found = yaml.safe_load(planned["files"][0]["text"])
     assert (found["max_steps"], found["num_generations"]) == (7, 8)
 
@@ -90,7 +90,7 @@ def test_what_hydra_shows_is_what_runs(project: Project) -> None:
 def test_a_sweep_has_the_variables_in_each_run(project: Project) -> None:
     swept = "train.rlhf.num_generations=2,4"
     arguments = ["--multirun", "role=learner", "config=exp", "compat=env", "dry_run=true", swept]
-    done = project.launch(*arguments, MAX_STEPS="9", NUM_GENERATIONS="8")
+    done = project.run(*arguments, MAX_STEPS="9", NUM_GENERATIONS="8")
     assert done.status == 0
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("num_generations:")] == [
@@ -98,20 +98,20 @@ def test_a_sweep_has_the_variables_in_each_run(project: Project) -> None:
         "num_generations: 4",
     ]
     assert lines.count("max_steps: 9") == 2
-    refused = project.launch("--multirun", "role=server,learner", "config=exp", "compat=env")
+    refused = project.run("--multirun", "role=server,learner", "config=exp", "compat=env")
     assert (refused.status, len(refused.errors)) == (2, 1)
     assert "name one role" in refused.errors[0]
 
 
 @pytest.mark.parametrize("flags", [[], ["hydra.verbose=false"], ["--cfg", "job"]])
 def test_a_wrong_variable_is_one_line_on_every_path(project: Project, flags: list[str]) -> None:
-    done = project.launch("role=both", "config=exp", "compat=env", *flags, NUM_GENERATIONS="abc")
+    done = project.run("role=both", "config=exp", "compat=env", *flags, NUM_GENERATIONS="abc")
     expected = "'abc' is not an integer, correct it or unset it"
     assert (done.status, done.errors) == (2, [f"error: environment: NUM_GENERATIONS: {expected}"])
 
 
 def test_what_is_wrong_is_said_together(project: Project) -> None:
-    done = project.launch(
+    done = project.run(
         "role=check", "config=exp", "compat=env", "gpus.learner=[0]", "output=json",
         NUM_GENERATIONS="abc", MAX_STEPS="many",
     )  # fmt: skip
@@ -125,10 +125,10 @@ def test_what_is_wrong_is_said_together(project: Project) -> None:
 
 def test_explain_names_the_variable(project: Project) -> None:
     arguments = ["role=explain", "config=exp", "compat=env", "key=training.max_steps"]
-    done = project.launch(*arguments, MAX_STEPS="5")
+    done = project.run(*arguments, MAX_STEPS="5")
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines == ["environment: MAX_STEPS 5", "training.max_steps = 5"]
-    done = project.launch(*arguments, "train.training.max_steps=7", MAX_STEPS="5")
+    done = project.run(*arguments, "train.training.max_steps=7", MAX_STEPS="5")
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines == [
         "environment: MAX_STEPS 5",
@@ -140,24 +140,24 @@ def test_explain_names_the_variable(project: Project) -> None:
 def test_a_check_lists_what_was_taken_and_how_to_type_it(project: Project) -> None:
     arguments = ["role=check", "config=exp", "accelerator.kind=cpu", "compat=env"]
     environ = {"PORT": str(project.port), "RUN_NAME": "it's mine", "MAX_STEPS": "5"}
-    done = project.launch(*arguments, "train.training.max_steps=7", **environ)
+    done = project.run(*arguments, "train.training.max_steps=7", **environ)
     assert (done.status, done.stderr) == (0, "")
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     env = [" ".join(line[1].split()) for line in lines if line[0] == "env"]
     assert env[0] == f"PORT train.rlhf.vllm_server_port=[{project.port}]"
     assert env[2] == "MAX_STEPS not used, the command line says train.training.max_steps"
     typed = shlex.split(env[3].removeprefix("all of it, typed "))
-    body = json.loads(project.launch(*arguments, "output=json", **environ).stdout)
+    body = json.loads(project.run(*arguments, "output=json", **environ).stdout)
     assert list(body["environment"]["taken"]) == ["PORT", "MAX_STEPS", "RUN_NAME"]
-    assert project.launch(*arguments[:3], *typed, "output=json").stdout.count("it's mine") == 0
-    explained = project.launch("role=explain", "config=exp", "key=training.run_name", *typed)
+    assert project.run(*arguments[:3], *typed, "output=json").stdout.count("it's mine") == 0
+    explained = project.run("role=explain", "config=exp", "key=training.run_name", *typed)
     assert explained.stdout.endswith("training.run_name = it's mine\n")
 
 
 def test_a_check_says_that_nothing_counts(project: Project) -> None:
-    done = project.launch("role=check", "config=exp", "accelerator.kind=cpu", "compat=env")
+    done = project.run("role=check", "config=exp", "accelerator.kind=cpu", "compat=env")
     assert "env      no variable of the old scripts counts" in done.stdout.splitlines()
-    plain = project.launch("role=check", "config=exp", "accelerator.kind=cpu")
+    plain = project.run("role=check", "config=exp", "accelerator.kind=cpu")
     assert not [line for line in plain.stdout.splitlines() if line.startswith("env ")]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from legacy_reference import exact, expected, write
 
@@ -21,6 +21,7 @@ from grpo_launch.config.compose import compose
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError, LaunchError
+from tests.effort import costly
 
 BLOCK = "custom.extra.launch.accelerators"
 NATIVE = "# @package _global_\ntrain: {training: {a: 1, b: 2}}\n"
@@ -124,8 +125,7 @@ _trees = st.recursive(
 _tops = st.dictionaries(st.sampled_from(["training", "rlhf", "other"]), _trees, max_size=3)
 
 
-@pytest.mark.timeout(300)
-@settings(max_examples=40, deadline=None)
+@costly
 @given(_tops, _tops)
 def test_a_block_merges_as_a_file_over_its_base_does(base: Any, over: Any) -> None:
     blocks = {"extra": {"launch": {"accelerators": {"cpu_native": {"train": over}}}}}

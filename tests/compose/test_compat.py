@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.config import compose, schema
@@ -18,6 +18,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.flags import snapshot
 from grpo_launch.errors import ConfigError
 from grpo_launch.tracking import variables
+from tests.effort import costly
 
 EXPERIMENT = """\
 model: {model: some/model}
@@ -356,7 +357,7 @@ environments = st.dictionaries(st.sampled_from(sorted(TABLE.variables)), samples
 roles = st.sampled_from(["server", "learner", "both", "check"])
 
 
-@settings(max_examples=20)
+@costly
 @given(environ=environments, role=roles)
 def test_any_environment_is_the_same_as_typing_it(
     experiment: str, environ: dict[str, str], role: str
@@ -369,7 +370,7 @@ def test_any_environment_is_the_same_as_typing_it(
         assert config.where(taken.key).startswith("environment")
 
 
-@settings(max_examples=10)
+@costly
 @given(environ=environments, name=st.sampled_from(sorted(SAMPLES)))
 def test_the_command_line_wins_over_any_environment(
     experiment: str, environ: dict[str, str], name: str
@@ -381,7 +382,6 @@ def test_the_command_line_wins_over_any_environment(
     assert config.where(key).startswith("command line")
 
 
-@settings(max_examples=300)
 @given(environ=st.dictionaries(st.text(string.ascii_letters + "_"), texts))
 def test_other_variables_change_nothing(environ: dict[str, str]) -> None:
     known = {*TABLE.variables, *TABLE.ignored}
@@ -389,7 +389,6 @@ def test_other_variables_change_nothing(environ: dict[str, str]) -> None:
     assert (said.taken, said.covered, said.wrong, said.processes) == ((), (), (), None)
 
 
-@settings(max_examples=300)
 @given(environ=environments, role=roles)
 def test_every_variable_is_accounted_for_once(environ: dict[str, str], role: str) -> None:
     said = reading.read(["compat=env", f"role={role}"], environ)
@@ -408,7 +407,6 @@ def test_every_variable_is_accounted_for_once(environ: dict[str, str], role: str
             assert not lost or (variable.equals and not variable.counts(role)), name
 
 
-@settings(max_examples=200)
 @given(text=texts.filter(lambda t: t.strip() and t.isprintable() and "${" not in t))
 def test_a_text_arrives_as_it_is(text: str) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from grpo_launch.config.hydra import lookup
 from grpo_launch.config.hydra.source import ExperimentSource
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError
+from tests.effort import EFFORT
 
 SERVER = (
     "custom: {extra: {rollout_server: {vllm_tensor_parallel_size: 1, vllm_max_model_len: 64}}}\n"
@@ -50,7 +50,6 @@ def test_train_is_what_the_legacy_rules_give(tmp_path: Path, files: Files) -> No
     assert exact(compose(str(path)).train) == exact(expected(path))
 
 
-@settings(max_examples=200, deadline=None)
 @given(graphs())
 def test_the_node_that_hydra_gets_holds_what_the_legacy_rules_give(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -62,9 +61,8 @@ def test_the_node_that_hydra_gets_holds_what_the_legacy_rules_give(files: Files)
         assert exact(leaves.decode(plain)) == exact(expected(path))
 
 
-# One composition costs a tenth of a second; scripts/test.sh without --fast runs 500.
-@pytest.mark.timeout(300)
-@settings(max_examples=int(os.environ.get("GRPO_LAUNCH_GRAPHS", "60")), deadline=None)
+@pytest.mark.timeout(300 + EFFORT.graphs)
+@settings(max_examples=EFFORT.graphs)
 @given(graphs())
 def test_train_is_what_the_legacy_rules_give_for_any_graph(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:

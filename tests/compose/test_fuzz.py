@@ -1,13 +1,11 @@
 """Mutated files: nothing but ``ConfigError`` comes out, one line that names a file.
 
-Every case has a seed of its own, so that a failure comes back. ``GRPO_LAUNCH_FUZZ=10``
-runs ten times as many.
+Every case has a seed of its own, so that a failure comes back.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,9 +22,9 @@ from grpo_launch.config.formats import extends, lift
 from grpo_launch.config.hydra import lookup
 from grpo_launch.errors import ConfigError
 from tests.conftest import ROOT
+from tests.effort import EFFORT
 
-FACTOR = int(os.environ.get("GRPO_LAUNCH_FUZZ", "1"))
-BLOCKS = range(20 * FACTOR)
+BLOCKS = range(EFFORT.fuzz_blocks)
 LOADED = 110  # cases in a block that are loaded
 COMPOSED = 8  # and, of other cases, composed and validated
 

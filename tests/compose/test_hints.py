@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.config.compose import compose, compose_arguments
 from grpo_launch.config.hydra import hints, lookup
 from grpo_launch.errors import ConfigError
+from tests.effort import costly
 
 C = "command line: "
 FLAGS = (
@@ -348,7 +349,6 @@ def test_an_option_that_an_experiment_chose_wrongly_names_the_experiment() -> No
     ]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1))
 def test_a_quoted_name_is_read_back_as_it_was(name: str) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -358,7 +358,7 @@ def test_a_quoted_name_is_read_back_as_it_was(name: str) -> None:
     assert override.value() == name
 
 
-@settings(max_examples=25, deadline=None)
+@costly
 @given(
     st.sampled_from(["train.rlhf.x", "rollout_server.vllm_max_model_len", "x", "gpus.server", ""]),
     st.text("ab1'\"\\[]{}(),:=$ \n~+@/\u00fc", max_size=6),

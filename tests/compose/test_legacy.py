@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from legacy_reference import EDGE_CASES, Files, exact, expected, graphs, write
 
 from grpo_launch.config.formats import document, extends
@@ -23,7 +23,6 @@ def test_a_file_reads_as_safe_load_and_the_merge(tmp_path: Path, files: Files) -
     assert exact(extends.load(path).data) == exact(expected(path))
 
 
-@settings(max_examples=150, deadline=None)
 @given(graphs())
 def test_any_extends_graph_reads_as_the_reference(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -31,7 +30,6 @@ def test_any_extends_graph_reads_as_the_reference(files: Files) -> None:
         assert exact(extends.load(path).data) == exact(expected(path))
 
 
-@settings(max_examples=80, deadline=None)
 @given(graphs())
 def test_every_leaf_knows_the_file_and_line_that_set_it(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -45,7 +43,6 @@ def test_every_leaf_knows_the_file_and_line_that_set_it(files: Files) -> None:
                 assert keys[-1] in text.split("\n")[origin.line - 1]
 
 
-@settings(max_examples=80, deadline=None)
 @given(graphs())
 def test_the_file_of_a_single_value_is_that_of_the_whole_tree(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -83,7 +83,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_the_snapshot_is_that_of_the_installed_engine() -> None:
     assert snapshot(PINNED) == installed()
     script = [str(ENGINE / "bin" / "python"), str(ROOT / "scripts" / "make_flag_snapshot.py")]
-    out = ROOT / "src" / "grpo_launch" / "engines" / "flags" / "data" / f"ms_swift-{PINNED}.json"
+    out = ROOT / "src" / "grpo_launch" / "flags" / "data" / f"ms_swift-{PINNED}.json"
     done = subprocess.run(
         [*script, "--check", str(out)], capture_output=True, text=True, check=False
     )

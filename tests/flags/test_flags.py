@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -142,8 +143,10 @@ def test_the_snapshot_of_the_pinned_version_loads_fast() -> None:
     assert found.rollout["vllm_max_model_len"] == Flag("int", optional=True)
     text = (flags._DATA / f"ms_swift-{flags.PINNED}.json").read_text()
     assert found.to_json() == text
-    best = min(_timed(lambda: EngineFlags.from_json(text)) for _ in range(5))
-    assert best < 0.005
+    # Four times what it takes today, measured by the JSON alone: a busy machine slows both.
+    best = min(_timed(lambda: EngineFlags.from_json(text)) for _ in range(20))
+    parsing = min(_timed(lambda: json.loads(text)) for _ in range(20))
+    assert best < 40 * parsing
 
 
 def test_there_is_no_snapshot_of_a_version_that_is_not_shipped() -> None:
@@ -179,8 +182,8 @@ def test_what_is_rendered_for_a_shipped_experiment_is_known(
 
 def test_loading_flags_imports_no_parser_of_source() -> None:
     code = (
-        "import sys; from grpo_launch.engines.flags import introspect, snapshot;"
-        "assert introspect; snapshot();"
+        "import sys; from grpo_launch import flags; from grpo_launch.engines.flags import introspect;"
+        "assert introspect; flags.snapshot();"
         "sys.exit(any(name.startswith('grpo_launch.engines.flags.static') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -240,10 +240,10 @@ def test_a_server_alone_says_that_resume_means_nothing(project: Project) -> None
 
 
 def test_the_place_that_says_resume_is_named(project: Project) -> None:
-    done = project.launch("role=learner", "config=exp", "resume=latest")
+    done = project.run("role=learner", "config=exp", "resume=latest")
     assert done.status == 3
     assert done.errors[0].startswith("error: command line: resume: no run of exp in runs/")
-    done = project.launch("role=learner", "config=exp", "resume=nonsense")
+    done = project.run("role=learner", "config=exp", "resume=nonsense")
     assert done.status == 2
     assert project.files() == set()
 
@@ -252,14 +252,14 @@ def test_the_check_says_from_where(project: Project) -> None:
     run = past_run(project.directory, "exp/a", 1.0)
     checkpoint(run / "output", 7)
     said = ("role=check", "config=exp", "resume=latest", "ports=auto", "preflight=false")
-    done = project.launch(*said)
+    done = project.run(*said)
     assert done.status == 0, done.stderr
     assert "runs/exp/a/output/checkpoint-7" in done.stdout
-    done = project.launch(*said, "output=json")
+    done = project.run(*said, "output=json")
     summary = json.loads(done.stdout)["summary"]
     assert summary["resume"] == {"checkpoint": "runs/exp/a/output/checkpoint-7"}
     assert summary["ports"]["http"].startswith("127.0.0.1:")
-    done = project.launch("role=check", "config=exp", "resume=exp/b", "preflight=false")
+    done = project.run("role=check", "config=exp", "resume=exp/b", "preflight=false")
     assert done.status == 2
 
 
@@ -268,22 +268,22 @@ def test_the_wandb_run_goes_on(project: Project, resume: str) -> None:
     run = past_run(project.directory, "exp/a", 1.0)
     checkpoint(run / "output", 7)
     tracked = ("role=learner", "config=exp", "tracking=wandb", "dry_run=json")
-    before = project.launch(*tracked)
+    before = project.run(*tracked)
     (run / "plan.json").write_text(before.stdout.replace('"NEW"', '"20260101-000000-abcd"'))
     said = "the W&B run 20260101-000000-abcd goes on (tracking.wandb.id=ID begins another)"
-    done = project.launch(*tracked, f"resume={resume}")
+    done = project.run(*tracked, f"resume={resume}")
     assert done.status == 0, done.stderr
     assert said in done.stderr
     learner = json.loads(done.stdout)["processes"][0]
     assert learner["env"]["WANDB_RUN_ID"] == "20260101-000000-abcd"
-    done = project.launch(*tracked, f"resume={resume}", "tracking.wandb.id=fresh")
+    done = project.run(*tracked, f"resume={resume}", "tracking.wandb.id=fresh")
     assert json.loads(done.stdout)["processes"][0]["env"]["WANDB_RUN_ID"] == "fresh"
     assert said not in done.stderr
     # The caller's own run is none of ours.
-    done = project.launch(*tracked, f"resume={resume}", WANDB_RUN_ID="mine")
+    done = project.run(*tracked, f"resume={resume}", WANDB_RUN_ID="mine")
     assert said not in done.stderr
     assert "WANDB_RUN_ID" not in json.loads(done.stdout)["processes"][0]["env"]
     # A run that did not report to W&B has no run to go on with.
-    (run / "plan.json").write_text(project.launch(*tracked, "tracking=none").stdout)
-    done = project.launch(*tracked, f"resume={resume}")
+    (run / "plan.json").write_text(project.run(*tracked, "tracking=none").stdout)
+    done = project.run(*tracked, f"resume={resume}")
     assert "W&B" not in done.stderr

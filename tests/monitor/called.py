@@ -1,4 +1,4 @@
-"""``grpo-runs`` as a person calls it: as a process, in the directory of a project."""
+"""``grpo-runs`` as it is called: in the directory of a project, apart from the tests."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ import sys
 
 from tests.conftest import Finished, Project
 
-COMMAND = [sys.executable, "-m", "grpo_launch.monitor"]
+MODULE = "grpo_launch.monitor"
+COMMAND = [sys.executable, "-m", MODULE]
 
 
 def grpo_runs(project: Project, *arguments: str) -> Finished:
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=project.directory,
-        env=project.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = project.run(*arguments, module=MODULE)
     assert "Traceback" not in done.stderr
-    return Finished(done.returncode, done.stdout, done.stderr)
+    return done
 
 
 def start(project: Project, *arguments: str) -> subprocess.Popen[str]:

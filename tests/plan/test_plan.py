@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch import plan
@@ -26,6 +26,8 @@ from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.learners.swift import arguments
 from grpo_launch.planning import devices, planner, shell
 from grpo_launch.runtimes.enter import enter
+from tests.composed import shipped
+from tests.effort import costly
 
 GOLDEN = Path(__file__).parent / "golden"
 CWD = Path("/project")
@@ -56,8 +58,6 @@ def written(text: str) -> LaunchConfig:
 
 
 CASES: list[tuple[str, str, str, list[str]]] = [
-    ("summary_1024-server.sh", "summary_1024", "server", []),
-    ("summary_1024-learner.sh", "summary_1024", "learner", []),
     ("summary_1024-both.sh", "summary_1024", "both", []),
     ("summary_1024-both.json", "summary_1024", "both", []),
     ("summary_1024-both-cpu.sh", "summary_1024", "both", ["accelerator=cpu"]),
@@ -73,7 +73,7 @@ CASES: list[tuple[str, str, str, list[str]]] = [
 def test_the_dry_run_is_what_was_reviewed(
     request: pytest.FixtureRequest, file: str, experiment: str, role: str, overrides: list[str]
 ) -> None:
-    config = compose(experiment, [f"role={role}", *overrides])
+    config = shipped(experiment, [f"role={role}", *overrides])
     planned = make(config, PARTS[role], f"runs/{experiment}/NEW")
     text = planned.to_json() if file.endswith(".json") else shell.render(planned)
     text = text.replace(str(resources.root()), "/shipped")
@@ -81,6 +81,29 @@ def test_the_dry_run_is_what_was_reviewed(
     if request.config.getoption("--update-golden", default=False):
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+def test_a_half_alone_is_what_it_is_beside_the_other() -> None:
+    both, server, learner = (
+        make(shipped("summary_1024", [f"role={role}"]), PARTS[role])
+        for role in ("both", "server", "learner")
+    )
+    assert server.processes + learner.processes == both.processes
+    assert (server.files, learner.files) == ((), both.files)
+    # Only the two together wait for a token: another learner may have the server already.
+    for half in (server, learner):
+        (alone,), (beside,) = half.gates, both.gates
+        assert alone == dataclasses.replace(beside, generate=False, advice=alone.advice)
+    together, *halves = (shell.render(planned).splitlines() for planned in (both, server, learner))
+    own = [line for text in halves for line in text if line not in together]
+    assert own == [
+        "# summary_1024, role=server; run directory runs/x/NEW",
+        "# summary_1024, role=learner; run directory runs/x/NEW",
+        (
+            "# learner: starts when http://127.0.0.1:8080/health/ answers 200 and "
+            "/get_world_size/ says 6; log runs/x/NEW/logs/learner.log"
+        ),
+    ]
 
 
 def test_every_golden_file_belongs_to_a_case() -> None:
@@ -94,7 +117,7 @@ def test_golden_files_hold_no_path_of_a_machine() -> None:
 
 
 def test_the_learner_s_file_in_a_dry_run_is_yaml_with_the_composed_values() -> None:
-    planned = make(compose("summary_1024", ["train.rlhf.beta=0.5"]), PARTS["learner"])
+    planned = make(shipped("summary_1024", ["train.rlhf.beta=0.5"]), PARTS["learner"])
     loaded = yaml.safe_load(planned.files[0].text)
     assert loaded["beta"] == 0.5
     assert loaded["rlhf_type"] == "grpo"
@@ -150,7 +173,6 @@ def _plans() -> st.SearchStrategy[plan.LaunchPlan]:
     )
 
 
-@settings(max_examples=100, deadline=None)
 @given(_plans())
 def test_a_plan_goes_to_json_and_back_unchanged(planned: plan.LaunchPlan) -> None:
     text = planned.to_json()
@@ -160,7 +182,7 @@ def test_a_plan_goes_to_json_and_back_unchanged(planned: plan.LaunchPlan) -> Non
 
 
 def test_a_real_plan_goes_to_json_and_back_unchanged() -> None:
-    planned = make(compose("summary_1024", ["role=both"]), PARTS["both"])
+    planned = make(shipped("summary_1024", ["role=both"]), PARTS["both"])
     assert plan.LaunchPlan.from_json(planned.to_json()) == planned
 
 
@@ -184,7 +206,7 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
     ],
 )
 def test_a_damaged_plan_is_refused(key: str, value: Any) -> None:
-    body = json.loads(make(compose("summary_1024"), PARTS["both"]).to_json())
+    body = json.loads(make(shipped("summary_1024"), PARTS["both"]).to_json())
     if value is ...:
         del body[key]
     else:
@@ -223,15 +245,15 @@ def test_the_server_s_flags_are_the_experiment_s() -> None:
 
 def test_plugins_of_the_server_are_words_and_shipped_ones_are_found() -> None:
     said = "rollout_server.external_plugins=[examples/summary/plugin.py,own.py]"
-    config = compose("summary_1024", [said])
+    config = shipped("summary_1024", [said])
     command = serve.argv(config, *endpoint.endpoints(config), CWD)
     first = command.index("--external_plugins") + 1
-    shipped = str(resources.path("examples/summary/plugin.py"))
-    assert command[first : first + 2] == [shipped, "own.py"]
+    plugin = str(resources.path("examples/summary/plugin.py"))
+    assert command[first : first + 2] == [plugin, "own.py"]
 
 
 def test_each_half_sees_its_own_devices_alone() -> None:
-    planned = make(compose("summary_1024"), PARTS["both"])
+    planned = make(shipped("summary_1024"), PARTS["both"])
     server, learner = planned.process("server"), planned.process("learner")
     assert server is not None
     assert learner is not None
@@ -243,24 +265,24 @@ def test_each_half_sees_its_own_devices_alone() -> None:
 
 def test_env_set_wins_over_what_the_launcher_sets() -> None:
     overrides = ["+env.set.CUDA_VISIBLE_DEVICES=9", "+env.defaults.A=b"]
-    planned = make(compose("summary_1024", overrides), PARTS["both"])
+    planned = make(shipped("summary_1024", overrides), PARTS["both"])
     assert {spec.env["CUDA_VISIBLE_DEVICES"] for spec in planned.processes} == {"9"}
     assert [spec.env_defaults for spec in planned.processes] == [{"A": "b"}] * 2
 
 
 def test_debug_and_a_fixed_port_reach_the_learner_alone() -> None:
     overrides = ["learner.debug=true", "learner.master_port=29501"]
-    planned = make(compose("summary_1024", overrides), PARTS["both"])
+    planned = make(shipped("summary_1024", overrides), PARTS["both"])
     server, learner = planned.processes
     assert (learner.env["debug"], learner.env["MASTER_PORT"]) == ("true", "29501")
     assert not {"debug", "MASTER_PORT", "config", "gpus"} & set(server.env)
-    plain = make(compose("summary_1024"), PARTS["learner"]).processes[0]
+    plain = make(shipped("summary_1024"), PARTS["learner"]).processes[0]
     assert not {"debug", "MASTER_PORT"} & set(plain.env)
 
 
 def test_output_goes_below_the_run_unless_the_experiment_says_where() -> None:
-    assert make(compose("summary_1024"), PARTS["learner"]).output_dir == "runs/x/NEW/output"
-    said = make(compose("summary_1024", ["+train.training.output_dir=o"]), PARTS["learner"])
+    assert make(shipped("summary_1024"), PARTS["learner"]).output_dir == "runs/x/NEW/output"
+    said = make(shipped("summary_1024", ["+train.training.output_dir=o"]), PARTS["learner"])
     assert said.output_dir == "o"
     assert yaml.safe_load(said.files[0].text)["output_dir"] == "o"
 
@@ -323,7 +345,7 @@ UNSET = ["gpus.server=null", "gpus.learner=null"]
 def test_devices_are_split(
     overrides: list[str], visible: list[str], server: str, learner: str
 ) -> None:
-    config = compose("summary_1024", overrides)
+    config = shipped("summary_1024", overrides)
     split = devices.assign(config, visible)
     assert (" ".join(split.server), " ".join(split.learner)) == (server, learner)
     assert split.cuda is ("accelerator=cpu" not in overrides)
@@ -352,12 +374,12 @@ def test_devices_are_split(
 )
 def test_too_few_devices_for_the_server_are_an_error(visible: list[str], message: str) -> None:
     with pytest.raises(PreflightError) as caught:
-        devices.assign(compose("summary_1024", [*D, *UNSET]), visible)
+        devices.assign(shipped("summary_1024", [*D, *UNSET]), visible)
     assert str(caught.value) == message
 
 
 def test_no_device_left_for_the_learner_is_an_error_where_it_starts() -> None:
-    config = compose("summary_1024", [*D, *UNSET])
+    config = shipped("summary_1024", [*D, *UNSET])
     split = devices.assign(config, ["0", "1"])
     assert planner.build(config, split, [plan.SERVER], "r", CWD).process("server") is not None
     with pytest.raises(ConfigError, match=r"gpus\.learner: is not set, and no visible device"):
@@ -371,7 +393,7 @@ def test_no_device_left_for_the_learner_is_an_error_where_it_starts() -> None:
 def test_visible_devices_are_asked_for_only_when_they_matter(
     overrides: list[str], needed: bool
 ) -> None:
-    assert devices.needs_discovery(compose("summary_1024", overrides)) is needed
+    assert devices.needs_discovery(shipped("summary_1024", overrides)) is needed
 
 
 # Learner arguments
@@ -501,7 +523,7 @@ def spec_of(words: list[str], **kwargs: Any) -> plan.ProcessSpec:
     return plan.ProcessSpec("server", "server", argv, "/", "log", **kwargs)
 
 
-@settings(max_examples=60, deadline=None)
+@costly
 @given(
     st.lists(_nasty, max_size=4),
     st.dictionaries(_names, _nasty, max_size=3),
@@ -546,7 +568,7 @@ def test_a_command_that_looks_like_a_variable_is_still_a_command(tmp_path: Path)
 )
 def test_the_printed_files_hold_what_the_plan_says(tmp_path: Path, text: str) -> None:
     target = tmp_path / "new dir" / "it's.yaml"
-    planned = make(compose("summary_1024"), PARTS["server"])
+    planned = make(shipped("summary_1024"), PARTS["server"])
     planned = dataclasses.replace(
         planned, processes=(), files=(plan.PlannedFile(str(target), text),)
     )

@@ -14,13 +14,14 @@ from grpo_launch.config import compose
 from grpo_launch.planning import devices, planner, shell
 from grpo_launch.supervise.process import environment
 from grpo_launch.tracking import variables
+from tests.composed import shipped
 
 CWD = Path("/somewhere")
 RUN = "runs/exp/20261126-120000-abcd"
 
 
 def build(*overrides: str, parts: tuple[str, ...] = (plan.SERVER, plan.LEARNER)) -> plan.LaunchPlan:
-    config = compose.compose("tiny_cpu", overrides)
+    config = shipped("tiny_cpu", overrides)
     return planner.build(config, devices.assign(config, []), parts, RUN, CWD)
 
 
@@ -112,7 +113,7 @@ def test_the_caller_wins_over_defaults_and_the_configuration_over_the_caller() -
     ],
 )
 def test_the_name(overrides: list[str], environ: dict[str, str], name: str) -> None:
-    config = compose.compose("tiny_cpu", ["tracking=wandb", *overrides])
+    config = shipped("tiny_cpu", ["tracking=wandb", *overrides])
     config = variables.with_name_of(config, environ)
     planned = planner.build(config, devices.assign(config, []), [plan.LEARNER], RUN, CWD)
     # ms-swift would name the run after its output directory.
@@ -206,7 +207,7 @@ def test_a_server_alone_uploads_nothing() -> None:
 
 
 def test_artifact_names_are_what_wandb_takes() -> None:
-    config = compose.compose("tiny_cpu", ["tracking=wandb", "tracking.wandb.name='a b/c:d'"])
+    config = shipped("tiny_cpu", ["tracking=wandb", "tracking.wandb.name='a b/c:d'"])
     assert variables.artifact_name(config) == "a-b-c-d-ckpt"
 
 
@@ -219,7 +220,7 @@ def test_explain_names_the_choice() -> None:
     from grpo_launch.checks.examine import Facts
     from grpo_launch.checks.explain import explain
 
-    config = compose.compose("tiny_cpu", ["tracking=wandb"])
+    config = shipped("tiny_cpu", ["tracking=wandb"])
     facts = Facts(devices=devices.assign(config, []))
     said = explain(config, "training.report_to", facts)
     assert [saying.place for saying in said.chain][-1] == "derived: what tracking chooses"

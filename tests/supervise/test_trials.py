@@ -1,6 +1,7 @@
 """Randomised trials: whatever ends a run, and however its processes hide, nothing is left.
 
-GRPO_LAUNCH_TRIALS=300 sets their number; GRPO_LAUNCH_TRIAL=17 repeats the one with that seed.
+The profile of ``tests/effort.py`` sets their number; GRPO_LAUNCH_TRIAL=17 repeats the one with
+that seed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import pytest
 from grpo_launch.plan import LEARNER, SERVER, Deadlines
 from grpo_launch.runs import record
 from grpo_launch.supervise import cgroup
+from tests.effort import EFFORT
 from tests.supervise.rig import FINAL, Rig
 
-TRIALS = int(os.environ.get("GRPO_LAUNCH_TRIALS", "10"))
+TRIALS = EFFORT.trials
 ONLY = os.environ.get("GRPO_LAUNCH_TRIAL")
 BATCH = 5
 AT_ONCE = 3

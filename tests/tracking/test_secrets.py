@@ -121,7 +121,7 @@ def test_a_secret_on_the_command_line_is_refused_and_not_shown(
 ) -> None:
     words = override.format(SECRETS["WANDB_API_KEY"])
     role = [] if "role=check" in more else ["role=both"]
-    done = project.launch("config=exp", *role, *more, words, **SECRETS)
+    done = project.run("config=exp", *role, *more, words, **SECRETS)
     assert done.status == 2
     text = done.stderr
     if "output=json" in more:
@@ -144,7 +144,7 @@ def test_a_password_that_is_a_word_stops_nothing(project: Project) -> None:
 
 def test_a_secret_of_the_env_file_is_refused_as_well(project: Project) -> None:
     words = f"+env.set.INNOCENT={FROM_FILE['MODELSCOPE_API_TOKEN']}"
-    done = project.launch("role=both", "config=exp", with_env_file(project), words)
+    done = project.run("role=both", "config=exp", with_env_file(project), words)
     assert done.status == 2
     assert "repeats the value of MODELSCOPE_API_TOKEN" in done.stderr
     shows_nothing(done)

@@ -44,6 +44,7 @@ def upload(tmp_path: Path, files: dict[str, str], **environ: str) -> tuple[Any, 
     return done, json.loads(manifest.read_text())
 
 
+@pytest.mark.slow
 def test_offline_it_is_queued_for_wandb_sync(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "output" / "v0", 2)
     (path.parent / "args.json").write_text("{}")

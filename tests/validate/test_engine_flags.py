@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.base import resources
@@ -225,7 +225,6 @@ trees = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from([*schema.SECTIONS]), trees, max_size=7))
 def test_nothing_but_problems_comes_out(tree: dict[Any, Any]) -> None:
     config = dataclasses.replace(_BASE.get(), train=tree)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -422,6 +423,9 @@ _LEARNER = (
 _SERVER = ("multi_turn_scheduler", "gym_env", "use_gym_env", "max_turns", "vllm_use_async_engine")
 
 
+_good = functools.cache(config)
+
+
 @given(
     learner=st.dictionaries(st.sampled_from(_LEARNER), _deep, max_size=5),
     server=st.dictionaries(st.sampled_from(_SERVER), _odd, max_size=4),
@@ -430,7 +434,7 @@ _SERVER = ("multi_turn_scheduler", "gym_env", "use_gym_env", "max_turns", "vllm_
 def test_every_rule_survives_any_value(
     learner: dict[str, Any], server: dict[str, Any], facts: GymFacts
 ) -> None:
-    said = config()
+    said = _good()
     train = {**said.train, "rlhf": learner}
     odd = dataclasses.replace(said, train=train, rollout_server=server)
     for problem in validate(odd, Facts(gym=facts)):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.checks.examine import Problem, Severity, examine, require_valid, validate
@@ -477,7 +477,6 @@ def _composed(directory: Path) -> LaunchConfig:
     return compose(str(path))
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(READ), _anything, max_size=4), _keys, _anything)
 def test_no_rule_raises_whatever_the_experiment_holds(
     tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any], key: Any, value: Any
@@ -501,7 +500,6 @@ _numbers = st.none() | st.integers(-1, 3)
 _devices = st.none() | st.lists(st.sampled_from(["0", "1", "2", ""]), max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.fixed_dictionaries(
         {},

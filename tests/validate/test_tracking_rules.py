@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from grpo_launch import plan
-from grpo_launch.config import compose
 from grpo_launch.errors import PreflightError
 from grpo_launch.planning import devices, planner
 from grpo_launch.tracking import preflight
 from grpo_launch.tracking.rules import TRACKING_RULES
+from tests.composed import shipped
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
 def found(*overrides: str) -> list[str]:
-    config = compose.compose("tiny_cpu", overrides)
+    config = shipped("tiny_cpu", overrides)
     return [str(problem) for rule in TRACKING_RULES for problem in rule(config)]
 
 
@@ -66,7 +66,7 @@ def test_mistakes(overrides: list[str], message: str) -> None:
 def check(tmp_path: Path, *overrides: str, **environ: str) -> None:
     """Preflight with this test's own environment as the learner's."""
     venv = ["runtime=venv", f"runtime.path={Path(sys.executable).parents[1]}"]
-    config = compose.compose("tiny_cpu", [*venv, *overrides])
+    config = shipped("tiny_cpu", [*venv, *overrides])
     planned = planner.build(
         config, devices.assign(config, []), [plan.SERVER, plan.LEARNER], "runs/r", tmp_path
     )
