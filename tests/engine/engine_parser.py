@@ -2,10 +2,10 @@
 
     python engine_parser.py REQUEST.json ANSWER.json
 
-REQUEST: ``{"samples": [value, ...], "lines": [[program, [word, ...]], ...]}``.
-ANSWER: ``seconds`` of the import, ``flags`` of both programs, ``accepted`` (for each
-program and flag, one boolean a sample), ``parsed`` (for each line: the fields that were
-set, or the error).
+REQUEST: ``{"samples": [value, ...], "lines": [[program, [word, ...]], ...], "each": boolean}``;
+without ``each``, flags whose actions differ in name and default alone are parsed once for all.
+ANSWER: ``flags`` of both programs, ``accepted`` (for each program and flag, one boolean a
+sample), ``parsed`` (for each line: the fields that were set, or the error).
 
 Lines are parsed by ``swift.utils.parse_args`` itself, the function that
 ``SwiftPipeline._parse_args`` calls. It makes an object of the dataclass, and only
@@ -15,6 +15,7 @@ where the generated ``__init__`` looks it up.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import enum
@@ -23,19 +24,14 @@ import json
 import pathlib
 import sys
 import tempfile
-import time
 import typing
 
-started = time.perf_counter()
-
-from swift.arguments import RLHFArguments, RolloutArguments  # noqa: E402
-from swift.cli.main import parse_yaml_args  # noqa: E402
-from swift.utils import parse_args  # noqa: E402
-from swift.utils.utils import _patch_get_type_hints  # noqa: E402
-from transformers import HfArgumentParser  # noqa: E402
-from transformers.hf_argparser import string_to_bool  # noqa: E402
-
-seconds = time.perf_counter() - started
+from swift.arguments import RLHFArguments, RolloutArguments
+from swift.cli.main import parse_yaml_args
+from swift.utils import parse_args
+from swift.utils.utils import _patch_get_type_hints
+from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
 
 PROGRAMS = {"rollout": RolloutArguments, "rlhf": RLHFArguments}
 SCALARS = {int: "int", float: "float", str: "str", pathlib.Path: "str", string_to_bool: "bool"}
@@ -81,6 +77,12 @@ def accepted(parser: HfArgumentParser, words: list[str]) -> bool:
             return False
 
 
+def shape(action: argparse.Action) -> tuple[object, ...]:
+    """What argparse looks at when it judges the words of a flag."""
+    choices = None if action.choices is None else tuple(action.choices)
+    return type(action), action.type, action.nargs, repr(action.const), choices
+
+
 def expanded(words: list[str]) -> list[str]:
     words = list(words)
     parse_yaml_args(words)
@@ -100,18 +102,22 @@ def parsed(program: str, words: list[str]) -> dict[str, object]:
 
 def main() -> None:
     request = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    answer: dict[str, object] = {"seconds": seconds, "flags": {}, "accepted": {}, "parsed": []}
+    answer: dict[str, object] = {"flags": {}, "accepted": {}, "parsed": []}
     with tempfile.TemporaryDirectory() as directory:
         file = pathlib.Path(directory, "arguments.json")
         for program, cls in PROGRAMS.items():
             parser = parser_of(cls)
             answer["flags"][program] = flags_of(cls)
             verdicts = answer["accepted"][program] = {}
+            judged: dict[tuple[object, ...], list[bool]] = {}
             for name in answer["flags"][program]:
-                verdicts[name] = []
-                for sample in request["samples"]:
-                    file.write_text(json.dumps({name: sample}))
-                    verdicts[name].append(accepted(parser, expanded([str(file)])))
+                alike = shape(parser._option_string_actions[f"--{name}"])
+                if request["each"] or alike not in judged:
+                    judged[alike] = []
+                    for sample in request["samples"]:
+                        file.write_text(json.dumps({name: sample}))
+                        judged[alike].append(accepted(parser, expanded([str(file)])))
+                verdicts[name] = judged[alike]
     for cls in PROGRAMS.values():
         cls.__post_init__ = lambda self: None
     answer["parsed"] = [parsed(program, words) for program, words in request["lines"]]

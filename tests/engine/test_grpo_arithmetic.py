@@ -8,8 +8,6 @@ the world size, which torch.distributed would give.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,9 @@ from grpo_launch.config.compose import compose
 from grpo_launch.learners.swift import arguments
 from grpo_launch.learners.swift.grpo import GRPO_RULES, BatchArithmetic
 from tests.conftest import ROOT
+from tests.engine.real import MODEL, Swift
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
-
-ENGINE = ROOT / ".venv-engine"
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 DRIVER = '''
 import json, sys
@@ -148,7 +145,7 @@ CASES: dict[str, Case] = {
 
 BASE: dict[str, Any] = {
     "model": {
-        "model": str(ROOT / "models" / "tiny-qwen2"),
+        "model": str(MODEL),
         "model_type": "qwen2",
         "torch_dtype": "float32",
         "check_model": False,
@@ -182,7 +179,7 @@ def written(case: Case) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def verdicts(swift: Swift, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What ms-swift makes of each case: the sizes that it settles on, or what it refuses."""
     directory = tmp_path_factory.mktemp("grpo")
     given: list[tuple[str, int]] = []
@@ -194,12 +191,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         file.write_text(yaml.safe_dump(flat))
         given.append((str(file), case.world_size))
     answers = directory / "answers.json"
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [str(ENGINE / "bin" / "python"), "-c", DRIVER, str(answers)],
-        cwd=directory, env={**os.environ, **offline}, input=json.dumps(given),
-        capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
+    done = swift.run(["-c", DRIVER, str(answers)], json.dumps(given), directory)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(zip(CASES, json.loads(answers.read_text()), strict=True))
 

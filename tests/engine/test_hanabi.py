@@ -3,51 +3,45 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from pathlib import Path
-from typing import Any
+import signal
 
 import pytest
 
 from tests.conftest import ROOT, Project
-from tests.engine.test_real_engines import (
-    ENGINE,
+from tests.engine.real import (
+    HANABI,
+    LORA,
+    Swift,
     arguments,
-    elsewhere,
     finish,
+    nightly,
     no_weight_was_lost,
+    rows_of,
     run_directory,
     steps_of,
+    wait_for_step,
 )
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
-__all__ = ["elsewhere"]
-
-CPU = ["role=both", "config=hanabi", "accelerator=cpu"]
-LORA = [
-    "train.tuner.tuner_type=lora", "train.tuner.lora_rank=8", "train.tuner.lora_alpha=16",
-    "train.tuner.target_modules=[all-linear]",
-    "rollout_server.vllm_enable_lora=true", "rollout_server.vllm_max_lora_rank=8",
-]  # fmt: skip
+STEPS = 20
 
 
-def learn(project: Project, steps: int, *overrides: str) -> tuple[Path, list[dict[str, Any]]]:
-    """A whole run of that many steps: its directory, and the log's rows that have a reward."""
-    length = [f"train.training.max_steps={steps}", f"train.training.save_steps={steps}"]
-    done = finish(project.start(*CPU, *length, *arguments(project), *overrides))
-    assert done.status == 0, done.stderr
-    run = run_directory(project)
-    assert [step.step for step in steps_of(run)] == list(range(1, steps + 1))
+def test_episodes_are_rewarded_by_the_environment_and_nothing_outlives_a_sigterm(
+    elsewhere: Project,
+) -> None:
+    length = ["train.training.max_steps=1000", "train.training.save_steps=10"]
+    process = elsewhere.start(*HANABI, *length, *arguments())
+    wait_for_step(process, STEPS)
+    # Launcher, two guards, API server, engine core, worker, learner.
+    assert len(elsewhere.left_over()) >= 7
+    process.send_signal(signal.SIGTERM)
+    assert finish(process).status == 143
+    assert elsewhere.left_over() == []
+    run = run_directory(elsewhere)
+    assert [step.step for step in steps_of(run)][:STEPS] == list(range(1, STEPS + 1))
     no_weight_was_lost(run)
-    assert project.left_over() == []
-    log = next(iter(run.glob("output/*/logging.jsonl"))).read_text()
-    rows = [json.loads(line) for line in log.splitlines()]
-    return run, [row for row in rows if "reward" in row]
-
-
-def test_episodes_have_several_turns_and_the_environment_rewards_them(elsewhere: Project) -> None:
-    run, rows = learn(elsewhere, 20)
+    rows = [row for row in rows_of(run) if "reward" in row][:STEPS]
     assert all(row["rewards/gym_reward/mean"] == pytest.approx(row["reward"]) for row in rows)
     assert all(2 < row["num_turns"] <= 3 for row in rows)
     # A game of four points makes single steps jump; the best five in a row tell that it learns.
@@ -75,12 +69,27 @@ def board_of(conversation: str) -> list[str]:
     return [turn.partition("\n\n### Assistant:")[0] for turn in turns]
 
 
-def test_lora_adapters_reach_the_server(elsewhere: Project) -> None:
-    run, rows = learn(elsewhere, 2, *LORA)
-    assert len(rows) == 2
-    server = (run / "logs" / "server.log").read_text()
-    assert server.count('POST /update_adapter_flattened_param/ HTTP/1.1" 200') >= 1
+@nightly
+def test_the_game_is_played_to_the_end(elsewhere: Project) -> None:
+    length = ["train.training.max_steps=3", "train.training.save_steps=3"]
+    done = finish(elsewhere.start(*HANABI, *length, *arguments()))
+    assert done.status == 0, done.stderr
+    run = run_directory(elsewhere)
+    assert [step.step for step in steps_of(run)] == [1, 2, 3]
+    no_weight_was_lost(run)
+    assert elsewhere.left_over() == []
+
+
+@nightly
+def test_lora_trains_to_the_end(elsewhere: Project) -> None:
+    length = ["train.training.max_steps=2", "train.training.save_steps=2"]
+    done = finish(elsewhere.start(*HANABI, *length, *arguments(), *LORA))
+    assert done.status == 0, done.stderr
+    run = run_directory(elsewhere)
+    assert [step.step for step in steps_of(run)] == [1, 2]
+    no_weight_was_lost(run)
     assert next(iter(run.glob("output/*/checkpoint-2/adapter_model.safetensors"))).is_file()
+    assert elsewhere.left_over() == []
 
 
 SCRIPT = """
@@ -120,12 +129,9 @@ asyncio.run(main())
 """
 
 
-def test_no_row_and_no_answer_raises_into_the_server() -> None:
+def test_no_row_and_no_answer_raises_into_the_server(swift: Swift) -> None:
     plugin = str(ROOT / "examples" / "hanabi" / "plugin.py")
-    done = subprocess.run(
-        [str(ENGINE / "bin" / "python"), "-c", SCRIPT.format(plugin=plugin)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = swift.run(["-c", SCRIPT.format(plugin=plugin)])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "'Life tokens: 3' True",
@@ -140,8 +146,20 @@ def test_no_row_and_no_answer_raises_into_the_server() -> None:
     )
 
 
+IMPOSSIBLE = "HANABI_REWARD is 'points', choose from score, shaped"
+
+
+def test_an_impossible_option_ends_the_import_of_the_plugin(swift: Swift) -> None:
+    plugin = str(ROOT / "examples" / "hanabi" / "plugin.py")
+    load = "import sys; from swift.utils import import_external_file as load; load(sys.argv[1])"
+    done = swift.run(["-c", load, plugin], HANABI_REWARD="points")
+    assert done.returncode != 0
+    assert IMPOSSIBLE in done.stderr
+
+
+@nightly
 def test_an_impossible_option_ends_the_server_before_it_loads_the_model(elsewhere: Project) -> None:
-    done = finish(elsewhere.start(*CPU, *arguments(elsewhere), "env.set.HANABI_REWARD=points"))
+    done = finish(elsewhere.start(*HANABI, *arguments(), "env.set.HANABI_REWARD=points"))
     assert done.status == 4, done.stderr
-    assert "HANABI_REWARD is 'points', choose from score, shaped" in done.stderr
+    assert IMPOSSIBLE in done.stderr
     assert elsewhere.left_over() == []

@@ -13,131 +13,194 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.runs.metrics import Step, parse
-from tests.conftest import MARK, ROOT, Finished, Project, free_port
+from tests.conftest import ROOT, Finished, Project
+from tests.engine.conftest import DEMO_STEPS, Elsewhere, Ran
+from tests.engine.real import (
+    ENGINE,
+    HANABI,
+    LORA,
+    MODEL,
+    PYTHON,
+    Swift,
+    arguments,
+    finish,
+    nightly,
+    no_weight_was_lost,
+    ports,
+    rows_of,
+    run_directory,
+    steps_of,
+    wait_for_step,
+)
+from tests.tracking import offline
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
-
-ENGINE = ROOT / ".venv-engine"
-MODEL = ROOT / "models" / "tiny-qwen2"
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Project]:
-    """A directory with nothing in it: experiments, data and plugins come with the launcher."""
-    made = Project(tmp_path, free_port())
-    yield made
-    made.end_everything()
-
-
-def arguments(project: Project, *overrides: str) -> list[str]:
-    return [
-        f"runtime.path={ENGINE}",
-        f"train.model.model={MODEL}",
-        f"train.rlhf.vllm_server_port=[{project.port}]",
-        f"train.rlhf.vllm_server_group_port=[{free_port()}]".replace("train", "+train", 1),
-        *overrides,
-    ]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
-def finish(process: subprocess.Popen[str]) -> Finished:
-    stdout, stderr = process.communicate(timeout=570)
-    return Finished(process.returncode, stdout, stderr)
-
-
-def run_directory(project: Project) -> Path:
-    return (project.directory / "runs" / "latest").resolve()
-
-
-def steps_of(run: Path) -> list[Step]:
-    """Every logged step, the oldest start of the learner first."""
-    logs = sorted((run / "output").glob("v*/logging.jsonl"))
-    lines = [line for log in logs for line in log.read_bytes().splitlines()]
-    return [step for line in lines if (step := parse(line)) is not None]
-
-
-def wait_for_step(process: subprocess.Popen[str], number: int) -> None:
-    assert process.stderr is not None
-    seen = ""
-    for line in process.stderr:
-        seen += line
-        if (found := re.match(r"step (\d+)/", line)) and int(found[1]) >= number:
-            return
-    raise AssertionError(seen)
-
-
-def titled(title: str, of: Project) -> list[int]:
-    """Processes of the project with that title, as vLLM gives them."""
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in of.left_over()}
-    return [pid for pid, command in commands.items() if command.startswith(title.encode())]
-
-
-def no_weight_was_lost(run: Path) -> None:
-    """ms-swift answers 200 to a weight update that failed; only its log says so."""
-    assert "Method execution failed" not in (run / "logs" / "server.log").read_text()
-
-
-def test_the_demo_learns(tmp_path: Path) -> None:
-    environ = {**os.environ, MARK: str(tmp_path)}
-    run = tmp_path / "run"
-    done = subprocess.run(
-        ["bash", "scripts/demo.sh", f"run.dir={run}",
-         f"train.rlhf.vllm_server_port=[{free_port()}]",
-         f"+train.rlhf.vllm_server_group_port=[{free_port()}]"],
-        cwd=ROOT, env=environ, capture_output=True, text=True, timeout=570, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    last = done.stderr.splitlines()[-1]
-    found = re.fullmatch(r"reward (\S+) -> (\S+) in 40 steps, (\d+m)?\d+s, (.*)", last)
-    assert found, last
+def learned(stderr: str, steps: int) -> re.Match[str]:
+    """The launcher's summary of a training that learned to answer in digits."""
+    found = re.search(
+        rf"^reward (\S+) -> (\S+) in {steps} steps, (?:\d+m)?\d+s, (.*)$", stderr, re.MULTILINE
+    )
+    assert found, stderr
     assert float(found[1]) < 0.2
     assert float(found[2]) > 0.8
-    assert found[4] == str(run)
+    return found
+
+
+def test_the_demo_learns(demo: Ran) -> None:
+    assert demo.done.status == 0, demo.done.stderr
+    assert learned(demo.done.stderr, DEMO_STEPS)[3] == str(demo.directory)
+    assert [step.step for step in steps_of(demo.directory)] == list(range(1, DEMO_STEPS + 1))
+    assert (demo.directory / "training.png").stat().st_size > 10_000
+    no_weight_was_lost(demo.directory)
+    assert demo.left_over == []
+
+
+@nightly
+def test_the_demo_as_it_is_shipped(elsewhere: Project) -> None:
+    """40 steps, and nothing reported."""
+    done = finish(elsewhere.start("role=both", "config=tiny_cpu", *arguments()))
+    assert done.status == 0, done.stderr
+    last = done.stderr.splitlines()[-1]
+    run = run_directory(elsewhere)
+    assert learned(last, 40)[3] == str(run.relative_to(elsewhere.directory))
     assert [step.step for step in steps_of(run)] == list(range(1, 41))
-    assert (run / "training.png").stat().st_size > 10_000
-    no_weight_was_lost(run)
-    assert Project(tmp_path, 0, mark=str(tmp_path)).left_over() == []
+    assert elsewhere.left_over() == []
 
 
+@nightly
 def test_the_headline_experiment_runs_on_the_cpu(elsewhere: Project) -> None:
     done = finish(
-        elsewhere.start(
-            "role=both", "config=summary_1024", "accelerator=cpu", *arguments(elsewhere)
-        )
+        elsewhere.start("role=both", "config=summary_1024", "accelerator=cpu", *arguments())
     )
     assert done.status == 0, done.stderr
-    run = run_directory(elsewhere)
+    the_headline_experiment_ran(run_directory(elsewhere))
+    no_weight_was_lost(run_directory(elsewhere))
+    assert elsewhere.left_over() == []
+
+
+def the_headline_experiment_ran(run: Path) -> None:
     assert [step.step for step in steps_of(run)] == [1, 2, 3]
-    row = json.loads(next(iter(run.glob("output/*/logging.jsonl"))).read_text().splitlines()[0])
-    assert "rewards/summary.attr_key_recall/mean" in row
-    no_weight_was_lost(run)
+    assert "rewards/summary.attr_key_recall/mean" in rows_of(run)[0]
+
+
+@pytest.fixture(scope="module")
+def terminals(
+    tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str]
+) -> Iterator[tuple[Project, Finished, Finished]]:
+    """The headline experiment in two terminals, with a tracker that is turned off.
+
+    Its project, what became of the learner, and of the server, interrupted after the learner's end.
+    """
+    project = Elsewhere(tmp_path_factory.mktemp("terminals"), 0, caches=caches)
+    try:
+        common = ["config=summary_1024", "accelerator=cpu", *arguments()]
+        server = project.start("role=server", "run.dir=runs/server", *common)
+        tracking = ["tracking=wandb", "tracking.wandb.mode=disabled"]
+        learner = project.start("role=learner", "run.dir=runs/learner", *common, *tracking)
+        done = finish(learner)
+        assert server.poll() is None
+        server.send_signal(signal.SIGINT)
+        yield project, done, finish(server)
+    finally:
+        project.end_everything()
+
+
+def test_two_terminals_run_the_headline_experiment(
+    terminals: tuple[Project, Finished, Finished],
+) -> None:
+    project, learner, server = terminals
+    assert learner.status == 0, learner.stderr
+    assert " in 3 steps, " in learner.stderr.splitlines()[-1]
+    assert server.status == 130, server.stderr
+    the_headline_experiment_ran(project.directory / "runs" / "learner")
+    no_weight_was_lost(project.directory / "runs" / "server")
+    assert project.left_over() == []
+
+
+def test_a_disabled_tracker_leaves_nothing(terminals: tuple[Project, Finished, Finished]) -> None:
+    project, learner, _ = terminals
+    assert learner.status == 0, learner.stderr
+    run = project.directory / "runs" / "learner"
+    learners = json.loads((run / "plan.json").read_text())["processes"][0]
+    assert learners["env"]["WANDB_MODE"] == "disabled"
+    assert offline.runs(run) == []
+
+
+@pytest.fixture(scope="module")
+def two_servers(tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str]) -> Iterator[Ran]:
+    """Two servers that get LoRA adapters of a learner; launcher and a guard are killed."""
+    project = Elsewhere(tmp_path_factory.mktemp("two_servers"), 0, caches=caches)
+    try:
+        process = project.start(
+            *HANABI, *LORA, "run.dir=runs/r", "shutdown.cgroup=off",
+            f"runtime.path={ENGINE}", f"train.model.model={MODEL}",
+            "train.rlhf.vllm_server_host=[127.0.0.1,127.0.0.1]", *ports(2),
+            "train.training.max_steps=1000", "train.training.save_steps=1",
+        )  # fmt: skip
+        wait_for_step(process, 3)
+        run = project.directory / "runs" / "r"
+        kill_launcher_and_guard(project, process, run, "server_0")
+        yield Ran(project, run, Finished(process.returncode, "", ""), project.left_over())
+    finally:
+        project.end_everything()
+
+
+def kill_launcher_and_guard(
+    project: Project, process: subprocess.Popen[str], run: Path, server: str
+) -> None:
+    """Kill both, and wait until what they had started has ended."""
+    record = json.loads((run / "run.json").read_text())
+    guard = record["processes"][server]["guard"]["pid"]
+    watched = [os.pidfd_open(pid) for pid in project.left_over()]
+    os.kill(process.pid, signal.SIGKILL)
+    os.kill(guard, signal.SIGKILL)
+    for pidfd in watched:
+        assert select.select([pidfd], [], [], 60)[0]
+        os.close(pidfd)
+    process.wait()
+
+
+def test_two_servers_serve_one_learner(two_servers: Ran) -> None:
+    run = two_servers.directory
+    assert [step.step for step in steps_of(run)][:3] == [1, 2, 3]
+    for name in ("server_0", "server_1"):
+        log = (run / "logs" / f"{name}.log").read_text()
+        assert log.count("POST /infer/") >= 4  # the gate's token, then a share of each step
+        no_weight_was_lost(run, name)
+
+
+def test_lora_adapters_reach_every_server(two_servers: Ran) -> None:
+    run = two_servers.directory
+    for name in ("server_0", "server_1"):
+        log = (run / "logs" / f"{name}.log").read_text()
+        assert 'POST /update_adapter_flattened_param/ HTTP/1.1" 200' in log
+    assert next(iter(run.glob("output/*/checkpoint-1/adapter_model.safetensors"))).is_file()
+
+
+def test_nothing_of_a_real_run_outlives_its_launcher_and_a_guard(two_servers: Ran) -> None:
+    assert two_servers.left_over == []
+    assert json.loads((two_servers.directory / "run.json").read_text())["state"] == "lost"
+
+
+@nightly
+def test_nothing_outlives_its_launcher_and_a_guard_with_a_cgroup(elsewhere: Project) -> None:
+    process = elsewhere.start("role=both", "config=tiny_cpu", "shutdown.cgroup=auto", *arguments())
+    wait_for_step(process, 2)
+    run = run_directory(elsewhere)
+    kill_launcher_and_guard(elsewhere, process, run, "server")
     assert elsewhere.left_over() == []
+    assert json.loads((run / "run.json").read_text())["state"] == "lost"
 
 
-def test_two_terminals(elsewhere: Project) -> None:
-    common = ["config=summary_1024", "accelerator=cpu", *arguments(elsewhere)]
-    server = elsewhere.start("role=server", *common)
-    done = finish(elsewhere.start("role=learner", *common, "train.training.max_steps=2"))
-    assert done.status == 0, done.stderr
-    assert " in 2 steps, " in done.stderr.splitlines()[-1]
-    assert server.poll() is None
-    server.send_signal(signal.SIGINT)
-    stopped = finish(server)
-    assert stopped.status == 130
-    assert elsewhere.left_over() == []
-
-
-def test_two_servers_serve_one_learner(elsewhere: Project) -> None:
-    ports, group_ports = [free_port(), free_port()], [free_port(), free_port()]
-    said = [
-        "train.rlhf.vllm_server_host=[127.0.0.1,127.0.0.1]",
-        f"train.rlhf.vllm_server_port={ports}",
-        f"train.rlhf.vllm_server_group_port={group_ports}",
-    ]
+@nightly
+def test_two_servers_to_the_end(elsewhere: Project) -> None:
     done = finish(
         elsewhere.start(
             "role=both", "config=tiny_cpu", f"runtime.path={ENGINE}",
-            f"train.model.model={MODEL}", "train.training.max_steps=3", *said,
+            f"train.model.model={MODEL}", "train.training.max_steps=3",
+            "train.rlhf.vllm_server_host=[127.0.0.1,127.0.0.1]", *ports(2),
         )
     )  # fmt: skip
     assert done.status == 0, done.stderr
@@ -145,56 +208,15 @@ def test_two_servers_serve_one_learner(elsewhere: Project) -> None:
     assert [step.step for step in steps_of(run)] == [1, 2, 3]
     for name in ("server_0", "server_1"):
         assert f"{name}: ready after" in done.stderr
-        log = (run / "logs" / f"{name}.log").read_text()
-        assert log.count("POST /infer/") == 4  # the gate's token, then a share of each step
-        assert "Method execution failed" not in log
+        assert (run / "logs" / f"{name}.log").read_text().count("POST /infer/") == 4
+        no_weight_was_lost(run, name)
     assert elsewhere.left_over() == []
 
 
-def test_nothing_of_a_real_run_outlives_a_sigterm(elsewhere: Project) -> None:
-    process = elsewhere.start("role=both", "config=tiny_cpu", *arguments(elsewhere))
-    wait_for_step(process, 1)
-    # Launcher, two guards, API server, engine core, worker, learner.
-    assert len(elsewhere.left_over()) >= 7
-    process.send_signal(signal.SIGTERM)
-    assert finish(process).status == 143
-    assert elsewhere.left_over() == []
-
-
-@pytest.mark.parametrize("cgroup", ["auto", "off"])
-def test_nothing_of_a_real_run_outlives_its_launcher_and_a_guard(
-    elsewhere: Project, cgroup: str
-) -> None:
-    process = elsewhere.start(
-        "role=both", "config=tiny_cpu", f"shutdown.cgroup={cgroup}", *arguments(elsewhere)
-    )
-    wait_for_step(process, 2)
-    run = run_directory(elsewhere)
-    record = json.loads((run / "run.json").read_text())
-    guard = record["processes"]["server"]["guard"]["pid"]
-    watched = [os.pidfd_open(pid) for pid in elsewhere.left_over()]
-    os.kill(process.pid, signal.SIGKILL)
-    os.kill(guard, signal.SIGKILL)
-    for pidfd in watched:
-        assert select.select([pidfd], [], [], 60)[0]
-        os.close(pidfd)
-    assert elsewhere.left_over() == []
-    assert json.loads((run / "run.json").read_text())["state"] == "lost"
-
-
-def test_a_run_whose_engine_is_killed_goes_on_from_its_checkpoint(elsewhere: Project) -> None:
-    process = elsewhere.start(
-        "role=both", "config=tiny_cpu", "on_failure=restart", "restart.backoff_s=1",
-        "train.training.max_steps=16", "train.training.save_steps=4",
-        *arguments(elsewhere),
-    )  # fmt: skip
-    wait_for_step(process, 9)
-    (engine,) = titled("VLLM::EngineCore", elsewhere)
-    os.kill(engine, signal.SIGKILL)
-    done = finish(process)
+def test_a_run_whose_engine_is_killed_goes_on_from_its_checkpoint(restarted: Ran) -> None:
+    done, run = restarted.done, restarted.directory
     assert done.status == 0, done.stderr
-    assert f"the engine died (VLLM::EngineCore, pid {engine})" in done.stderr
-    run = run_directory(elsewhere)
+    assert f"the engine died (VLLM::EngineCore, pid {restarted.killed})" in done.stderr
     first, second = json.loads((run / "run.json").read_text())["attempts"]
     assert first["resumed_from"] is None
     resumed = int(Path(second["resumed_from"]).name.removeprefix("checkpoint-"))
@@ -209,7 +231,7 @@ def test_a_run_whose_engine_is_killed_goes_on_from_its_checkpoint(elsewhere: Pro
     assert {path.name for path in run.glob("output/v0-*/checkpoint-*")} >= {
         "checkpoint-4", "checkpoint-8",
     }  # fmt: skip
-    assert elsewhere.left_over() == []
+    assert restarted.left_over == []
 
 
 @pytest.mark.parametrize(
@@ -224,7 +246,7 @@ def test_the_cpu_engine_says_what_is_wrong_in_one_line(
     tmp_path: Path, arguments: list[str], environ: dict[str, str], said: str
 ) -> None:
     done = subprocess.run(
-        [str(ENGINE / "bin" / "python"), "-m", "grpo_cpu_engine", *arguments],
+        [str(PYTHON), "-m", "grpo_cpu_engine", *arguments],
         cwd=tmp_path, env={**os.environ, **environ}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode in (1, 2)
@@ -232,11 +254,9 @@ def test_the_cpu_engine_says_what_is_wrong_in_one_line(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_the_tiny_model_is_the_same_every_time(tmp_path: Path) -> None:
-    subprocess.run(
-        [str(ENGINE / "bin" / "python"), "scripts/make_tiny_model.py", str(tmp_path / "model")],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+def test_the_tiny_model_is_the_same_every_time(tmp_path: Path, swift: Swift) -> None:
+    made = swift.run([str(ROOT / "scripts" / "make_tiny_model.py"), str(tmp_path / "model")])
+    assert made.returncode == 0, made.stderr
     for file in sorted(MODEL.iterdir()):
         assert (tmp_path / "model" / file.name).read_bytes() == file.read_bytes(), file.name
     kept = ROOT / "tests" / "validate" / "models" / "tiny-qwen2" / "config.json"

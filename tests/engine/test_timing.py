@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,12 +15,12 @@ import pytest
 from grpo_launch.base import resources
 from grpo_launch.learners.swift.timing import PLUGIN
 from grpo_launch.runs import timing
-from tests.conftest import ROOT, Project, free_port
-from tests.engine.test_real_engines import arguments, finish, run_directory, steps_of
+from tests.conftest import ROOT
+from tests.engine.conftest import DEMO_STEPS, Ran
+from tests.engine.real import Swift, steps_of
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
-ENGINE = ROOT / ".venv-engine" / "bin" / "python"
 PATH = str(resources.path(PLUGIN))
 
 
@@ -69,17 +67,10 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
-def engine(code: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(ENGINE), *code], env={**os.environ, "HF_HUB_OFFLINE": "1", **environ},
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def test_the_plugin_times_the_real_trainer(tmp_path: Path, url: str) -> None:
+def test_the_plugin_times_the_real_trainer(tmp_path: Path, url: str, swift: Swift) -> None:
     out = tmp_path / "out"
     probe = [str(ROOT / "tests" / "engine" / "timing_probe.py"), PATH, url]
-    done = engine(probe, GRPO_LAUNCH_RUN=str(tmp_path), OUT=str(out))
+    done = swift.run(probe, GRPO_LAUNCH_RUN=str(tmp_path), OUT=str(out))
     assert done.returncode == 0, done.stderr
     assert "no timing" not in done.stderr
     rows = [json.loads(text) for text in (tmp_path / timing.FILE).read_text().split("\n") if text]
@@ -125,9 +116,10 @@ LOAD = "import sys; from swift.utils import import_external_file as load; load(s
     ids=["another rank", "no directory", "another ms-swift", "no trainer"],
 )
 def test_a_learner_that_cannot_be_timed_trains_nevertheless(
-    tmp_path: Path, before: str, environ: dict[str, str], said: str
+    tmp_path: Path, swift: Swift, before: str, environ: dict[str, str], said: str
 ) -> None:
-    done = engine(["-c", before + LOAD, PATH], **{"GRPO_LAUNCH_RUN": str(tmp_path), **environ})
+    environ = {"GRPO_LAUNCH_RUN": str(tmp_path), **environ}
+    done = swift.run(["-c", before + LOAD, PATH], **environ)
     assert done.returncode == 0, done.stderr
     notes = [text for text in done.stderr.splitlines() if text.startswith("grpo_launch: ")]
     assert len(notes) == bool(said)
@@ -135,26 +127,14 @@ def test_a_learner_that_cannot_be_timed_trains_nevertheless(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Project]:
-    made = Project(tmp_path, free_port())
-    yield made
-    made.end_everything()
-
-
-def test_a_real_run_is_timed_and_advised_on(elsewhere: Project) -> None:
-    process = elsewhere.start(
-        "role=both", "config=tiny_cpu", "train.training.max_steps=8", "train.training.save_steps=4",
-        *arguments(elsewhere),
-    )  # fmt: skip
-    done = finish(process)
-    assert done.status == 0, done.stderr
-    run = run_directory(elsewhere)
+def test_a_real_run_is_timed_and_advised_on(demo: Ran) -> None:
+    assert demo.done.status == 0, demo.done.stderr
+    run = demo.directory
     (found,) = timing.read(run)
     generations = [i for i in found if i.kind == "generate"]
-    assert [i.step for i in generations] == list(range(8))
-    assert [i.step for i in found if i.kind == "sync"] == list(range(8))
-    assert [i.step for i in found if i.kind == "save"] == [4, 8]
+    assert [i.step for i in generations] == list(range(DEMO_STEPS))
+    assert [i.step for i in found if i.kind == "sync"] == list(range(DEMO_STEPS))
+    assert [i.step for i in found if i.kind == "save"] == list(range(8, DEMO_STEPS + 1, 8))
     assert {i.completions for i in generations} == {32}
     lengths = {step.step: step.completion_length for step in steps_of(run)}
     for interval in generations:
@@ -166,9 +146,10 @@ def test_a_real_run_is_timed_and_advised_on(elsewhere: Project) -> None:
     taken = sum(step.step_time or 0.0 for step in steps_of(run))
     spent = sum(i.seconds for i in found if i.kind in ("generate", "sync", "score"))
     assert 0 < spent < taken
-    advised = elsewhere.launch("role=advise", "run=latest")
+    advised = demo.project.launch("role=advise", f"run={run}")
     assert (advised.status, advised.stderr) == (0, "")
-    assert "looked at 6 generations for 6 optimizer steps" in advised.stdout
+    seen = DEMO_STEPS - 2
+    assert f"looked at {seen} generations for {seen} optimizer steps" in advised.stdout
     assert "waits for rollouts" in advised.stdout
     assert "no split of GPUs can be advised" in advised.stdout
-    assert elsewhere.left_over() == []
+    assert demo.left_over == []
