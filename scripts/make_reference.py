@@ -24,12 +24,19 @@ __all__ = ["Field", "main", "reference", "schema_fields"]
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "grpo_launch"
 SOURCES = tuple(
-    PACKAGE / "config" / name for name in ("schema.py", "schema_tracking.py", "choices.py")
+    PACKAGE / name
+    for name in (
+        *("config/schema.py", "config/schema_tracking.py", "config/choices.py"),
+        "engines/swift/settings.py",
+    )
 )
 CONF = ROOT / "conf"
 OUTPUT = ROOT / "docs" / "training" / "REFERENCE.md"
 
 _ROOT_CLASS = "Launch"
+_OF_ENGINE = {"rollout_server": "SwiftSettings"}
+"""The node whose keys are the chosen engine's; shown is the default one's."""
+
 _GROUPS = (
     "role",
     "engine",
@@ -125,6 +132,7 @@ def _root_nodes(classes: dict[str, ast.ClassDef]) -> tuple[list[tuple[str, str]]
     nodes: list[tuple[str, str]] = []
     for statement, _ in _statements(classes[_ROOT_CLASS]):
         name, kind = ast.unparse(statement.target), ast.unparse(statement.annotation)
+        kind = _OF_ENGINE.get(name, kind)
         if kind in classes:
             nodes.append((name, kind))
     names = {name for name, _ in nodes}
@@ -177,9 +185,20 @@ def _default(value: ast.expr | None) -> str:
             return {"dict": "`{}`", "list": "`[]`"}.get(value.id, "")
     if isinstance(value, ast.Attribute):
         return f"`{value.attr}`"
+    if isinstance(value, ast.Name):  # a constant of the schema
+        return f"`{_constant(value.id)}`"
     if value is None or (isinstance(value, ast.Constant) and value.value in (None, "")):
         return "*unset*"
     return f"`{_yaml_flow(ast.literal_eval(value))}`"
+
+
+def _constant(name: str) -> Any:
+    """The value of a constant at the top of a source."""
+    for path in SOURCES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+                return ast.literal_eval(node.value)
+    raise LookupError(f"no constant {name} in the sources")
 
 
 def _yaml_flow(value: Any) -> str:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from grpo_launch import errors
-from grpo_launch.plan import LaunchPlan
+from grpo_launch.runs import plans
 from grpo_launch.supervise import events
 from tests.conftest import ROOT, WARM
 
@@ -141,7 +141,7 @@ def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
     elif command.value("dry_run") == "true":
         assert_is_a_script(command, done.stdout)
     else:
-        planned = LaunchPlan.from_json(done.stdout)
+        planned = plans.parse(done.stdout)[0]
         assert planned.experiment == command.value("config")
         assert [spec.name for spec in planned.processes] == HALVES[command.value("role")]
         assert all(spec.argv for spec in planned.processes)

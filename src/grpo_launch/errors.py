@@ -4,9 +4,10 @@
     ├── ConfigError        (2)  the configuration is wrong, nothing started
     │   └── InvalidConfigError (2)  several findings of validation at once
     ├── PreflightError     (3)  this machine cannot run the plan, nothing started
+    │   └── FailedPreflightError (3)  several of them at once
     ├── NotReadyError      (4)  the rollout server never became ready
     ├── ServerDiedError    (5)  the rollout server died under the learner
-    ├── GuardLostError   (137)  the process that guards a half was killed
+    ├── GuardLostError   (137)  the guard of a process was killed
     ├── StalledError       (6)  no progress, and the watchdog was told to end the run
     └── InterruptedRunError (128 + N)  signal N ended the run, after a clean teardown
 
@@ -17,7 +18,7 @@ error of the launcher, its status is passed on as it is.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class LaunchError(Exception):
@@ -70,6 +71,29 @@ class PreflightError(LaunchError):
     """This machine, as it is now, cannot run the plan; nothing was started."""
 
     status = 3
+
+
+class FailedPreflightError(PreflightError):
+    """Everything that keeps this machine from running the plan, reported together.
+
+    Args:
+        errors: what was noticed, each with its place; at least one. Where one of them is about
+            the configuration, the status is that of a wrong configuration.
+    """
+
+    def __init__(self, errors: Iterable[LaunchError]) -> None:
+        self.errors = tuple(errors)
+        self.status = min(error.status for error in self.errors)
+        super().__init__("preflight", f"{len(self.errors)} problem(s)", "see above")
+
+    def lines(self) -> list[str]:
+        """One line for each problem."""
+        return [str(error) for error in self.errors]
+
+
+def as_one(errors: Sequence[LaunchError]) -> LaunchError:
+    """Several errors that were noticed together, at least one, as one."""
+    return errors[0] if len(errors) == 1 else FailedPreflightError(errors)
 
 
 class NotReadyError(LaunchError):

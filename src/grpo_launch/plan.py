@@ -11,14 +11,32 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 SERVER = "server"
 LEARNER = "learner"
 UPLOAD = "upload"
 
-FORMAT = 3
-"""The version of the JSON form."""
+FORMAT = 4
+"""The version of the JSON form. An older one is read as well (``runs/plans.py``)."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What tells from outside how a server is, as its engine knows it.
+
+    Attributes:
+        alarms: text in its log that means harm, and what it means.
+        served: text that it logs for each batch of rollouts; empty: it logs none.
+        vital: how the titles of the engine's own processes begin; where one of them
+            ends, the engine is dead, whatever the server above it answers.
+        moves: whether it serves on another port, without an error, where its own is busy.
+    """
+
+    alarms: Mapping[str, str] = field(default_factory=dict)
+    served: str = ""
+    vital: tuple[str, ...] = ()
+    moves: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,7 +46,7 @@ class ProcessSpec:
     Attributes:
         name: ``learner``; ``server`` where there is one, else ``server_0``, ``server_1``, ...;
             ``upload``.
-        half: ``server`` or ``learner``; ``upload`` for what is neither.
+        part: ``server`` or ``learner``; ``upload`` for what is neither.
         argv: the whole command; never a shell string.
         cwd: the working directory, absolute.
         log: the file for standard output and error.
@@ -36,12 +54,13 @@ class ProcessSpec:
         env_defaults: variables that yield to the caller's environment.
         path: directories to put before the caller's PATH.
         devices: the device ids that it gets.
-        alarms: text in its log that means harm, and what it means.
+        signs: what tells how it is.
         timeout_s: seconds that it may take; None: as long as it needs.
+        host: where it runs; empty: where the launcher does.
     """
 
     name: str
-    half: str
+    part: str
     argv: tuple[str, ...]
     cwd: str
     log: str
@@ -49,37 +68,64 @@ class ProcessSpec:
     env_defaults: Mapping[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
-    alarms: Mapping[str, str] = field(default_factory=dict)
+    signs: Signs = field(default_factory=Signs)
     timeout_s: float | None = None
+    host: str = ""
 
 
 @dataclass(frozen=True)
-class Probe:
-    """How the gate asks whether one rollout server is ready.
+class HttpCheck:
+    """One question to a server, and the answer that it must give.
+
+    A status of 200 passes, and where ``field`` is given, a JSON object whose ``field`` is
+    ``value``. No answer at all means that the server is not ready yet; what another answer
+    means is said by ``otherwise``.
+
+    Attributes:
+        name: what is asked for, in messages: ``world size``.
+        path: of the URL, with its slash.
+        body: posted as JSON; None: a GET without a body.
+        field: of the answer; None: the status is enough.
+        value: that the field must have.
+        meaning: what ``value`` is, in messages: ``TP x DP``.
+        otherwise: what a wrong answer says about the server, ``this is no rollout server of
+            ...``; empty: it is not ready yet, and is asked again.
+        generates: whether it makes the engine work, and so may take all the time that is left.
+    """
+
+    name: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    field: str | None = None
+    value: Any = None
+    meaning: str = ""
+    otherwise: str = ""
+    generates: bool = False
+
+
+@dataclass(frozen=True)
+class Gate:
+    """When one server counts as ready.
 
     Attributes:
         server: the server's name, that of its process where it is started here.
         url: the server's base URL.
-        health_path: must answer 200.
-        world_size_path: must answer ``{"world_size": TP x DP}``.
-        world_size: TP x DP.
-        generate_path: asked for one token when ``generate`` is true.
-        generate_request: the body of that request.
+        checks: asked in this order, from the first again until all have passed. Between
+            the first and the others, the gate looks whether the answer is the server's own.
+        generation: asks for one token while the training makes no progress; None: nothing does.
         timeout_s: seconds until the gate gives up.
         advice: what to do when it never becomes healthy.
+        elsewhere: how to choose another address: ``change rlhf.vllm_server_port``.
         model: the model that it must serve, where it tells.
     """
 
     server: str
     url: str
-    health_path: str
-    world_size_path: str
-    world_size: int
-    generate: bool
-    generate_path: str
-    generate_request: Mapping[str, Any]
+    checks: tuple[HttpCheck, ...]
+    generation: HttpCheck | None
     timeout_s: float
     advice: str
+    elsewhere: str
     model: str
 
 
@@ -105,6 +151,53 @@ class Deadlines:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """Where a learner logs its steps: JSON lines, one object a logged step.
+
+    Attributes:
+        files: patterns of their paths below the output directory.
+        step: the field with the optimizer steps so far; ``3/40`` says their number as well.
+        max_steps: the field with their number; empty: ``step`` says both.
+        reward, completion_length: the fields with their means; a row without ``reward`` is
+            no step.
+        step_time: the fields that may have the seconds of the step; the first that is there.
+    """
+
+    files: tuple[str, ...]
+    step: str
+    reward: str
+    max_steps: str = ""
+    completion_length: str = ""
+    step_time: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckpointLayout:
+    """How a learner's checkpoints lie below its output directory.
+
+    Attributes:
+        directories: patterns of their paths; each path ends in ``prefix`` and the step.
+        prefix: of a checkpoint's name, before the step.
+        state: the file that is written last; it is JSON.
+        step: the field of ``state`` with the optimizer steps.
+        weights: patterns of the files with weights.
+        no_weights: names among them that hold something else.
+        beside: names of files next to the checkpoints that belong to them.
+        named_by: a regular expression (bytes of a log's line); its first group is the
+            directory that the learner made for this start. Empty: it makes none.
+    """
+
+    directories: tuple[str, ...]
+    prefix: str
+    state: str
+    step: str
+    weights: tuple[str, ...]
+    no_weights: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    named_by: str = ""
+
+
+@dataclass(frozen=True)
 class Recovery:
     """What follows a failure (see ``on_failure`` and ``restart`` in the schema).
 
@@ -112,7 +205,9 @@ class Recovery:
         on_failure: ``stop`` or ``restart``.
         restarts: how many restarts the run may have, those after a stall included.
         backoff_s, max_backoff_s: seconds before the first restart, and at most.
-        arguments_file: the learner's arguments; a restart writes the checkpoint into it.
+        arguments_file: the learner's arguments, YAML with one key a line; a restart writes
+            into it where to go on.
+        checkpoint_key, output_key: its keys for the checkpoint and the output directory.
         versioned: whether each start of the learner writes into a directory of its own.
         resumed_from: the checkpoint that the run itself goes on from, or None.
     """
@@ -123,6 +218,8 @@ class Recovery:
     max_backoff_s: float
     arguments_file: str | None
     versioned: bool
+    checkpoint_key: str = ""
+    output_key: str = ""
     resumed_from: str | None = None
 
 
@@ -133,30 +230,26 @@ class Watchdog:
     Attributes:
         health_s, probe_s, stall_s: seconds; 0 turns a check off.
         on_stall: ``warn``, ``stop`` or ``restart``.
-        served: text that the server logs for each batch of rollouts.
-        vital: how the titles of the engine's own processes begin; where one of them
-            ends, the engine is dead, whatever the server above it answers.
     """
 
     health_s: float
     probe_s: float
     stall_s: float
     on_stall: str
-    served: str
-    vital: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """All that one invocation would start.
+    """All that one invocation would start: services, and perhaps a job.
 
     Attributes:
         experiment: the experiment's name.
         role: the role's name.
         run_dir: the run directory.
         output_dir: where the learner writes.
-        processes: in the order of their start.
-        gates: what the learner waits for, one for each server.
+        processes: in the order of their start: the services, then the job.
+        job: the name of the process whose end ends all; None: a service's end does.
+        gates: what the job waits for, one for each server.
         files: what is written first.
         deadlines: of the teardown.
         groups: whether each process may get a control group.
@@ -164,8 +257,13 @@ class LaunchPlan:
         recovery: what follows a failure.
         watchdog: what watches the training.
         console: what the person sees of the learner: ``auto``, ``progress`` or ``log``.
-        afterwards: what is run, one after the other, once the learner has ended with
+        metrics: where the learner logs its steps; None: nobody knows.
+        checkpoints: how its checkpoints lie; None: it makes none.
+        afterwards: what is run, one after the other, once the job has ended with
             status 0; its failure is no failure of the run.
+        sides: services that nothing waits for and whose end ends nothing.
+        rehearsal: what tries the job's arguments before anything starts, or None.
+        downgraded: names of the rules whose errors were taken as warnings.
     """
 
     experiment: str
@@ -173,7 +271,8 @@ class LaunchPlan:
     run_dir: str
     output_dir: str
     processes: tuple[ProcessSpec, ...]
-    gates: tuple[Probe, ...]
+    job: str | None
+    gates: tuple[Gate, ...]
     files: tuple[PlannedFile, ...]
     deadlines: Deadlines
     groups: bool
@@ -181,67 +280,39 @@ class LaunchPlan:
     recovery: Recovery
     watchdog: Watchdog
     console: str
+    metrics: Metrics | None = None
+    checkpoints: CheckpointLayout | None = None
     afterwards: tuple[ProcessSpec, ...] = ()
+    sides: tuple[ProcessSpec, ...] = ()
+    rehearsal: ProcessSpec | None = None
+    downgraded: tuple[str, ...] = ()
 
     def process(self, name: str) -> ProcessSpec | None:
         """The process called ``name``, or None where the plan does not have it."""
-        every = (*self.processes, *self.afterwards)
+        every = (*self.of_attempt, *self.afterwards)
         return next((spec for spec in every if spec.name == name), None)
 
     @property
-    def servers(self) -> tuple[ProcessSpec, ...]:
-        """The rollout servers that the plan starts."""
-        return tuple(spec for spec in self.processes if spec.half == SERVER)
+    def of_attempt(self) -> tuple[ProcessSpec, ...]:
+        """What each attempt starts, in this order: services, sides, the job."""
+        return (*self.services, *self.sides, *filter(None, (self.main,)))
 
     @property
-    def learner(self) -> ProcessSpec | None:
-        """The learner, or None where the plan does not start it."""
-        return next((spec for spec in self.processes if spec.half == LEARNER), None)
+    def services(self) -> tuple[ProcessSpec, ...]:
+        """The servers that the plan starts."""
+        return tuple(spec for spec in self.processes if spec.name != self.job)
+
+    @property
+    def main(self) -> ProcessSpec | None:
+        """The process of the job, or None where the plan starts services alone."""
+        return next((spec for spec in self.processes if spec.name == self.job), None)
 
     def to_json(self) -> str:
-        """The plan as JSON, indented, with a newline at the end."""
+        """The plan as JSON, indented, with a newline at the end; see ``runs/plans.py``."""
         body = {"format": FORMAT, **dataclasses.asdict(self)}
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-
-    @staticmethod
-    def from_json(text: str) -> LaunchPlan:
-        """The plan that :meth:`to_json` wrote.
-
-        Raises:
-            ValueError: it is not such a text, or of another version.
-        """
-        body: Any = json.loads(text)
-        if not isinstance(body, dict) or cast("dict[str, Any]", body).get("format") != FORMAT:
-            raise ValueError(f"not a plan of format {FORMAT}")
-        try:
-            return LaunchPlan(
-                experiment=body["experiment"],
-                role=body["role"],
-                run_dir=body["run_dir"],
-                output_dir=body["output_dir"],
-                processes=_processes(body["processes"]),
-                gates=tuple(Probe(**gate) for gate in body["gates"]),
-                files=tuple(PlannedFile(**f) for f in body["files"]),
-                deadlines=Deadlines(**body["deadlines"]),
-                groups=body["groups"],
-                ports=tuple(body["ports"]),
-                recovery=Recovery(**body["recovery"]),
-                watchdog=Watchdog(**{k: _tuples(v) for k, v in body["watchdog"].items()}),
-                console=body["console"],
-                afterwards=_processes(body.get("afterwards", ())),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a plan: {error}") from None
 
 
 def called(name: str) -> str:
     """A process in a sentence: ``the server``, ``the learner``, ``server_1``."""
     return f"the {name}" if name in (SERVER, LEARNER, UPLOAD) else name
-
-
-def _processes(found: Any) -> tuple[ProcessSpec, ...]:
-    return tuple(ProcessSpec(**{k: _tuples(v) for k, v in each.items()}) for each in found)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from grpo_launch import cli, plan
 from grpo_launch.config.hydra import lookup
@@ -235,3 +236,23 @@ def test_a_sweep_over_roles_does_not_take_it_for_an_experiment_s(
 def test_the_document_shows_what_is_printed() -> None:
     shown = DOCUMENT.read_text().partition("```text\nsplits")[2].partition("```")[0]
     assert f"splits{shown}" in (GOLDEN / "learner_is_slow.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("node", "without"),
+    [
+        ("engine", "no setting of this run's engine says how many replicas"),
+        ("learner", "the learner's batches cannot be read"),
+    ],
+)
+def test_of_a_plug_in_that_is_not_installed_nothing_is_assumed(
+    runs: Path, advise: Advise, node: str, without: str
+) -> None:
+    run = make_run(runs, steady(40, 6.2, 0.8, 11.4))
+    file = run / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    config[node]["name"] = "uninstalled"
+    file.write_text(yaml.safe_dump(config))
+    status, out, err = advise(f"run={run}")
+    assert (status, err) == (0, "")
+    assert f"split: {without}" in out

@@ -15,7 +15,9 @@ from grpo_launch.advice import findings, knobs, model, situation
 from grpo_launch.advice.situation import Situation
 from grpo_launch.checks.examine import require_valid
 from grpo_launch.config.hydra import lookup
-from grpo_launch.learners.swift.batches import BatchArithmetic, Sizes
+from grpo_launch.engines.swift.engine import ENGINE
+from grpo_launch.learners.batches import BatchArithmetic, Sizes
+from grpo_launch.learners.swift import batches
 from grpo_launch.planning import devices
 from grpo_launch.runs.shares import Seconds, Split
 from tests.advice.made import VISIBLE, make_run, steady
@@ -31,7 +33,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sizes(learner: int, per_device: int = 8, steps: int = 3, **more: int) -> Sizes:
     said = {"per_device_train_batch_size": per_device, "gradient_accumulation_steps": steps}
-    return Sizes.of_arguments({**said, "num_generations": 8, **more}, learner)
+    found = batches.of_arguments({**said, "num_generations": 8, **more}, learner)
+    assert found is not None
+    return found
 
 
 def at(server: int, learner: int, **changes: object) -> Situation:
@@ -40,6 +44,7 @@ def at(server: int, learner: int, **changes: object) -> Situation:
         server=tuple(map(str, range(server))), server_count=server,
         learner=tuple(map(str, range(server, server + learner))),
         servers=1, tensor_parallel=1, max_num_seqs=256, max_num_seqs_said=False,
+        keys=ENGINE.size_keys,
         sizes=sizes(learner), steps_said=False, accumulation_follows=False,
         is_async=False, is_multi_turn=False,
     )  # fmt: skip
@@ -293,7 +298,9 @@ def test_the_overrides_give_that_split_with_the_same_batches(
     found = findings.of_run("x", "done", run)
     assert found.best is not None
     present = found.best[1]
-    before = BatchArithmetic.of(shipped("summary_1024", ["role=both", *said]), present.learner)
+    before = BatchArithmetic.of(
+        batches.read(shipped("summary_1024", ["role=both", *said]), present.learner)
+    )
     assert before is not None
     tried = [choice for choice in found.choices if choice.problem is None]
     assert len(tried) == 5
@@ -305,7 +312,7 @@ def test_the_overrides_give_that_split_with_the_same_batches(
         require_valid(config)
         split = devices.assign(config, VISIBLE)
         assert (len(split.server), len(split.learner)) == (choice.server, choice.learner)
-        after = BatchArithmetic.of(config, len(split.learner))
+        after = BatchArithmetic.of(batches.read(config, len(split.learner)))
         assert after is not None
         assert after.completions_per_step == before.completions_per_step
         assert after.generation_batch_size == before.generation_batch_size

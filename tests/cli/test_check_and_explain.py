@@ -18,9 +18,9 @@ def test_a_check_says_what_passed_and_what_a_launch_would_be(project: Project) -
     assert (done.status, done.stderr) == (0, "")
     lines = {" ".join(line.split()) for line in done.stdout.splitlines()}
     assert {
-        "passed sizes match devices",
+        "passed server devices match tp times dp",
         "passed preflight",
-        "skipped model reaches the length: the model has no local config.json",
+        "skipped model supports max model len: the model has no local config.json",
         "devices server CPU process 0",
         "devices learner CPU process 1",
         f"ports http 127.0.0.1:{project.port}",
@@ -57,8 +57,10 @@ def test_a_check_for_machines_says_what_could_not_be_loaded(project: Project) ->
         "configs/exp.yaml: custom.extra.launch.runtime",
         "command line: gpus.learner",
     ]
-    assert "model is named" in body["passed"]
-    assert "tensor parallel divides heads" in [found["rule"] for found in body["skipped"]]
+    assert "model is set" in body["passed"]
+    assert "tensor parallel size divides attention heads" in [
+        found["rule"] for found in body["skipped"]
+    ]
 
 
 def test_explain_refuses_what_could_not_be_loaded(project: Project) -> None:
@@ -87,14 +89,17 @@ def test_a_check_for_machines_is_json_alone(project: Project) -> None:
     body = json.loads(done.stdout)
     assert body["status"] == 2
     assert [problem["severity"] for problem in body["problems"]] == ["error"]
-    assert set(body["problems"][0]) == {"severity", "where", "what", "fix"}
-    assert "sizes match devices" in body["passed"]
+    assert set(body["problems"][0]) == {"rule", "severity", "where", "what", "fix"}
+    assert [problem["rule"] for problem in body["problems"]] == body["failed"]
+    assert "server devices match tp times dp" in body["passed"]
 
 
 def test_a_check_reports_what_preflight_finds(project: Project) -> None:
     done = project.run("role=check", "config=exp", "engine.entry=[no-such]", "output=json")
     assert done.status == 3
-    assert json.loads(done.stdout)["preflight"].startswith("server: no-such: no such command")
+    (problem,) = json.loads(done.stdout)["preflight"]
+    assert (problem["where"], problem["severity"]) == ("server: no-such", "error")
+    assert problem["what"] == "no such command in runtime=current"
 
 
 def test_a_check_says_what_an_earlier_root_hides(project: Project) -> None:

@@ -13,7 +13,7 @@ from tests.conftest import Project
 
 
 def one_error(project: Project, status: int, *arguments: str, **environ: str) -> str:
-    done = project.run(*arguments, **environ)
+    done = project.launch(*arguments, **environ)
     assert done.status == status, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert "Traceback" not in done.stderr
@@ -34,10 +34,10 @@ def test_a_dry_run_prints_commands_alone_on_stdout_and_leaves_nothing(project: P
 
 
 def test_a_json_dry_run_is_the_plan_alone(project: Project) -> None:
-    from grpo_launch.plan import LaunchPlan
+    from grpo_launch.runs import plans
 
-    done = project.run("role=both", "config=exp", "dry_run=json")
-    assert LaunchPlan.from_json(done.stdout).to_json() == done.stdout
+    done = project.launch("role=both", "config=exp", "dry_run=json")
+    assert plans.parse(done.stdout)[0].to_json() == done.stdout
     assert done.stderr == ""
     assert project.files() == set()
 
@@ -52,7 +52,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(project: Project) -> None:
 
 
 def test_a_dry_run_needs_no_engine(project: Project) -> None:
-    done = project.run(
+    done = project.launch(
         "role=both", "config=exp", "runtime=venv", "runtime.path=no/such", "dry_run=true"
     )
     assert (done.status, done.stderr) == (0, "")
@@ -69,14 +69,14 @@ def test_a_dry_run_needs_no_engine(project: Project) -> None:
 def test_an_override_reaches_the_command_line(
     project: Project, override: str, process: str, expected: str
 ) -> None:
-    done = project.run("role=both", "config=exp", "dry_run=json", override)
+    done = project.launch("role=both", "config=exp", "dry_run=json", override)
     plan = json.loads(done.stdout)
     argv = next(p["argv"] for p in plan["processes"] if p["name"] == process)
     assert expected in " ".join(argv)
 
 
 def test_a_check_starts_nothing_and_leaves_nothing(project: Project) -> None:
-    done = project.run("role=check", "config=exp", "accelerator.kind=cpu")
+    done = project.launch("role=check", "config=exp", "accelerator.kind=cpu")
     assert (done.status, done.stderr) == (0, "")
     assert "exp: ready to launch" in done.stdout
     assert project.files() == set()
@@ -128,7 +128,7 @@ def test_a_wrong_file_is_one_line(project: Project, text: str, said: str) -> Non
 
 
 def test_all_problems_are_reported_together(project: Project) -> None:
-    done = project.run(
+    done = project.launch(
         "role=both", "config=exp", "gpus.server=[0,1]", "gpus.learner=[1]",
         "rollout_server.vllm_enable_lora=true", "+train.global_max_length=1024",
     )  # fmt: skip
@@ -205,7 +205,7 @@ def test_hydras_own_flags_work(project: Project) -> None:
 
 
 def test_overrides_may_follow_hydras_flags(project: Project) -> None:
-    done = project.run(
+    done = project.launch(
         "--cfg", "job", "-p", "train.model", "config=exp", "role=both", "train.model.model=x"
     )
     assert done.stdout.strip() == "# @package train.model\nmodel: x"
@@ -215,7 +215,7 @@ def test_overrides_may_follow_hydras_flags(project: Project) -> None:
 def test_help_lists_roles_and_experiments(
     project: Project, arguments: tuple[str, ...], status: int
 ) -> None:
-    done = project.run(*arguments)
+    done = project.launch(*arguments)
     assert (done.status, done.stderr) == (status, "")
     assert "role=learner" in done.stdout
     assert "experiments: exp, hanabi, summary_1024, " in done.stdout
@@ -238,7 +238,7 @@ def test_the_cpu_engine_is_looked_for_before_anything_starts(project: Project) -
 
 def test_a_multirun_plans_each_combination(project: Project) -> None:
     (project.directory / "configs" / "child.yaml").write_text("extends: exp.yaml\n")
-    done = project.run(
+    done = project.launch(
         "--multirun", "role=server", "config=exp,child", "rollout_server.vllm_max_num_seqs=2,4",
         "dry_run=true",
     )  # fmt: skip
@@ -253,12 +253,12 @@ def test_further_roots_come_from_one_setting(project: Project, tmp_path: Path) -
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "far.yaml").write_text((project.directory / "configs/exp.yaml").read_text())
-    found = project.run(
+    found = project.launch(
         "role=server", "config=far", "dry_run=true", GRPO_LAUNCH_CONFIGS=str(elsewhere)
     )
     assert found.status == 0, found.stderr
     root = f"hydra.searchpath=[experiments://{elsewhere}]"
-    assert project.run("role=server", "config=far", "dry_run=true", root).status == 0
+    assert project.launch("role=server", "config=far", "dry_run=true", root).status == 0
 
 
 def test_secrets_are_refused_where_they_would_be_recorded(project: Project) -> None:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from legacy_reference import exact, expected, write
 
-from grpo_launch.checks.examine import Facts
 from grpo_launch.checks.explain import explain
+from grpo_launch.checks.plugins import shipped_facts
 from grpo_launch.config import compose as composing
 from grpo_launch.config.compose import compose
 from grpo_launch.config.hydra import lookup
@@ -212,7 +212,9 @@ def test_a_native_file_has_its_blocks_at_the_top(project: Path) -> None:
     assert config.where("train.training.a") == place
     assert config.where("train.training.b") == "configs/n.yaml: train.training.b"
     assert compose("n", ["accelerator=cpu_native"]).train == {"training": {"a": 1, "b": 2}}
-    assert [said.place for said in explain(config, "health.timeout_s", Facts()).chain] == [
+    assert [
+        said.place for said in explain(config, "health.timeout_s", shipped_facts(config)).chain
+    ] == [
         "default",
         "configs/n.yaml:3",
     ]
@@ -403,5 +405,6 @@ def test_explain_shows_the_block_as_a_link_of_the_chain(
         "  cpu: {\n    train: {rlhf: {beta: 2}},\n    health: {timeout_s: 9}}}}}}\n"
     )
     write(project, {"configs/x.yaml": text})
-    found = explain(compose("x", ["accelerator=cpu", *overrides]), key, Facts())
+    config = compose("x", ["accelerator=cpu", *overrides])
+    found = explain(config, key, shipped_facts(config))
     assert [(said.place, said.value) for said in found.chain] == chain

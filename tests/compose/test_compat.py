@@ -15,8 +15,8 @@ from grpo_launch.config import compose, schema
 from grpo_launch.config.compat import reading, table
 from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.engines.flags import snapshot
 from grpo_launch.errors import ConfigError
+from grpo_launch.learners.swift.flags import FLAGS
 from grpo_launch.tracking import variables
 from tests.effort import costly
 
@@ -144,7 +144,7 @@ def test_the_table_names_what_there_is() -> None:
         assert variable.scripts
         for key in variable.keys.values():
             *above, name = key.split(".")
-            flag = above[:1] == ["train"] and name in snapshot().rlhf
+            flag = above[:1] == ["train"] and name in FLAGS.shipped().table.flags
             assert flag or hints.type_of(key) is not None, key
 
 

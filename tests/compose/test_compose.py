@@ -19,6 +19,7 @@ from grpo_launch.config.formats.experiment import load as load_experiment
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.hydra.source import ExperimentSource
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.swift.settings import SwiftSettings
 from grpo_launch.errors import ConfigError
 from tests.effort import EFFORT
 
@@ -128,7 +129,7 @@ def test_an_override_lands_in_the_rollout_server_in_both_spellings(project: Path
 
 
 def _order(name: str) -> int:
-    return list(schema.RolloutServer.__dataclass_fields__).index(name)
+    return list(SwiftSettings.__dataclass_fields__).index(name)
 
 
 def test_a_flag_that_is_unset_reads_as_null_in_the_legacy_spelling(project: Path) -> None:

@@ -104,7 +104,14 @@ WRONG: list[tuple[str, str]] = [
     ("healt.probe=http", "healt.probe: unknown key, did you mean health.probe?"),
     ("gpu.server=[1]", "gpu.server: unknown key, did you mean gpus.server?"),
     (f"{LEN}.foo=3", f"{LEN}.foo: {LEN} has no keys below it, remove .foo"),
-    ("foo=1", "foo: unknown key, see docs/training/REFERENCE.md for the keys"),
+    (
+        "foo=1",
+        (
+            "foo: unknown key, see docs/training/REFERENCE.md for the keys, or write "
+            "train.training.foo=... for a flag of the learner"
+        ),
+    ),
+    ("foo.bar=1", "foo.bar: unknown key, see docs/training/REFERENCE.md for the keys"),
     ("rlhf.x=1", "rlhf.x: unknown key, did you mean train.rlhf.x?"),
     ("rlhf.new=1", "rlhf.new: unknown key, did you mean train.rlhf.new?"),
     (
@@ -112,18 +119,13 @@ WRONG: list[tuple[str, str]] = [
         "train.rlfh.x: unknown key, did you mean train.rlhf.x? (or +train.rlfh.x=... to add it)",
     ),
     (
-        "train.data.datasett=[a]",
-        "train.data.datasett: unknown key, did you mean train.data.dataset?",
+        "max_steps=3",
+        (
+            "max_steps: unknown key, see docs/training/REFERENCE.md for the keys, or write "
+            "train.training.max_steps=... for a flag of the learner"
+        ),
     ),
-    (
-        "train.training.max_step=3",
-        "train.training.max_step: unknown key, did you mean train.training.max_steps?",
-    ),
-    ("max_step=3", "max_step: unknown key, did you mean train.training.max_steps?"),
-    (
-        "rlhf.num_generation=4",
-        "rlhf.num_generation: unknown key, did you mean train.rlhf.num_generations?",
-    ),
+    ("tuner.lora_rank=4", "tuner.lora_rank: unknown key, did you mean train.tuner.lora_rank?"),
     (
         "vllm_max_num_seq=4",
         "vllm_max_num_seq: unknown key, did you mean rollout_server.vllm_max_num_seqs?",
@@ -314,6 +316,9 @@ def test_a_wrong_command_line_says_what_to_type(line: list[str], message: str) -
         "train.rlhf.x=a:b",
         "train.rlhf.x=a b",
         "train.rlhf.x=???",
+        "train.rlhf.num_generation=4",  # the rules know the flags of the installed learner
+        "train.tuner.lora_rank=4",
+        "~train.rlhf.x",
         "train.rlhf={x:2}",
         "train.rlhf=null",
         "+anything=1",
@@ -323,6 +328,13 @@ def test_a_wrong_command_line_says_what_to_type(line: list[str], message: str) -
 )
 def test_a_right_override_is_let_through(override: str) -> None:
     compose_arguments(["config=exp", "role=check", override])
+
+
+def test_an_argument_of_the_learner_is_set_whether_or_not_the_experiment_sets_it() -> None:
+    overrides = ["train.rlhf.x=2", "train.tuner.lora_rank=4", "train.deepspeed.config=zero2"]
+    train = compose("exp", overrides).train
+    assert train["rlhf"]["x"] == 2
+    assert (train["tuner"], train["deepspeed"]) == ({"lora_rank": 4}, {"config": "zero2"})
 
 
 def test_a_second_wrong_override_does_not_hide_the_first() -> None:

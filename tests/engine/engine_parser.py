@@ -1,11 +1,13 @@
 """Runs in the engine's environment: what the imported classes of ms-swift and their parser say.
 
-    python engine_parser.py REQUEST.json ANSWER.json
+    python engine_parser.py ASK_FLAGS.py REQUEST.json ANSWER.json
 
+Standard output is that of ASK_FLAGS.py, which imports the engine once for all.
 REQUEST: ``{"samples": [value, ...], "lines": [[program, [word, ...]], ...], "each": boolean}``;
 without ``each``, flags whose actions differ in name and default alone are parsed once for all.
-ANSWER: ``flags`` of both programs, ``accepted`` (for each program and flag, one boolean a
-sample), ``parsed`` (for each line: the fields that were set, or the error).
+ANSWER: ``names`` (for each program the fields of its class), ``accepted`` (for each program
+and flag, one boolean a sample), ``parsed`` (for each line: the fields that were set, or the
+error).
 
 Lines are parsed by ``swift.utils.parse_args`` itself, the function that
 ``SwiftPipeline._parse_args`` calls. It makes an object of the dataclass, and only
@@ -18,55 +20,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import enum
 import io
 import json
 import pathlib
+import runpy
 import sys
 import tempfile
-import typing
 
-from swift.arguments import RLHFArguments, RolloutArguments
-from swift.cli.main import parse_yaml_args
-from swift.utils import parse_args
-from swift.utils.utils import _patch_get_type_hints
-from transformers import HfArgumentParser
-from transformers.hf_argparser import string_to_bool
+asked = runpy.run_path(sys.argv[1])
 
-PROGRAMS = {"rollout": RolloutArguments, "rlhf": RLHFArguments}
-SCALARS = {int: "int", float: "float", str: "str", pathlib.Path: "str", string_to_bool: "bool"}
+from swift.cli.main import parse_yaml_args  # noqa: E402
+from swift.utils import parse_args  # noqa: E402
+from transformers import HfArgumentParser  # noqa: E402
 
-
-def parser_of(cls: type) -> HfArgumentParser:
-    with _patch_get_type_hints():
-        return HfArgumentParser([cls])
-
-
-def flags_of(cls: type) -> dict[str, object]:
-    """Kind, list or not, optional or not, and choices, from the parser's actions."""
-    hints = typing.get_type_hints(cls)
-    names = {f.name for f in dataclasses.fields(cls) if f.init}
-    found: dict[str, object] = {}
-    for action in parser_of(cls)._actions:
-        if action.dest == "help" or f"--{action.dest}" not in action.option_strings:
-            continue
-        members = typing.get_args(hints[action.dest])
-        choices = action.choices
-        kind = SCALARS.get(action.type, "object")
-        if isinstance(action.type, type) and issubclass(action.type, enum.Enum):
-            choices, kind = [member.value for member in action.type], "str"
-        elif choices is not None:
-            kind = "str"
-        if str in members and any((typing.get_origin(m) or m) is dict for m in members):
-            kind = "json"
-        found[action.dest] = {
-            "kind": kind,
-            "is_list": action.nargs == "+",
-            "optional": type(None) in members,
-            "choices": None if choices is None else [str(choice) for choice in choices],
-        }
-    assert set(found) == names
-    return found
+PROGRAMS, parser_of = asked["PROGRAMS"], asked["parser_of"]
 
 
 def accepted(parser: HfArgumentParser, words: list[str]) -> bool:
@@ -101,16 +68,17 @@ def parsed(program: str, words: list[str]) -> dict[str, object]:
 
 
 def main() -> None:
-    request = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    answer: dict[str, object] = {"flags": {}, "accepted": {}, "parsed": []}
+    request = json.loads(pathlib.Path(sys.argv[2]).read_text())
+    answer: dict[str, object] = {"names": {}, "accepted": {}, "parsed": []}
     with tempfile.TemporaryDirectory() as directory:
         file = pathlib.Path(directory, "arguments.json")
         for program, cls in PROGRAMS.items():
             parser = parser_of(cls)
-            answer["flags"][program] = flags_of(cls)
+            names = [field.name for field in dataclasses.fields(cls) if field.init]
+            answer["names"][program] = names
             verdicts = answer["accepted"][program] = {}
             judged: dict[tuple[object, ...], list[bool]] = {}
-            for name in answer["flags"][program]:
+            for name in names:
                 alike = shape(parser._option_string_actions[f"--{name}"])
                 if request["each"] or alike not in judged:
                     judged[alike] = []
@@ -121,7 +89,7 @@ def main() -> None:
     for cls in PROGRAMS.values():
         cls.__post_init__ = lambda self: None
     answer["parsed"] = [parsed(program, words) for program, words in request["lines"]]
-    pathlib.Path(sys.argv[2]).write_text(json.dumps(answer))
+    pathlib.Path(sys.argv[3]).write_text(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from grpo_launch.learners.swift.outputs import METRICS
 from grpo_launch.runs.metrics import Step, parse
 from tests.conftest import ROOT, Finished, Project
 from tests.supervise.rig import quiet_port
@@ -78,7 +79,7 @@ def steps_of(run: Path) -> list[Step]:
     """Every logged step, the oldest start of the learner first."""
     logs = sorted((run / "output").glob("v*/logging.jsonl"))
     lines = [line for log in logs for line in log.read_bytes().splitlines()]
-    return [step for line in lines if (step := parse(line)) is not None]
+    return [step for line in lines if (step := parse(line, METRICS)) is not None]
 
 
 def wait_for_step(process: subprocess.Popen[str], number: int) -> None:

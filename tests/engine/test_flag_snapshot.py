@@ -1,11 +1,8 @@
-"""The flags that are read from source are those of ms-swift's imported classes and parser."""
+"""The shipped flags are those of the installed ms-swift, and judge values as its parser does."""
 
 from __future__ import annotations
 
-import functools
 import json
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,32 +12,29 @@ import yaml
 
 from grpo_launch.base import resources
 from grpo_launch.config import compose
-from grpo_launch.engines.flags import PINNED, EngineFlags, Flag, accepts, snapshot
-from grpo_launch.engines.flags.introspect import find, introspect
+from grpo_launch.engines.flags import Flag, FlagTable, accepts
+from grpo_launch.engines.snapshot import FlagQuestion, Snapshot, digest
+from grpo_launch.engines.swift import flags as rollout
+from grpo_launch.learners.swift import flags as rlhf
 from grpo_launch.plan import LEARNER, SERVER, LaunchPlan
 from grpo_launch.planning.devices import Devices
 from grpo_launch.planning.planner import build
 from tests.conftest import ROOT
-from tests.engine.real import ENGINE, NIGHTLY, PYTHON, Swift
+from tests.engine.real import NIGHTLY, Swift
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 HELPER = Path(__file__).with_name("engine_parser.py")
 EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
 ACCELERATORS = ("cuda", "cpu")
+QUESTIONS = (rollout.FLAGS, rlhf.FLAGS)
+ROLLOUT, RLHF = (question.program for question in QUESTIONS)
 
 SAMPLES: list[Any] = [
     5, 0, -3, 3.0, 2.5, -0.5, -1e-05, 1e-06, "1e-6", "1_000", " 7 ", "nan", "x", "", "None",
     "true", "Yes", "off", "-x", "- x", "--x", "--x y", "-h x", "-", "--", "-1", "-1.", True,
     False, ["a"], ["a", "b"], [1, 2], [0.5, 1], ["-x"], ["a", "-1"], {"a": 1}, "left", "steps",
 ]  # fmt: skip
-
-
-@functools.cache
-def installed() -> EngineFlags:
-    site_packages = find(ENGINE)
-    assert site_packages is not None
-    return introspect(site_packages)
 
 
 def planned(experiment: str, accelerator: str, run: Path) -> LaunchPlan:
@@ -57,7 +51,7 @@ def lines(plan: LaunchPlan) -> list[tuple[str, list[str]]]:
     Path(file.path).parent.mkdir(parents=True)
     Path(file.path).write_text(file.text)
     words = list(server.argv)
-    return [("rollout", words[words.index("rollout") + 1 :]), ("rlhf", [file.path])]
+    return [(ROLLOUT, words[words.index("rollout") + 1 :]), (RLHF, [file.path])]
 
 
 @pytest.fixture(scope="module")
@@ -68,59 +62,38 @@ def engine(swift: Swift, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     for experiment in EXPERIMENTS:
         for accelerator in ACCELERATORS:
             asked += lines(planned(experiment, accelerator, directory / experiment / accelerator))
-    asked.append(("rlhf", ["--rlhf_type", "grpo", "--train_type", "full"]))
-    asked.append(("rlhf", ["--rlhf_type", "grpo", "--truncation_strategy", "raise"]))
+    asked.append((RLHF, ["--rlhf_type", "grpo", "--train_type", "full"]))
+    asked.append((RLHF, ["--rlhf_type", "grpo", "--truncation_strategy", "raise"]))
     request.write_text(json.dumps({"samples": SAMPLES, "lines": asked, "each": NIGHTLY}))
-    done = swift.run([str(HELPER), str(request), str(answer)], cwd=directory)
+    words = [HELPER, rollout.FLAGS.script, request, answer]
+    done = swift.run([*map(str, words)], cwd=directory)
     assert done.returncode == 0, done.stderr
-    return {**json.loads(answer.read_text()), "asked": asked}
+    return {**json.loads(answer.read_text()), "asked": asked, "told": json.loads(done.stdout)}
 
 
-def test_the_snapshot_is_that_of_the_installed_engine() -> None:
-    assert snapshot(PINNED) == installed()
-    script = [str(PYTHON), str(ROOT / "scripts" / "make_flag_snapshot.py")]
-    out = ROOT / "src" / "grpo_launch" / "flags" / "data" / f"ms_swift-{PINNED}.json"
-    done = subprocess.run(
-        [*script, "--check", str(out)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("program", ["rollout", "rlhf"])
-def test_what_is_read_is_what_the_imported_classes_say(
-    engine: dict[str, Any], program: str
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda q: q.program)
+def test_the_snapshot_is_that_of_the_installed_engine(
+    engine: dict[str, Any], question: FlagQuestion
 ) -> None:
-    truth = {
-        name: Flag(
-            said["kind"],
-            said["is_list"],
-            said["optional"],
-            None if said["choices"] is None else tuple(said["choices"]),
-        )
-        for name, said in engine["flags"][program].items()
-    }
-    assert dict(getattr(installed(), program)) == truth
+    told, shipped = engine["told"][question.program], question.shipped()
+    table = FlagTable.of(question.program, "ms-swift", shipped.table.version, told["flags"])
+    digests = {name: digest(Path(file)) for name, file in told["files"].items()}
+    assert Snapshot(table, digests) == shipped
+    assert table.flags.keys() == set(engine["names"][question.program])
 
 
-def test_reading_is_much_faster_than_importing(swift: Swift) -> None:
-    installed.cache_clear()
-    started = time.perf_counter()
-    installed()
-    seconds = time.perf_counter() - started
-    print(f"read {seconds:.3f} s, imported {swift.seconds:.1f} s")
-    assert seconds < swift.seconds / 5
-
-
-@pytest.mark.parametrize("program", ["rollout", "rlhf"])
-def test_a_value_is_judged_as_the_parser_judges_it(engine: dict[str, Any], program: str) -> None:
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda q: q.program)
+def test_a_value_is_judged_as_the_parser_judges_it(
+    engine: dict[str, Any], question: FlagQuestion
+) -> None:
     stricter: Callable[[Flag, Any], bool] = lambda flag, value: (  # noqa: E731
         (flag.kind == "json" and isinstance(value, int | float))
         or (flag.kind == "object" and value == "")
     )
-    flags = getattr(installed(), program)
+    flags = question.shipped().table.flags
     wrong = [
         (name, value, verdict)
-        for name, verdicts in engine["accepted"][program].items()
+        for name, verdicts in engine["accepted"][question.program].items()
         for value, verdict in zip(SAMPLES, verdicts, strict=True)
         if (accepts(flags[name], value) is None) != verdict and not stricter(flags[name], value)
     ]
@@ -132,7 +105,7 @@ def test_every_rendered_line_is_accepted(engine: dict[str, Any]) -> None:
     assert len(rendered) == 2 * len(EXPERIMENTS) * len(ACCELERATORS)
     for (program, words), parsed in rendered:
         assert parsed.get("remaining") == [], (program, words, parsed)
-        if program == "rlhf":
+        if program == RLHF:
             said = yaml.safe_load(Path(words[0]).read_text())
             assert said["rlhf_type"] == parsed["fields"]["rlhf_type"] == "grpo"
         else:

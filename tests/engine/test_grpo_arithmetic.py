@@ -17,8 +17,12 @@ import yaml
 
 from grpo_launch.checks.examine import Severity
 from grpo_launch.config.compose import compose
-from grpo_launch.learners.swift import arguments
-from grpo_launch.learners.swift.grpo import GRPO_RULES, BatchArithmetic
+from grpo_launch.config.facts import Facts, WorldSize
+from grpo_launch.config.rule import Context
+from grpo_launch.learners.batches import BatchArithmetic
+from grpo_launch.learners.swift import arguments, batches
+from grpo_launch.learners.swift.batch_rules import BATCH_RULES
+from grpo_launch.learners.swift.reward_rules import REWARD_RULES
 from tests.conftest import ROOT
 from tests.engine.real import MODEL, Swift
 
@@ -204,12 +208,13 @@ def test_the_rules_say_what_ms_swift_says(
     file = tmp_path / "x.yaml"
     file.write_text(yaml.safe_dump(written(case)))
     config = compose(str(file))
-    found = [problem for rule in GRPO_RULES for problem in rule(config, case.world_size)]
+    context = Context.of(config, Facts.of(WorldSize(case.world_size)))
+    found = [problem for rule in (*BATCH_RULES, *REWARD_RULES) for problem in rule(context)]
     errors = [str(problem) for problem in found if problem.severity is Severity.ERROR]
     assert case.refused in verdict.get("refused", "")
     assert bool(errors) == ("refused" in verdict) == bool(case.refused), (errors, verdict)
     if not errors:
-        ours = BatchArithmetic.of(config, case.world_size)
+        ours = BatchArithmetic.of(batches.read(config, case.world_size))
         assert ours is not None
         assert verdict == {
             "unknown": [],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,16 @@ from hypothesis import strategies as st
 
 from grpo_launch.base import resources
 from grpo_launch.config import compose
-from grpo_launch.config.endpoint import endpoints
 from grpo_launch.engines import flags
-from grpo_launch.engines.flags import EngineFlags, Flag, accepts, snapshot
+from grpo_launch.engines.flags import Flag, FlagTable, accepts
+from grpo_launch.engines.snapshot import FlagQuestion, Snapshot
+from grpo_launch.engines.swift import flags as rollout
 from grpo_launch.engines.swift import serve
 from grpo_launch.learners.swift import arguments
+from grpo_launch.learners.swift import flags as rlhf
+from grpo_launch.planning.planner import serve_requests
+
+ROLLOUT, RLHF = rollout.FLAGS.shipped().table, rlhf.FLAGS.shipped().table
 
 EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
 
@@ -114,49 +117,51 @@ def test_typed_values_pass_their_own_flag(number: int, share: float, switch: boo
     assert (accepts(FLOAT, share) is None) is (plain and str(share) != "-inf")
 
 
-@given(names, names, tables, tables)
-def test_json_and_back(
-    engine: str, version: str, rollout: dict[str, Flag], rlhf: dict[str, Flag]
-) -> None:
-    made = EngineFlags(engine, version, rollout, rlhf)
-    assert EngineFlags.from_json(made.to_json()) == made
+@given(names, names, names, tables)
+def test_encoded_and_back(program: str, product: str, version: str, flags: dict[str, Flag]) -> None:
+    table = FlagTable(program, product, version, flags)
+    assert FlagTable.decoded(json.loads(json.dumps(table.encoded()))) == table
+    snapshot = Snapshot(table, {"a/b.py": "0f"})
+    assert Snapshot.from_json(snapshot.to_json()) == snapshot
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "[]", "null", '"x"', "{}", '{"format": 2}', '{"format": 1}',
-     '{"format": 1, "engine": "e", "version": "1", "rollout": [], "rlhf": {}}',
-     '{"format": 1, "engine": "e", "version": "1", "rollout": {"a": "wat"}, "rlhf": {}}',
-     '{"format": 1, "engine": "e", "version": "1", "rollout": {"a": []}, "rlhf": {}}'],
+    "body",
+    [[], None, "x", {}, {"format": 1},
+     {"format": 2, "program": "p", "product": "e", "version": "1"},
+     {"format": 2, "program": "p", "product": "e", "version": "1", "flags": []},
+     {"format": 2, "program": "p", "product": "e", "version": "1", "flags": {"a": "wat"}},
+     {"format": 2, "program": "p", "product": "e", "version": "1", "flags": {"a": []}}],
 )  # fmt: skip
-def test_other_json_is_refused(text: str) -> None:
+def test_other_data_is_refused(body: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
-        EngineFlags.from_json(text)
+        FlagTable.decoded(body)
 
 
-def test_the_snapshot_of_the_pinned_version_loads_fast() -> None:
-    found = snapshot()
-    assert (found.engine, found.version) == ("ms-swift", flags.PINNED)
-    assert found.rlhf["num_generations"] == Flag("int")
-    assert found.rlhf["reward_funcs"] == Flag("str", is_list=True)
-    assert found.rlhf["tuner_type"] == Flag("str")
-    assert found.rollout["vllm_max_model_len"] == Flag("int", optional=True)
-    text = (flags._DATA / f"ms_swift-{flags.PINNED}.json").read_text()
-    assert found.to_json() == text
+@pytest.mark.parametrize("question", [rollout.FLAGS, rlhf.FLAGS], ids=lambda q: q.program)
+def test_the_shipped_snapshots_load_fast(question: FlagQuestion) -> None:
+    text = question.snapshot.read_text()
+    shipped = question.shipped()
+    assert shipped.to_json() == text
+    assert (shipped.table.program, shipped.table.product) == (question.program, "ms-swift")
+    assert "transformers/hf_argparser.py" in shipped.digests
     # Four times what it takes today, measured by the JSON alone: a busy machine slows both.
-    best = min(_timed(lambda: EngineFlags.from_json(text)) for _ in range(20))
+    best = min(_timed(lambda: Snapshot.from_json(text)) for _ in range(20))
     parsing = min(_timed(lambda: json.loads(text)) for _ in range(20))
     assert best < 40 * parsing
 
 
-def test_there_is_no_snapshot_of_a_version_that_is_not_shipped() -> None:
-    with pytest.raises(LookupError, match=r"no flags of ms-swift 0\.1 are shipped"):
-        snapshot("0.1")
+def test_what_the_shipped_snapshots_say() -> None:
+    assert RLHF.flags["num_generations"] == Flag("int")
+    assert RLHF.flags["reward_funcs"] == Flag("str", is_list=True)
+    assert RLHF.flags["tuner_type"] == Flag("str")
+    assert ROLLOUT.flags["vllm_max_model_len"] == Flag("int", optional=True)
 
 
-def test_the_pinned_version_is_the_one_that_the_engine_is_installed_with() -> None:
+def test_they_are_of_the_version_that_the_engine_is_installed_with() -> None:
     pins = resources.path("constraints/cpu-lock.txt").read_text().splitlines()
-    assert f"ms_swift=={flags.PINNED}" in [pin.replace("-", "_") for pin in pins]
+    for table in (ROLLOUT, RLHF):
+        assert f"ms_swift=={table.version}" in [pin.replace("-", "_") for pin in pins]
 
 
 @pytest.mark.parametrize("accelerator", ["cuda", "cpu"])
@@ -165,28 +170,16 @@ def test_what_is_rendered_for_a_shipped_experiment_is_known(
     experiment: str, accelerator: str
 ) -> None:
     config = compose.compose(experiment, [f"accelerator={accelerator}"])
-    known = snapshot()
     for name, value in arguments.flatten(config, 2, "runs/x/output").items():
-        assert accepts(known.rlhf[name], value) is None, name
+        assert accepts(RLHF.flags[name], value) is None, name
     given: dict[str, list[str]] = {}
-    for word in serve.argv(config, endpoints(config)[0], Path.cwd())[
-        len(config.engine.entry) + 1 :
-    ]:
+    for word in serve.argv(serve_requests(config, Path.cwd())[0])[len(config.engine.entry) + 1 :]:
         if word.startswith("--"):
             given[word.removeprefix("--")] = values = []
         else:
             values.append(word)
     for name, values in given.items():
-        assert accepts(known.rollout[name], values) is None, name
-
-
-def test_loading_flags_imports_no_parser_of_source() -> None:
-    code = (
-        "import sys; from grpo_launch import flags; from grpo_launch.engines.flags import introspect;"
-        "assert introspect; flags.snapshot();"
-        "sys.exit(any(name.startswith('grpo_launch.engines.flags.static') for name in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+        assert accepts(ROLLOUT.flags[name], values) is None, name
 
 
 def _timed(work: Any) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,3 +88,13 @@ def checkpoint(directory: Path, step: int, *, state: bool = True, cut: int = 0) 
     if state:
         (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     return path
+
+
+@contextlib.contextmanager
+def closing_port() -> Generator[int]:
+    """A port in TIME_WAIT: its server closed a connection first, and is gone."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()
+    yield port

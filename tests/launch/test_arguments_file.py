@@ -17,21 +17,25 @@ def dump(values: object) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=10_000)
 
 
+def going_on(text: str, path: str) -> str:
+    return resume.with_argument(text, "resume_from_checkpoint", path)
+
+
 @given(NAMES)
 def test_any_path_arrives_and_nothing_else_changes(path: str) -> None:
-    text = resume.from_checkpoint(dump(FLAT), path)
+    text = going_on(dump(FLAT), path)
     assert yaml.safe_load(text) == {**FLAT, "resume_from_checkpoint": path}
 
 
 @given(NAMES, NAMES)
 def test_the_last_word_counts(first: str, second: str) -> None:
-    text = resume.from_checkpoint(resume.from_checkpoint(dump(FLAT), first), second)
-    text = resume.in_directory(text, "elsewhere")
+    text = going_on(going_on(dump(FLAT), first), second)
+    text = resume.with_argument(text, "output_dir", "elsewhere")
     wanted = {**FLAT, "output_dir": "elsewhere", "resume_from_checkpoint": second}
     assert yaml.safe_load(text) == wanted
 
 
 def test_a_key_that_only_begins_the_same_stays() -> None:
     text = dump({"resume_from_checkpoint_strict": True, "resume_from_checkpoint": "old"})
-    changed = yaml.safe_load(resume.from_checkpoint(text, "new"))
+    changed = yaml.safe_load(going_on(text, "new"))
     assert changed == {"resume_from_checkpoint_strict": True, "resume_from_checkpoint": "new"}

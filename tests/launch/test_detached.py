@@ -10,13 +10,13 @@ import pytest
 
 from grpo_launch import plan
 from grpo_launch.backends import background
-from grpo_launch.backends.prepared import Prepared
 from grpo_launch.config.compose import compose
 from grpo_launch.errors import PreflightError
 from grpo_launch.planning.devices import assign
 from grpo_launch.planning.planner import build
 from grpo_launch.runs import create
 from grpo_launch.settle import locks
+from grpo_launch.settle.prepared import Prepared
 from tests.conftest import Project, free_port
 from tests.launch.helpers import argument, end_of, in_state, nothing_left, plan_of, run_of, until
 from tests.launch.helpers import read as record_of
@@ -56,7 +56,7 @@ def test_the_supervisor_has_taken_over_and_is_on_its_own(project: Project) -> No
 def test_the_supervisor_holds_the_port_locks(project: Project) -> None:
     done = project.launch("role=both", "config=exp", "launch=detached", FAKE_LEARNER="hang")
     run = run_of(project, done.stdout.strip())
-    assert locks.is_held(project.port)
+    assert locks.holder(project.port)
     second = project.launch("role=both", "config=exp", "launch=detached")
     assert second.status == 3
     assert (
@@ -66,7 +66,7 @@ def test_the_supervisor_holds_the_port_locks(project: Project) -> None:
     pid = pid_of(run)
     os.kill(pid, signal.SIGTERM)
     end_of(pid)
-    until(lambda: not locks.is_held(project.port))
+    until(lambda: not locks.holder(project.port))
     nothing_left(project)
 
 
@@ -98,7 +98,7 @@ def test_a_supervisor_that_fails_at_start_is_reported(
     with pytest.raises(PreflightError, match=r"ended with status 1 before it took over") as caught:
         background.supervise(run, run.run / background.LOG)
     assert "launcher.log" in str(caught.value)
-    assert "not a plan of format" in capfd.readouterr().err
+    assert "format: is missing" in capfd.readouterr().err
     state = record_of(run.run)
     assert (state["state"], state["status"]) == ("failed", 3)
 

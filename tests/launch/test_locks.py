@@ -14,12 +14,11 @@ from grpo_launch.errors import PreflightError
 from grpo_launch.settle import locks
 
 HOLD = (
-    "import pathlib, signal, sys; from grpo_launch.launch import locks\n"
+    "import pathlib, signal, sys; from grpo_launch.settle import locks\n"
     "locks.BASE = pathlib.Path(sys.argv[2])\n"
-    "with locks.hold([(8000, 'key', 'port=PORT')], sys.argv[1]):\n"
-    "    print('mine', flush=True); signal.pause()"
+    "if locks.take(8000, sys.argv[1]) is None: sys.exit(locks.holder(8000))\n"
+    "print('mine', flush=True); signal.pause()"
 )
-WANTED = (8000, "rlhf.vllm_server_port", "port=PORT")
 
 
 @pytest.fixture(autouse=True)
@@ -43,33 +42,33 @@ def test_of_many_at_once_one_has_it(tmp_path: Path) -> None:
             loser.returncode = os.waitstatus_to_exitcode(status)
             losers += 1
             assert loser.stderr is not None
-            assert b"port 8000 belongs to the run" in loser.stderr.read()
+            assert b"runs/" in loser.stderr.read()
         (winner,) = (racer for racer in racers if racer.poll() is None)
         assert winner.stdout is not None
         assert winner.stdout.readline() == b"mine\n"
-        with pytest.raises(PreflightError, match=rf"runs/{racers.index(winner)}, stop it or"):
-            locks.hold([WANTED], "runs/later").__enter__()
+        assert locks.holder(8000) == f"runs/{racers.index(winner)}"
+        assert locks.take(8000, "runs/later") is None
         winner.send_signal(signal.SIGKILL)
         winner.wait()
-        with locks.hold([WANTED], "runs/later") as held:
-            assert len(held) == 1
+        assert locks.holder(8000) is None
+        lock = locks.take(8000, "runs/later")
+        assert lock is not None
+        os.close(lock)
     finally:
         for racer in racers:
             racer.kill()
             racer.communicate()
 
 
-def test_one_port_that_is_taken_gives_the_others_back() -> None:
-    with locks.hold([WANTED], "runs/a"):
-        with pytest.raises(PreflightError, match="runs/a"):
-            locks.hold([(8001, "key", "port=PORT"), WANTED], "runs/b").__enter__()
-        assert not locks.is_held(8001)
+def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert locks.holder(8000) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / f"grpo_launch-{os.geteuid()}").symlink_to(tmp_path)
     with pytest.raises(PreflightError, match="belongs to somebody else"):
-        locks.is_held(8000)
+        locks.holder(8000)
 
 
 def test_a_place_that_cannot_be_written_is_an_error_of_preflight(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.backends import nohup
+from grpo_launch.backends.nohup import files
 from tests.conftest import ROOT, Project
 from tests.launch.helpers import end_of, in_state, nothing_left, until
 from tests.launch.test_detached import prepared
@@ -108,7 +108,7 @@ def test_a_supervisor_that_is_killed_between_two_attempts_leaves_one_too(
 def test_starts_in_the_same_second_get_different_names(tmp_path: Path) -> None:
     run = prepared(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        names = list(pool.map(lambda _: nohup._reserve(run)["log"].name, range(24)))
+        names = list(pool.map(lambda _: files.reserve(run)["log"].name, range(24)))
     assert len(set(names)) == 24
     assert {"nohup_tag_19700101_000000.log", "nohup_tag_19700101_000000_2.log"} <= set(names)
 
@@ -147,7 +147,7 @@ def test_a_directory_that_cannot_be_written_is_said(project: Project) -> None:
 
 def test_the_tag_names_the_files(tmp_path: Path) -> None:
     run = replace(prepared(tmp_path), tag="v1.5")
-    assert nohup._reserve(run)["pid"].name == "nohup_v1.5_19700101_000000.pid"
+    assert files.reserve(run)["pid"].name == "nohup_v1.5_19700101_000000.pid"
 
 
 # env=tpu

@@ -102,7 +102,7 @@ def test_only_looking_leaves_no_lock(private_locks: Path) -> None:
 def test_looking_respects_locks() -> None:
     config = config_with(train__rlhf__vllm_server_port=f"[{free_port()}]")
     with ports.chosen(config, BOTH, 1, "a", hold=True) as one:
-        assert locks.is_held(endpoints(one.config)[0].port)
+        assert locks.holder(endpoints(one.config)[0].port)
         with ports.chosen(config, BOTH, 1, "b", hold=False) as two:
             assert endpoints(two.config)[0].port != endpoints(one.config)[0].port
 
@@ -110,7 +110,7 @@ def test_looking_respects_locks() -> None:
 def test_locks_end_with_the_block() -> None:
     with ports.chosen(config_with(), BOTH, 2, "a", hold=True) as got:
         assert len(got.held) == 3
-    assert not locks.is_held(endpoints(got.config)[0].port)
+    assert not locks.holder(endpoints(got.config)[0].port)
 
 
 def test_a_wrong_port_is_left_to_validation() -> None:

@@ -15,6 +15,7 @@ from grpo_launch.runs import checkpoints, record
 from grpo_launch.settle import continuation
 from tests.conftest import Project
 from tests.launch.helpers import checkpoint
+from tests.supervise.rig import CHECKPOINTS
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +27,12 @@ def past_run(cwd: Path, name: str, started: float, **plan: Any) -> Path:
     state = {
         "format": record.FORMAT, "experiment": name.partition("/")[0], "started": started,
         "ended": started + 100, "supervisor": {"pid": 1, "start_time": 0, "boot": ""},
+        "role": "both", "backend": "foreground", "state": "done", "reason": None, "status": 0,
+        "urls": [], "attempt": 1, "attempts": [], "processes": {},
     }  # fmt: skip
     (run / "run.json").write_text(json.dumps(state))
     if plan:
-        (run / "plan.json").write_text(json.dumps(plan))
+        (run / "plan.json").write_text(json.dumps({"format": 3, **plan}))
     return run
 
 
@@ -39,7 +42,7 @@ class Resolving:
         self.said: list[str] = []
 
     def __call__(self, said: str) -> Path:
-        found = continuation.resolve(said, "exp", self.cwd, "here", self.said.append)
+        found = continuation.resolve(said, "exp", CHECKPOINTS, self.cwd, "here", self.said.append)
         return found.path
 
 
@@ -104,20 +107,20 @@ def test_a_named_checkpoint_that_is_incomplete_is_refused(
 
 def test_what_may_be_wrong_with_a_checkpoint(tmp_path: Path) -> None:
     path = checkpoint(tmp_path, 3)
-    assert checkpoints.fault(path) is None
+    assert checkpoints.fault(path, CHECKPOINTS) is None
     (path / "trainer_state.json").write_text('{"global_step": 4}')
-    assert checkpoints.fault(path) == "trainer_state.json says step 4"
+    assert checkpoints.fault(path, CHECKPOINTS) == "trainer_state.json says step 4"
     for odd in ("{", "[]", "{}", '{"global_step": "3"}'):
         (path / "trainer_state.json").write_text(odd)
-        assert checkpoints.fault(path) == "its files cannot be read"
+        assert checkpoints.fault(path, CHECKPOINTS) == "its files cannot be read"
     (path / "trainer_state.json").write_text('{"global_step": 3}')
     index = {"weight_map": {"w": "model.safetensors", "v": "model-2.safetensors"}}
     (path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert checkpoints.fault(path) == "model-2.safetensors is missing"
+    assert checkpoints.fault(path, CHECKPOINTS) == "model-2.safetensors is missing"
     (path / "model.safetensors.index.json").unlink()
     (path / "model.safetensors").unlink()
-    assert checkpoints.fault(path) == "it has no weights"
-    assert checkpoints.complete(path) is None
+    assert checkpoints.fault(path, CHECKPOINTS) == "it has no weights"
+    assert checkpoints.complete(path, CHECKPOINTS) is None
 
 
 @pytest.mark.parametrize("said", ["exp/none", "none", "", "runs", "checkpoint-1", "../..", "a*"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.backends import tmux as backend
+from grpo_launch.backends.tmux import backend
 from grpo_launch.errors import PreflightError
 from grpo_launch.settle import locks
 from tests.conftest import Project
@@ -143,11 +143,11 @@ def test_a_new_tmux_server_does_not_keep_the_callers_environment(
 
 def test_the_supervisor_in_the_session_holds_the_port_locks(project: Project, tmux: Tmux) -> None:
     _, run = launch(project, tmux, "ports=auto", FAKE_LEARNER="hang")
-    assert [locks.is_held(port) for port in plan_of(run)["ports"]] == [True, True]
+    assert all(locks.holder(port) for port in plan_of(run)["ports"])
     os.kill(pid_of(run), signal.SIGTERM)
     nothing_left(project)
     # A process that ends gives its memory back before its files.
-    until(lambda: not any(locks.is_held(port) for port in plan_of(run)["ports"]))
+    until(lambda: not any(locks.holder(port) for port in plan_of(run)["ports"]))
 
 
 def test_a_session_of_that_name_is_refused(project: Project, tmux: Tmux) -> None:
@@ -170,7 +170,7 @@ def test_a_program_that_ends_too_early_is_reported(
     (ready.run / "plan.json").write_text("{}")
     with pytest.raises(PreflightError, match="ended before it took over"):
         backend.start(ready)
-    assert "not a plan of format" in capfd.readouterr().err
+    assert "format: is missing" in capfd.readouterr().err
     assert tmux.sessions() == []
     state = read(ready.run)
     assert (state["state"], state["status"]) == ("failed", 3)

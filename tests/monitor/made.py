@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def make_run(
     }
     body.update(changes)
     (directory / "run.json").write_text(json.dumps(body))
-    (directory / "plan.json").write_text(json.dumps(_plan(root, directory, gpus or {})))
+    (directory / "plan.json").write_text(json.dumps(_plan(root, directory, gpus or {}, logs or ())))
     for half, text in (logs or {}).items():
         (attempt / f"{half}.log").write_bytes(text)
     if timing:
@@ -126,7 +126,8 @@ def lost(**changes: Any) -> dict[str, Any]:
     return going_on(supervisor=identity(), **changes)
 
 
-def _plan(root: Path, directory: Path, gpus: dict[str, str]) -> dict[str, Any]:
+def _plan(root: Path, directory: Path, gpus: dict[str, str], logs: Iterable[str]) -> dict[str, Any]:
+    several = sorted((n for n in logs if n.startswith("server_")), key=lambda n: int(n[7:]))
     return {
         "format": 2,
         "output_dir": str(directory.relative_to(root.parent) / "output"),
@@ -137,6 +138,6 @@ def _plan(root: Path, directory: Path, gpus: dict[str, str]) -> dict[str, Any]:
                 "cwd": str(root.parent),
                 "env": {"CUDA_VISIBLE_DEVICES": gpus.get(name, "")},
             }
-            for name in ("server", "learner")
+            for name in (*(several or ["server"]), "learner")
         ],
     }

@@ -17,21 +17,22 @@ from tests.monitor.made import make_run
 
 
 @pytest.mark.parametrize(
-    ("words", "run", "halves"),
+    ("words", "run", "process"),
     [
-        ([], "latest", ("server", "learner")),
-        (["learner"], "latest", ("learner",)),
-        (["exp"], "exp", ("server", "learner")),
-        (["exp", "server"], "exp", ("server",)),
-        (["server", "exp"], "exp", ("server",)),
-        (["exp", "-f", "server"], "exp", ("server",)),
-        (["-n", "3", "exp", "-f"], "exp", ("server", "learner")),
-        (["server", "learner"], "server", ("learner",)),
+        ([], "latest", None),
+        (["learner"], "latest", "learner"),
+        (["exp"], "exp", None),
+        (["exp", "server"], "exp", "server"),
+        (["server", "exp"], "exp", "server"),
+        (["exp", "-f", "server"], "exp", "server"),
+        (["-n", "3", "exp", "-f"], "exp", None),
+        (["exp", "collector"], "exp", "collector"),
+        (["server", "learner"], "server", "learner"),
     ],
 )
-def test_a_run_and_a_half_in_any_order(words: list[str], run: str, halves: tuple[str]) -> None:
+def test_a_run_and_a_process(words: list[str], run: str, process: str | None) -> None:
     options = arguments.parse(["logs", *words])
-    assert (options.run, tuple(options.halves)) == (run, halves)
+    assert (options.run, options.process) == (run, process)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_a_run_and_a_half_in_any_order(words: list[str], run: str, halves: tuple
         ([], "command line: the following arguments are required: COMMAND, see grpo-runs --help"),
         (["lsit"], "command line: argument COMMAND: invalid choice: 'lsit'"),
         (["list", "x"], "unrecognized arguments: x"),
-        (["logs", "a", "b"], "b is neither server nor learner nor launcher"),
+        (["logs", "a", "b", "c"], "b is one word too many"),
         (["logs", "-n", "-3"], "argument -n/--lines: "),
         (["logs", "-n", "1.5"], "argument -n/--lines: '1.5' is no count"),
         (["stop", "x", "--all"], "--all: contradicts x, say one of them"),

@@ -53,7 +53,7 @@ def test_the_last_lines_of_both_halves(context: Context, run: Path) -> None:
 
 
 def test_one_half_as_json(context: Context, run: Path) -> None:
-    text = show(context, Wanted(halves=("learner",)), as_json=True)
+    text = show(context, Wanted(process="learner"), as_json=True)
     assert [json.loads(line) for line in text.splitlines()] == [
         {"process": "learner", "attempt": 1, "line": line}
         for line in ("step 1", "step 3", "no end")
@@ -72,7 +72,7 @@ def test_an_earlier_attempt(context: Context, run: Path) -> None:
     ("wanted", "said"),
     [
         (Wanted(attempt=3), "has no logs of 3, choose 1"),
-        (Wanted(halves=("learner",)), "has no log of the learner yet, say -f to wait for it"),
+        (Wanted(process="learner"), "has no log of the learner yet, say -f to wait for it"),
     ],
 )
 def test_a_log_that_is_not_there(context: Context, wanted: Wanted, said: str) -> None:
@@ -90,7 +90,7 @@ def test_a_followed_run_that_has_ended_is_no_wait(context: Context, run: Path) -
 
 
 def test_what_the_launcher_said(context: Context, run: Path) -> None:
-    wanted = Wanted(halves=("launcher",))
+    wanted = Wanted(process="launcher")
     with pytest.raises(ConfigError, match="has no log of its launcher, look at the terminal"):
         logs.run(context, "latest", wanted, as_json=False)
     (run / "logs" / "launcher.log").write_text("step 1/40\n")
@@ -178,13 +178,15 @@ def test_a_terminal_is_safe_from_any_log(project: Project, printed: Callable[[],
 def test_server_means_all_of_several_and_one_can_be_named(context: Context) -> None:
     logs = {f"server_{n}": b"line of %d\n" % n for n in (10, 2, 0)}
     make_run(context.root, logs={**logs, "learner": b"step\n", "notes": b"own\n"})
-    text = show(context, Wanted(halves=("server",)), as_json=True)
+    text = show(context, Wanted(process="server"), as_json=True)
     processes = [json.loads(line)["process"] for line in text.splitlines()]
     assert processes == ["server_0", "server_2", "server_10"]
     one = replace(context, stdout=io.StringIO())
-    assert show(one, Wanted(halves=("server_2",))) == "==> server_2, attempt 1 <==\nline of 2\n"
+    assert show(one, Wanted(process="server_2")) == "==> server_2, attempt 1 <==\nline of 2\n"
 
 
 def test_a_server_that_is_not_there_is_said(context: Context, run: Path) -> None:
-    with pytest.raises(ConfigError, match="has no log of server_1 yet"):
-        show(context, Wanted(halves=("server_1",)))
+    with pytest.raises(
+        ConfigError, match="has no process server_1, choose server or learner or launcher"
+    ):
+        show(context, Wanted(process="server_1"))

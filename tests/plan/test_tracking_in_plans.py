@@ -12,6 +12,7 @@ import yaml
 from grpo_launch import plan
 from grpo_launch.config import compose
 from grpo_launch.planning import devices, planner, shell
+from grpo_launch.runs import plans
 from grpo_launch.supervise.process import environment
 from grpo_launch.tracking import variables
 from tests.composed import shipped
@@ -175,11 +176,11 @@ def test_trackio_gets_arguments_and_a_directory() -> None:
 
 def test_the_upload_is_data_of_the_plan() -> None:
     planned = build("tracking=wandb", "tracking.wandb.artifact_aliases=[best]")
-    assert plan.LaunchPlan.from_json(planned.to_json()) == planned
+    assert plans.parse(planned.to_json()) == (planned, ())
     (upload,) = planned.afterwards
     assert upload.argv == (
         "python",
-        str(Path(shell.__file__).parents[2] / "scripts" / "upload_checkpoint.py"),
+        str(Path(shell.__file__).parents[3] / "scripts" / "upload_checkpoint.py"),
         f"{RUN}/checkpoint_upload.json",
         "--name",
         "tiny_cpu-ckpt",
@@ -217,11 +218,12 @@ def test_the_plan_of_the_dry_run_is_json_without_loss() -> None:
 
 
 def test_explain_names_the_choice() -> None:
-    from grpo_launch.checks.examine import Facts
     from grpo_launch.checks.explain import explain
+    from grpo_launch.checks.gather import of_devices
+    from grpo_launch.config.facts import Facts
 
     config = shipped("tiny_cpu", ["tracking=wandb"])
-    facts = Facts(devices=devices.assign(config, []))
+    facts = Facts.of(*of_devices(devices.assign(config, [])))
     said = explain(config, "training.report_to", facts)
     assert [saying.place for saying in said.chain][-1] == "derived: what tracking chooses"
     assert said.value == ["wandb"]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.runs import checkpoints
+from tests.supervise.rig import CHECKPOINTS
 
 HEADER = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 
@@ -28,7 +29,7 @@ def make(path: Path, step: int, weights: bytes | None = None) -> Path:
 
 
 def steps(output: Path) -> list[int]:
-    return [found.step for found in checkpoints.every(output)]
+    return [found.step for found in checkpoints.every(output, CHECKPOINTS)]
 
 
 def test_those_of_all_starts_fewest_steps_first(tmp_path: Path) -> None:
@@ -43,19 +44,19 @@ def test_of_two_with_the_same_step_the_newer_is_last(tmp_path: Path) -> None:
     new = make(tmp_path / "v0" / "checkpoint-10", 10)
     old = make(tmp_path / "v1" / "checkpoint-10", 10)
     os.utime(old / "trainer_state.json", (1, 1))
-    assert checkpoints.every(tmp_path)[-1].path == new
+    assert checkpoints.every(tmp_path, CHECKPOINTS)[-1].path == new
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
-    assert checkpoints.every(tmp_path / "none") == []
+    assert checkpoints.every(tmp_path / "none", CHECKPOINTS) == []
     (tmp_path / "checkpoint-1").write_text("a file")
-    assert checkpoints.every(tmp_path) == []
+    assert checkpoints.every(tmp_path, CHECKPOINTS) == []
 
 
 def test_the_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "v0" / "checkpoint-10", 10)
     monkeypatch.chdir(tmp_path)
-    (found,) = checkpoints.every(Path())
+    (found,) = checkpoints.every(Path(), CHECKPOINTS)
     assert found.path == tmp_path / "v0" / "checkpoint-10"
 
 
@@ -65,7 +66,7 @@ def test_a_part_of_the_weights_is_no_checkpoint(
 ) -> None:
     part = safetensors()[:length]
     path = make(tmp_path_factory.mktemp("x") / "checkpoint-10", 10, part)
-    assert checkpoints.complete(path) is None
+    assert checkpoints.complete(path, CHECKPOINTS) is None
 
 
 @pytest.mark.parametrize(
@@ -81,24 +82,24 @@ def test_a_part_of_the_weights_is_no_checkpoint(
     ids=["empty", "no header", "a list", "no offsets", "odd offsets", "too long"],
 )
 def test_weights_that_are_none(tmp_path: Path, weights: bytes) -> None:
-    assert checkpoints.complete(make(tmp_path / "checkpoint-10", 10, weights)) is None
+    assert checkpoints.complete(make(tmp_path / "checkpoint-10", 10, weights), CHECKPOINTS) is None
 
 
 def test_metadata_alone_is_a_whole_file(tmp_path: Path) -> None:
     only = safetensors({"__metadata__": {"format": "pt"}}, b"")
-    assert checkpoints.complete(make(tmp_path / "checkpoint-10", 10, only)) is not None
+    assert checkpoints.complete(make(tmp_path / "checkpoint-10", 10, only), CHECKPOINTS) is not None
 
 
 @pytest.mark.parametrize("kept", ["optimizer.pt", "scheduler.pt", "training_args.bin"])
 def test_an_optimizer_is_no_model(tmp_path: Path, kept: str) -> None:
     path = make(tmp_path / "checkpoint-10", 10)
     (path / "model.safetensors").rename(path / kept)
-    assert checkpoints.complete(path) is None
+    assert checkpoints.complete(path, CHECKPOINTS) is None
 
 
 def test_one_that_is_deleted_meanwhile_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(tmp_path / "checkpoint-10", 10)
-    monkeypatch.setattr(checkpoints, "fault", lambda _: (path / "trainer_state.json").unlink())
-    assert checkpoints.complete(path) is None
+    monkeypatch.setattr(checkpoints, "fault", lambda *_: (path / "trainer_state.json").unlink())
+    assert checkpoints.complete(path, CHECKPOINTS) is None

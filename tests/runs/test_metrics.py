@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from grpo_launch.runs import cycles, plot
 from grpo_launch.runs.metrics import History, MetricsFollower, Step, parse
 from grpo_launch.runs.timing import Interval
+from tests.supervise.rig import METRICS
 
 
 def line(step: int, reward: float) -> bytes:
@@ -39,19 +40,19 @@ def line(step: int, reward: float) -> bytes:
     ],
 )  # fmt: skip
 def test_a_line_of_the_log(row: object, step: Step | None) -> None:
-    assert parse(json.dumps(row).encode()) == step
+    assert parse(json.dumps(row).encode(), METRICS) == step
 
 
 @given(st.binary())
 def test_no_line_can_break_the_reader(text: bytes) -> None:
-    parse(text)
+    parse(text, METRICS)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_lines_that_arrive_in_pieces_are_each_read_once(tmp_path: Path, size: int) -> None:
     log = tmp_path / "v0-now" / "logging.jsonl"
     log.parent.mkdir()
-    follower = MetricsFollower(tmp_path)
+    follower = MetricsFollower(tmp_path, METRICS)
     assert follower.poll() == []
     text = b"".join(line(n, n / 10) for n in (1, 2, 3))
     fresh: list[Step] = []
@@ -67,7 +68,7 @@ def test_the_log_of_an_earlier_run_is_not_ours(tmp_path: Path) -> None:
     log = tmp_path / "v0-before" / "logging.jsonl"
     log.parent.mkdir()
     log.write_bytes(line(40, 1.0))
-    assert MetricsFollower(tmp_path).poll() == []
+    assert MetricsFollower(tmp_path, METRICS).poll() == []
 
 
 def numbers(steps: list[Step]) -> list[int]:
@@ -75,7 +76,7 @@ def numbers(steps: list[Step]) -> list[int]:
 
 
 def test_a_history_has_the_steps_of_all_attempts_and_goes_on(tmp_path: Path) -> None:
-    history = History(tmp_path)
+    history = History(tmp_path, METRICS)
     assert history.steps() == []
     for number, (attempt, steps) in enumerate({"v0-a": (1, 2, 3), "v1-b": (3, 4)}.items()):
         log = tmp_path / attempt / "logging.jsonl"
@@ -91,7 +92,7 @@ def test_a_history_has_the_steps_of_all_attempts_and_goes_on(tmp_path: Path) -> 
         file.write(line(5, math.nan)[-10:])
     assert numbers(history.steps()) == [1, 2, 3, 4, 5]
     assert math.isnan(history.newest["reward"])
-    assert numbers(History(tmp_path, at_most=1).steps()) == []
+    assert numbers(History(tmp_path, METRICS, at_most=1).steps()) == []
 
 
 def test_an_attempt_that_begins_anew_takes_its_steps_back(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_an_attempt_that_begins_anew_takes_its_steps_back(tmp_path: Path) -> Non
         log.parent.mkdir()
         log.write_bytes(b"".join(line(n, number) for n in steps))
         os.utime(log, (number, number))
-    history = History(tmp_path)
+    history = History(tmp_path, METRICS)
     assert [(step.step, step.reward) for step in history.steps()] == [(1, 1.0), (2, 1.0)]
 
 
@@ -110,7 +111,7 @@ def test_logs_of_other_runs_in_the_same_directory_are_left_out(tmp_path: Path) -
         log.parent.mkdir()
         log.write_bytes(line(number, 1.0))
         os.utime(log, (number * 100, number * 100))
-    assert numbers(History(tmp_path, since=150, until=250).steps()) == [2]
+    assert numbers(History(tmp_path, METRICS, since=150, until=250).steps()) == [2]
 
 
 def test_a_plot_survives_steps_without_values(tmp_path: Path) -> None:

@@ -18,13 +18,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.backends import foreground
+from grpo_launch.backends import supervisor
 from grpo_launch.plan import (
     LEARNER,
     SERVER,
+    CheckpointLayout,
     Deadlines,
+    Gate,
+    HttpCheck,
     LaunchPlan,
-    Probe,
+    Metrics,
     ProcessSpec,
     Recovery,
     Watchdog,
@@ -37,24 +40,55 @@ from tests.conftest import MARK, ROOT
 ADVERSARY = ROOT / "tests" / "fakes" / "adversary.py"
 FINAL = {record.DONE, record.FAILED, record.INTERRUPTED, record.LOST}
 NO_RECOVERY = Recovery("stop", 0, 0.0, 0.0, None, versioned=True)
-NO_WATCHDOG = Watchdog(0, 0, 0, "warn", "POST /infer/", ())
+NO_WATCHDOG = Watchdog(0, 0, 0, "warn")
+METRICS = Metrics(
+    files=("*/logging.jsonl", "logging.jsonl"),
+    step="global_step/max_steps",
+    reward="reward",
+    completion_length="completions/mean_length",
+    step_time=("step_time", "train_speed(s/it)"),
+)
+CHECKPOINTS = CheckpointLayout(
+    directories=("checkpoint-*", "*/checkpoint-*"),
+    prefix="checkpoint-",
+    state="trainer_state.json",
+    step="global_step",
+    weights=("*.safetensors", "*.bin", "*.pt"),
+    no_weights=("optimizer.bin", "optimizer.pt", "scheduler.pt", "training_args.bin"),
+    beside=("args.json", "logging.jsonl"),
+    named_by=r"The logging file will be saved in: (.+)/logging\.jsonl\s*$",
+)
+"""What the learners of these tests do."""
+
+
+def make_gate(url: str, world_size: int = 1, **changes: Any) -> Gate:
+    """The gate of a rollout server, which also asks for a token."""
+    size = HttpCheck(
+        name="world size",
+        path="/get_world_size/",
+        field="world_size",
+        value=world_size,
+        meaning="TP x DP",
+        otherwise="this is no rollout server of the engine",
+    )
+    token = HttpCheck("token", "/infer/", body={"infer_requests": []}, generates=True)
+    gate = Gate(
+        server=SERVER,
+        url=url,
+        checks=(HttpCheck("health", "/health/"), size, token),
+        generation=token,
+        timeout_s=40,
+        advice="look at its log",
+        elsewhere="change rlhf.vllm_server_port",
+        model="some/model",
+    )
+    return dataclasses.replace(gate, **changes)
 
 
 def make_plan(directory: Path, *processes: ProcessSpec, port: int, **changes: Any) -> LaunchPlan:
     """A plan for ``directory / "run"``; what ``changes`` do not name is as quick as can be."""
-    gate = Probe(
-        server=SERVER,
-        url=f"http://127.0.0.1:{port}",
-        health_path="/health/",
-        world_size_path="/get_world_size/",
-        world_size=1,
-        generate=True,
-        generate_path="/infer/",
-        generate_request={"infer_requests": []},
-        timeout_s=40,
-        advice="look at its log",
-        model="some/model",
-    )
+    gate = make_gate(f"http://127.0.0.1:{port}")
+    names = [spec.name for spec in processes]
     plan = LaunchPlan(
         experiment="exp",
         role="both",
@@ -62,6 +96,7 @@ def make_plan(directory: Path, *processes: ProcessSpec, port: int, **changes: An
         output_dir="run/output",
         ports=(),
         processes=processes,
+        job=LEARNER if LEARNER in names else None,
         gates=(gate,),
         files=(),
         deadlines=Deadlines(term_s=5, kill_s=10),
@@ -69,6 +104,8 @@ def make_plan(directory: Path, *processes: ProcessSpec, port: int, **changes: An
         recovery=NO_RECOVERY,
         watchdog=NO_WATCHDOG,
         console="auto",
+        metrics=METRICS,
+        checkpoints=CHECKPOINTS,
     )
     return dataclasses.replace(plan, **changes)
 
@@ -76,8 +113,8 @@ def make_plan(directory: Path, *processes: ProcessSpec, port: int, **changes: An
 def process(directory: Path, name: str, *argv: object, **more: Any) -> ProcessSpec:
     """A process of a plan for ``directory / "run"``."""
     words = tuple(str(word) for word in argv)
-    half = LEARNER if name == LEARNER else SERVER
-    return ProcessSpec(name, half, words, str(directory), f"run/logs/{name}.log", **more)
+    part = LEARNER if name == LEARNER else SERVER
+    return ProcessSpec(name, part, words, str(directory), f"run/logs/{name}.log", **more)
 
 
 class Rig:
@@ -122,7 +159,7 @@ class Rig:
             (self.directory / file.path).write_text(file.text)
         (self.run / "plan.json").write_text(plan.to_json())
         RunRecord.new(plan, self.run, "foreground").write()
-        words = foreground.command(self.run, self.directory / "exit")
+        words = supervisor.command(self.run, self.directory / "exit")
         words[words.index("-c") + 1] = f"{before}\n{words[words.index('-c') + 1]}"
         self.supervisor = subprocess.Popen(
             [*wrapper, *words],

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import pytest
 
 from grpo_launch.errors import NotReadyError
-from grpo_launch.plan import Probe
+from grpo_launch.plan import Gate, HttpCheck
 from grpo_launch.supervise.gate import LONGEST_INTERVAL_S, Ready, wait_until_ready
+from tests.supervise.rig import make_gate
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -67,20 +68,9 @@ class Clock:
         return False
 
 
-def probe(*, generate: bool = False, timeout_s: float = 10.0) -> Probe:
-    return Probe(
-        server="server",
-        url="http://127.0.0.1:8080",
-        health_path="/health/",
-        world_size_path="/get_world_size/",
-        world_size=6,
-        generate=generate,
-        generate_path="/infer/",
-        generate_request={"infer_requests": []},
-        timeout_s=timeout_s,
-        advice="look at its log",
-        model="some/model",
-    )
+def probe(*, generate: bool = False, timeout_s: float = 10.0) -> Gate:
+    gate = make_gate("http://127.0.0.1:8080", world_size=6, timeout_s=timeout_s)
+    return gate if generate else replace(gate, checks=gate.checks[:2])
 
 
 def answers(**by_path: httpx.Response) -> Handler:
@@ -97,14 +87,20 @@ HEALTHY = {
 
 
 def wait(
-    handler: Handler, asked: Probe, clock: Clock, machine: Machine | None = None
+    handler: Handler,
+    asked: Gate,
+    clock: Clock,
+    machine: Machine | None = None,
+    *,
+    moves: bool = True,
 ) -> Ready | None:
     def stream(request: httpx.Request) -> httpx.Response:
         whole = handler(request)
         return httpx.Response(whole.status_code, stream=httpx.ByteStream(whole.content))
 
     with httpx.Client(transport=httpx.MockTransport(stream)) as client:
-        return wait_until_ready(asked, client, machine or Machine(OURS), clock.pause, clock)
+        neighbours = machine or Machine(OURS)
+        return wait_until_ready(asked, client, neighbours, clock.pause, clock, moves=moves)
 
 
 def refused(request: httpx.Request) -> httpx.Response:
@@ -243,3 +239,57 @@ def test_another_port_of_a_server_that_loads_its_model_is_no_move() -> None:
         return refused(request) if clock.now < 105.0 else answers(**HEALTHY)(request)
 
     assert wait(handle, probe(), clock, Machine({8080: 7, 5557: 7})) is not None
+
+
+# Checks that other engines may ask
+
+
+def loading(answer: dict[str, object]) -> Handler:
+    return answers(health=httpx.Response(200), status=httpx.Response(200, json=answer))
+
+
+STATUS = HttpCheck("state", "/status", field="state", value="ready")
+
+
+def test_a_server_that_says_that_it_loads_is_asked_again() -> None:
+    asked = replace(probe(timeout_s=1), checks=(HttpCheck("health", "/health"), STATUS))
+    with pytest.raises(NotReadyError, match=r"not healthy after 1 s \(state loading\)"):
+        wait(loading({"state": "loading"}), asked, Clock())
+    with pytest.raises(NotReadyError, match=r"not healthy after 1 s \(no state\)"):
+        wait(loading({}), asked, Clock())
+    assert wait(loading({"state": "ready"}), asked, Clock()) == Ready(0.0)
+
+
+def test_a_wrong_answer_is_said_in_the_words_of_the_plan() -> None:
+    check = replace(STATUS, otherwise="this is no such server")
+    asked = replace(probe(), checks=(HttpCheck("health", "/health"), check), elsewhere="move")
+    with pytest.raises(NotReadyError, match="says 3, but state is ready: this is another server"):
+        wait(loading({"state": 3}), asked, Clock())
+    with pytest.raises(
+        NotReadyError, match=r"no state \(KeyError\), this is no such server.* or move"
+    ):
+        wait(loading({}), asked, Clock())
+
+
+def test_a_check_with_a_body_is_posted() -> None:
+    methods: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        methods.append(f"{request.method} {request.content.decode()}")
+        return httpx.Response(200)
+
+    checks = (HttpCheck("health", "/health"), HttpCheck("echo", "/echo", body={"a": 1}))
+    assert wait(handle, replace(probe(), checks=checks), Clock()) == Ready(0.0)
+    assert methods == ["GET ", 'POST {"a":1}']
+
+
+def test_a_server_without_checks_is_ready_at_once() -> None:
+    assert wait(refused, replace(probe(), checks=()), Clock()) == Ready(0.0)
+
+
+def test_only_an_engine_that_moves_is_looked_for_elsewhere() -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        return answers(**HEALTHY)(request) if request.url.port != 8080 else httpx.Response(404)
+
+    with pytest.raises(NotReadyError, match="not healthy after"):
+        wait(handle, probe(), Clock(), Machine({8080: 99, 8081: 7}), moves=False)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, ProcessSpec
+from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, ProcessSpec, Signs
 from tests.conftest import ROOT
-from tests.supervise.rig import Rig, process
+from tests.supervise.rig import Rig, make_gate, process
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def test_a_server_whose_health_lies(rig: Rig, mode: str, seen: str) -> None:
 
 def test_a_header_that_never_ends_does_not_hold_up_the_gate(rig: Rig) -> None:
     plan = gate(rig.plan(liar(rig, "drip"), rig.adversary(LEARNER)), timeout_s=0.5)
-    rig.start(plan, before="from grpo_launch.launch import attempt; attempt.GATE_GRACE_S = 1")
+    rig.start(plan, before="from grpo_launch.execute import attempt; attempt.GATE_GRACE_S = 1")
     assert rig.ended() == 4
     assert "no whole answer after" in rig.said
     assert rig.alive() == []
@@ -88,7 +88,8 @@ def test_a_stranger_that_answers_for_the_server(rig: Rig, stranger: Stranger) ->
 
 def test_a_server_that_silently_moved_to_the_next_port(rig: Rig, stranger: Stranger) -> None:
     pid = stranger(rig.port, "redirect")
-    rig.start(rig.plan(liar(rig, "moves"), rig.adversary(LEARNER)))
+    server = dataclasses.replace(liar(rig, "moves"), signs=Signs(moves=True))
+    rig.start(rig.plan(server, rig.adversary(LEARNER)))
     assert rig.ended() == 4
     assert f"the server moved to port {rig.port + 1}" in rig.said
     assert f"pid {pid} (" in rig.said
@@ -96,7 +97,8 @@ def test_a_server_that_silently_moved_to_the_next_port(rig: Rig, stranger: Stran
 
 
 def test_another_world_size(rig: Rig) -> None:
-    rig.start(gate(rig.plan(liar(rig, "honest"), rig.adversary(LEARNER)), world_size=2))
+    checks = make_gate("", world_size=2).checks
+    rig.start(gate(rig.plan(liar(rig, "honest"), rig.adversary(LEARNER)), checks=checks))
     assert rig.ended() == 4
     assert "says 1, but TP x DP is 2" in rig.said
     assert rig.alive() == []

@@ -215,9 +215,10 @@ def test_what_belongs_to_a_run(tmp_path: Path, hides: str) -> None:
     with child:
         entry = proc.read(child.pid)
         assert entry is not None
-        assert guard.belongs(entry, str(tmp_path))
-        assert not guard.belongs(entry, str(tmp_path / "logs"))
-        assert not guard.belongs(entry, str(tmp_path) + "2")
+        assert guard.belongs(entry, str(tmp_path), ["server"])
+        assert guard.belongs(entry, str(tmp_path), ["collector"]) is (hides == "its title")
+        assert not guard.belongs(entry, str(tmp_path / "logs"), ["server"])
+        assert not guard.belongs(entry, str(tmp_path) + "2", ["server"])
         child.kill()
 
 
@@ -228,5 +229,5 @@ def test_who_only_reads_a_log_does_not_belong_to_the_run(tmp_path: Path) -> None
     with subprocess.Popen(["tail", "-f", str(log)], stdout=subprocess.DEVNULL) as reader:
         entry = proc.read(reader.pid)
         assert entry is not None
-        assert not guard.belongs(entry, str(tmp_path))
+        assert not guard.belongs(entry, str(tmp_path), ["server"])
         reader.kill()

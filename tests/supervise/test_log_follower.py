@@ -8,14 +8,15 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_launch.supervise.follow import LogAlarm, LogFollower
+from grpo_launch.base.tailing import TextTail
+from grpo_launch.supervise.alarm import LogAlarm
 
 
 @given(st.lists(st.binary(max_size=40), max_size=20))
 def test_any_bytes_in_any_pieces_are_shown_once(pieces: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "x.log"
-        follower = LogFollower(path)
+        follower = TextTail(path)
         shown = follower.read()
         with open(path, "ab", buffering=0) as log:
             for piece in pieces:
@@ -29,14 +30,14 @@ def test_any_bytes_in_any_pieces_are_shown_once(pieces: list[bytes]) -> None:
 def test_of_a_flood_only_the_end_is_shown_after_a_note(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     path.write_bytes(b"a" * 1_000_000 + b"the end")
-    shown = LogFollower(path).read()
+    shown = TextTail(path).read()
     assert len(shown) < 300_000
     assert "bytes not shown" in shown
     assert shown.endswith("the end")
 
 
 def test_a_log_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
-    assert LogFollower(tmp_path / "x.log").read() == ""
+    assert TextTail(tmp_path / "x.log").read() == ""
 
 
 @given(st.integers(min_value=0, max_value=30))
@@ -54,7 +55,7 @@ def test_without_alarms_nothing_is_remembered() -> None:
 def test_a_log_that_somebody_emptied_is_followed_on(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     path.write_bytes(b"a long first part\n")
-    follower = LogFollower(path)
+    follower = TextTail(path)
     follower.read()
     path.write_bytes(b"short\n")
     assert follower.read() == "short\n"
@@ -63,6 +64,6 @@ def test_a_log_that_somebody_emptied_is_followed_on(tmp_path: Path) -> None:
 def test_binary_and_a_line_of_a_megabyte_are_no_trouble(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     path.write_bytes(bytes(range(256)) + b"x" * 2**20 + b"\nlast line\n")
-    shown = LogFollower(path).read()
+    shown = TextTail(path).read()
     assert shown.endswith("x\nlast line\n")
     assert len(shown.encode()) < 300_000

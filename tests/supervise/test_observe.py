@@ -10,19 +10,18 @@ import pytest
 from grpo_launch.config.choices import ConsoleMode
 from grpo_launch.execute.console import Console
 from grpo_launch.execute.observe import Observer
-from grpo_launch.plan import ProcessSpec, Watchdog
+from grpo_launch.plan import ProcessSpec, Signs
 from tests.supervise.rig import make_plan
 
-HALVES = [ProcessSpec(name, name, (), "/", f"{name}.log") for name in ("server", "learner")]
-WATCHED = Watchdog(
-    health_s=0, probe_s=0, stall_s=0, on_stall="warn", served="POST /infer/", vital=()
-)
+SIGNS = Signs(served="POST /infer/")
 SERVED = 'INFO: 127.0.0.1:1 - "POST /infer/ HTTP/1.1" 200 OK\n'
 HEALTH = 'INFO: 127.0.0.1:1 - "GET /health/ HTTP/1.1" 200 OK\n'
 
 
 def observer_of(logs: Path) -> Observer:
-    plan = make_plan(logs, *HALVES, port=1, watchdog=WATCHED)
+    server = ProcessSpec("server", "server", (), "/", "server.log", signs=SIGNS)
+    learner = ProcessSpec("learner", "learner", (), "/", "learner.log")
+    plan = make_plan(logs, server, learner, port=1)
     return Observer(plan, logs, logs, Console(ConsoleMode.auto, io.StringIO()))
 
 
@@ -60,8 +59,8 @@ def test_a_line_of_the_learner_is_progress(tmp_path: Path) -> None:
 
 def test_what_was_asked_of_one_server_hides_no_progress_of_another(tmp_path: Path) -> None:
     names = ("server_0", "server_1")
-    specs = [ProcessSpec(name, "server", (), "/", f"{name}.log") for name in names]
-    plan = make_plan(tmp_path, *specs, port=1, watchdog=WATCHED)
+    specs = [ProcessSpec(name, "server", (), "/", f"{name}.log", signs=SIGNS) for name in names]
+    plan = make_plan(tmp_path, *specs, port=1)
     observer = Observer(plan, tmp_path, tmp_path, Console(ConsoleMode.auto, io.StringIO()))
     for name in names:
         observer.asked(name)

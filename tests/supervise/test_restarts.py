@@ -17,7 +17,16 @@ from tests.supervise.rig import NO_WATCHDOG, Rig, process
 pytestmark = pytest.mark.slow
 
 ARGUMENTS = "run/learner_arguments.yaml"
-RESTART = Recovery("restart", 1, 0.05, 0.05, ARGUMENTS, versioned=True)
+RESTART = Recovery(
+    on_failure="restart",
+    restarts=1,
+    backoff_s=0.05,
+    max_backoff_s=0.05,
+    arguments_file=ARGUMENTS,
+    versioned=True,
+    checkpoint_key="resume_from_checkpoint",
+    output_key="output_dir",
+)
 
 # The first start leaves a whole checkpoint of step 10 and a part of one of step 20, then fails; the
 # next ends well where it was told to go on from the whole one.
@@ -157,3 +166,13 @@ def test_a_learner_that_says_something_does_not_stall(rig: Rig) -> None:
     rig.start(rig.plan(rig.adversary(SERVER), trainee(rig, code), watchdog=watchdog))
     assert rig.ended() == 0, rig.said
     assert not Path(rig.run / "stacks").exists()
+
+
+def test_a_learner_that_takes_no_checkpoint_begins_anew(rig: Rig) -> None:
+    recovery = dataclasses.replace(RESTART, checkpoint_key="", output_key="")
+    failing = trainee(rig, "import sys; sys.exit(9)")
+    rig.start(rig.plan(rig.adversary(SERVER), failing, recovery=recovery, files=files()))
+    assert rig.ended() == 9
+    assert "no complete checkpoint yet, training starts anew" in rig.said
+    kept = [rig.run / "logs" / f"attempt_{n}" / "learner_arguments.yaml" for n in (1, 2)]
+    assert kept[0].read_text() == kept[1].read_text()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from grpo_launch.monitor import planned
 from grpo_launch.monitor.detail import newest_logs
 from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, ProcessSpec
 from tests.conftest import ROOT
@@ -69,7 +70,12 @@ def test_the_learner_starts_when_all_are_ready_and_its_end_ends_them_all(
     assert rig.ended() == 0
     assert "stopping server_0 and server_1 and server_2\n" in rig.said
     assert {p["exit"] for p in rig.state()["processes"].values()} == {137, 0}
-    assert list(newest_logs(rig.run)) == ["server_0", "server_1", "server_2", "learner"]
+    assert list(newest_logs(rig.run, planned.read(rig.run).names)) == [
+        "server_0",
+        "server_1",
+        "server_2",
+        "learner",
+    ]
     assert rig.alive() == []
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from grpo_launch.plan import LEARNER, SERVER, Deadlines
-from grpo_launch.runs import record
+from grpo_launch.runs import reading
 from grpo_launch.supervise import cgroup
 from tests.effort import EFFORT
 from tests.supervise.rig import FINAL, Rig
@@ -43,7 +43,7 @@ TRICKS = [
 
 BROKEN = """
 import os
-from grpo_launch.launch.observe import Observer
+from grpo_launch.execute.observe import Observer
 
 sound = Observer.look
 
@@ -219,5 +219,5 @@ def execute(trial: Trial, rig: Rig) -> None:
     state = rig.state()
     if state["state"] not in FINAL:
         assert trial.end in WITHOUT_LAUNCHER
-        assert not record.is_supervised(state)
+        assert not reading.read(rig.run)[0].is_supervised
     assert set(state["processes"]) <= {SERVER, LEARNER}

@@ -6,16 +6,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from grpo_launch.plan import Watchdog
 from grpo_launch.supervise.watchdog import Duty, HealthCheck, Watch
 from tests.conftest import free_port
-from tests.supervise.rig import make_plan, wait_for
+from tests.supervise.rig import wait_for
 
-SETTINGS = Watchdog(health_s=30, probe_s=300, stall_s=1800, on_stall="warn", served="", vital=())
+SETTINGS = Watchdog(health_s=30, probe_s=300, stall_s=1800, on_stall="warn")
 
 
 class Clock:
@@ -59,7 +58,7 @@ def test_progress_puts_off_probes_and_stalls() -> None:
 
 def test_zero_turns_a_duty_off() -> None:
     clock = Clock()
-    watch = Watch(Watchdog(0, 0, 0, "warn", "", ()), clock)
+    watch = Watch(Watchdog(0, 0, 0, "warn"), clock)
     assert duties(watch, clock, 10_000) == []
 
 
@@ -96,8 +95,8 @@ def answering(answer: bytes | None) -> Iterator[int]:
         thread.join()
 
 
-def check(port: int, tmp_path: Path) -> HealthCheck:
-    asked = HealthCheck(make_plan(tmp_path, port=port).gates[0])
+def check(port: int) -> HealthCheck:
+    asked = HealthCheck(f"http://127.0.0.1:{port}", "/health/")
     assert wait_for(asked.is_done, bool)
     return asked
 
@@ -114,24 +113,22 @@ def check(port: int, tmp_path: Path) -> HealthCheck:
         (b"HTTP/1.1 abc\r\n", "the answer is no HTTP"),
     ],
 )
-def test_what_an_answer_means(tmp_path: Path, answer: bytes, failure: str | None) -> None:
+def test_what_an_answer_means(answer: bytes, failure: str | None) -> None:
     with answering(answer) as port:
-        asked = check(port, tmp_path)
+        asked = check(port)
     assert asked.failure == failure
     assert not asked.refused
 
 
-def test_silence_is_a_failure_but_nobody_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silence_is_a_failure_but_nobody_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grpo_launch.supervise.watchdog.HEALTH_TIMEOUT_S", 0.1)
     with answering(None) as port:
-        asked = check(port, tmp_path)
+        asked = check(port)
     assert asked.failure == "timed out"
     assert not asked.refused
 
 
-def test_nobody_there_is_told_apart(tmp_path: Path) -> None:
-    asked = check(free_port(), tmp_path)
+def test_nobody_there_is_told_apart() -> None:
+    asked = check(free_port())
     assert asked.failure == "nobody listens there"
     assert asked.refused

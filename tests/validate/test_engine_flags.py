@@ -14,13 +14,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch.base import resources
-from grpo_launch.checks.engine_flags import _COLOCATE_ONLY, _RULED, ENGINE_RULES, engine_problems
-from grpo_launch.checks.examine import Severity
+from grpo_launch.checks.examine import Problem, Severity
 from grpo_launch.config import schema
 from grpo_launch.config.compose import compose
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.engines.flags import EngineFlags, Flag, accepts, snapshot
+from grpo_launch.config.rule import Context
+from grpo_launch.engines.asking import FlagAnswer
+from grpo_launch.engines.flag_facts import flag_facts
+from grpo_launch.engines.flags import Flag, FlagTable, accepts
+from grpo_launch.engines.swift import flags as rollout
+from grpo_launch.engines.swift.flag_rules import rollout_flags_are_valid
+from grpo_launch.engines.swift.settings import SwiftSettings
+from grpo_launch.learners.swift import flags as rlhf
+from grpo_launch.learners.swift.flag_rules import (
+    _COLOCATE_ONLY,
+    _JUDGED_ELSEWHERE,
+    FLAG_RULES,
+)
 
 EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
 
@@ -42,6 +53,20 @@ GOOD: dict[str, Any] = {
         }
     },
 }
+
+
+ROLLOUT, RLHF = rollout.FLAGS.shipped().table, rlhf.FLAGS.shipped().table
+
+
+def engine_problems(
+    config: LaunchConfig, server: FlagTable = ROLLOUT, learner_flags: FlagTable = RLHF
+) -> list[Problem]:
+    context = Context.of(config, flag_facts(FlagAnswer(server), FlagAnswer(learner_flags)))
+    learner, deepspeed, *others = FLAG_RULES
+    rules = (learner, deepspeed, rollout_flags_are_valid, *others)
+    return [problem for rule in rules for problem in rule(context)]
+
+
 UNKNOWN = "unknown key, no flag of swift rlhf of ms-swift 4.6.0"
 
 
@@ -63,8 +88,10 @@ def composed(changes: dict[str, Any], *overrides: str) -> LaunchConfig:
     return compose("./x.yaml", list(overrides))
 
 
-def found(changes: dict[str, Any], *overrides: str, flags: EngineFlags | None = None) -> list[str]:
-    problems = engine_problems(composed(changes, *overrides), flags or snapshot())
+def found(
+    changes: dict[str, Any], *overrides: str, server: FlagTable = ROLLOUT, learner: FlagTable = RLHF
+) -> list[str]:
+    problems = engine_problems(composed(changes, *overrides), server, learner)
     return [f"{problem.severity.value}: {problem}".replace("x.yaml: ", "") for problem in problems]
 
 
@@ -74,8 +101,8 @@ def test_a_good_experiment_has_no_problem() -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_a_shipped_experiment_has_no_problem(experiment: str) -> None:
-    assert engine_problems(compose(experiment), snapshot()) == []
-    problems = engine_problems(compose(experiment, ["accelerator=cpu"]), snapshot())
+    assert engine_problems(compose(experiment)) == []
+    problems = engine_problems(compose(experiment, ["accelerator=cpu"]))
     assert [p for p in problems if p.severity is Severity.ERROR] == []
 
 
@@ -147,7 +174,7 @@ def test_a_shipped_experiment_has_no_problem(experiment: str) -> None:
         ("training", {"max_steps": 10}, []),
         ("training", {"max_steps": -1, "num_train_epochs": 1}, []),
         ("training", {"max_steps": 10, "num_train_epochs": 1},
-         ["warning: training.max_steps: 10 steps win over num_train_epochs 1 (training.num_train_epochs), keep one of them"]),
+         ["warning: training.max_steps: 10 overrides num_train_epochs 1 (training.num_train_epochs), keep one of them"]),
         ("training", "not a mapping", []),
     ],
 )  # fmt: skip
@@ -166,8 +193,7 @@ def test_other_modes_are_not_told_about_server_mode() -> None:
 
 
 def test_the_rollout_server_is_checked_against_its_own_flags() -> None:
-    pinned = snapshot()
-    fewer = {k: v for k, v in pinned.rollout.items() if k != "vllm_enforce_eager"}
+    fewer = {k: v for k, v in ROLLOUT.flags.items() if k != "vllm_enforce_eager"}
     fewer |= {"template": Flag("int"), "vllm_quantization": Flag("str", choices=("fp8",))}
     changes = {
         "template": {"template": "qwen"},
@@ -176,7 +202,7 @@ def test_the_rollout_server_is_checked_against_its_own_flags() -> None:
         },
     }
     s = "error: custom.extra.rollout_server"
-    assert found(changes, flags=dataclasses.replace(pinned, rollout=fewer)) == [
+    assert found(changes, server=dataclasses.replace(ROLLOUT, flags=fewer)) == [
         f"{s}.vllm_enforce_eager: unknown key, no flag of swift rollout of ms-swift 4.6.0, remove it",
         f"{s}.vllm_quantization: 'awq' is not one of fp8, choose one of them",
         "error: template.template: 'qwen' is not an integer, write an integer",
@@ -184,30 +210,29 @@ def test_the_rollout_server_is_checked_against_its_own_flags() -> None:
 
 
 def test_the_older_engine_wants_the_older_name() -> None:
-    pinned = snapshot()
-    older = {k: v for k, v in pinned.rlhf.items() if k != "tuner_type"}
+    older = {k: v for k, v in RLHF.flags.items() if k != "tuner_type"}
     older["train_type"] = Flag("str")
-    flags = EngineFlags("ms-swift", "3.9.0", pinned.rollout, older)
-    assert found({"tuner": {"train_type": "full"}}, flags=flags) == []
-    assert found({"tuner": {"tuner_type": "full"}}, flags=flags) == [
+    flags = dataclasses.replace(RLHF, version="3.9.0", flags=older)
+    assert found({"tuner": {"train_type": "full"}}, learner=flags) == []
+    assert found({"tuner": {"tuner_type": "full"}}, learner=flags) == [
         "error: tuner.tuner_type: is not what ms-swift 3.9.0 calls it, rename it to train_type"
     ]
 
 
 def test_every_key_of_the_rollout_server_is_a_flag() -> None:
-    fields = {field.name for field in dataclasses.fields(schema.RolloutServer)}
-    assert fields - snapshot().rollout.keys() <= {"lora_policy"}
+    fields = {field.name for field in dataclasses.fields(SwiftSettings)}
+    assert fields - ROLLOUT.flags.keys() <= {"lora_policy"}
 
 
 def test_every_ignored_key_is_a_flag_of_the_learner() -> None:
-    assert snapshot().rlhf.keys() >= set(_COLOCATE_ONLY)
+    assert RLHF.flags.keys() >= set(_COLOCATE_ONLY)
 
 
 def test_many_unknown_keys_stay_cheap() -> None:
     keys = {f"num_generation_{n}": n for n in range(3000)}
     config = composed({})
     changed = dataclasses.replace(config, train={**config.train, "training": keys})
-    problems = engine_problems(changed, snapshot())
+    problems = engine_problems(changed)
     assert len(problems) == 3000
     assert len([p for p in problems if p.fix == "did you mean num_generations?"]) == 20
 
@@ -228,10 +253,9 @@ trees = st.recursive(
 @given(st.dictionaries(st.sampled_from([*schema.SECTIONS]), trees, max_size=7))
 def test_nothing_but_problems_comes_out(tree: dict[Any, Any]) -> None:
     config = dataclasses.replace(_BASE.get(), train=tree)
-    for rule in ENGINE_RULES:
-        for problem in rule(config, snapshot()):
-            assert problem.what
-            assert problem.fix
+    for problem in engine_problems(config):
+        assert problem.what
+        assert problem.fix
 
 
 class _BASE:
@@ -244,7 +268,7 @@ class _BASE:
 
 
 def test_what_a_rule_calls_wrong_is_what_the_flag_does_not_take() -> None:
-    judged = {name: flag for name, flag in snapshot().rlhf.items() if name not in _RULED}
+    judged = {name: flag for name, flag in RLHF.flags.items() if name not in _JUDGED_ELSEWHERE}
     for name, flag in judged.items():
         for value in ("x", 1, True, [1, 2]):
             messages = found_in_training(name, value)
@@ -254,5 +278,5 @@ def test_what_a_rule_calls_wrong_is_what_the_flag_does_not_take() -> None:
 
 def found_in_training(name: str, value: Any) -> list[Any]:
     config = dataclasses.replace(_BASE.get(), train={"training": {name: value}})
-    problems = engine_problems(config, snapshot())
+    problems = engine_problems(config)
     return [p for p in problems if p.severity is Severity.ERROR]

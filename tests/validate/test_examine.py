@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.checks.examine import Facts, Outcome, examine, validate
+from grpo_launch.checks.examine import Outcome, examine, validate
+from grpo_launch.checks.gather import of_devices
 from grpo_launch.config.compose import compose
+from grpo_launch.config.facts import DeviceMemory, Facts
 from grpo_launch.config.hydra import lookup
 from grpo_launch.engines.model_shape import ModelShape
 from grpo_launch.planning.devices import Devices
@@ -30,7 +32,8 @@ custom:
       vllm_data_parallel_size: 1
       vllm_max_model_len: 128
 """
-FACTS = Facts(devices=Devices(("0",), ("1",), cuda=True))
+DEVICES = of_devices(Devices(("0",), ("1",), cuda=True))
+FACTS = Facts.of(*DEVICES)
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +85,8 @@ def test_what_is_wrong_elsewhere_is_said_beside_what_could_not_be_read() -> None
     text = text.replace("vllm_mode: server", "vllm_mode: colocate").replace("[8080]", "[0]")
     assert places(text) == [
         "custom.extra.rollout_server.max_model_len",
-        "rlhf.vllm_mode",
         "rlhf.vllm_server_port",
+        "rlhf.vllm_mode",
     ]
 
 
@@ -95,31 +98,35 @@ def test_a_wrong_plan_hides_the_batches_and_nothing_else() -> None:
         "reward_weights",
         "reward_funcs",
     ]
-    hidden = {o.rule for o in outcomes(text) if o.skipped == "the batch plan is wrong"}
-    assert "groups are whole" in hidden
-    assert "weights match rewards" not in hidden
+    hidden = {o.title for o in outcomes(text) if o.skipped == "the batch plan is wrong"}
+    assert "generation batch size is a multiple of num generations" in hidden
+    assert "one reward weight per reward" not in hidden
 
 
 def skipped(facts: Facts) -> dict[str, str]:
-    return {o.rule: o.skipped for o in outcomes(VALID, facts) if o.skipped is not None}
+    return {o.title: o.skipped for o in outcomes(VALID, facts) if o.skipped is not None}
 
 
 def test_what_lacks_a_fact_is_skipped_and_says_which() -> None:
-    devices = FACTS.devices
-    memory = ("memory holds a sequence", "memory reaches max num seqs")
-    shaped = ("tensor parallel divides heads", "model reaches the length", *memory)
+    memory = ("kv cache holds one sequence", "kv cache holds max num seqs")
+    shaped = (
+        "tensor parallel size divides attention heads",
+        "model supports max model len",
+        *memory,
+    )
     no_model = dict.fromkeys(shaped, "the model has no local config.json")
     assert skipped(FACTS) == no_model
-    assert skipped(Facts())["groups are whole"] == "the devices of the learner are not known"
+    batches = "generation batch size is a multiple of num generations"
+    assert skipped(Facts())[batches] == "the devices of the learner are not known"
     shape = ModelShape(num_attention_heads=4, num_key_value_heads=4, max_model_len=256)
-    assert skipped(Facts(devices=devices, shape=shape)) == dict.fromkeys(
+    assert skipped(Facts.of(*DEVICES, shape)) == dict.fromkeys(
         memory, "the memory of a device is not known (accelerator.memory_gib says it)"
     )
-    assert skipped(Facts(devices=devices, shape=shape, gpu_memory_gib=80.0)) == dict.fromkeys(
+    assert skipped(Facts.of(*DEVICES, shape, DeviceMemory(80.0))) == dict.fromkeys(
         memory, "the memory of this model cannot be estimated"
     )
-    bare = skipped(Facts(devices=devices, shape=ModelShape(), gpu_memory_gib=80.0))
-    assert bare["model reaches the length"] == "the model's config.json names no positions"
+    bare = skipped(Facts.of(*DEVICES, ModelShape(), DeviceMemory(80.0)))
+    assert bare["model supports max model len"] == "the model's config.json names no positions"
 
 
 def test_what_was_skipped_is_no_problem() -> None:

@@ -17,10 +17,17 @@ from hypothesis import strategies as st
 from grpo_launch.checks.examine import Problem, Severity
 from grpo_launch.config.arguments import SIZES
 from grpo_launch.config.compose import compose
+from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import batch_plan
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.learners.swift.grpo import GRPO_RULES, BatchArithmetic
+from grpo_launch.config.rule import Context
+from grpo_launch.learners.batches import BatchArithmetic
+from grpo_launch.learners.swift import batches
+from grpo_launch.learners.swift.batch_rules import BATCH_RULES
+from grpo_launch.learners.swift.reward_rules import REWARD_RULES
+
+GRPO_RULES = (*BATCH_RULES, *REWARD_RULES)
 
 GOOD: dict[str, Any] = {
     "model": {"model": "some/model"},
@@ -69,7 +76,12 @@ def config(base: LaunchConfig, changes: dict[str, Any], *overrides: str) -> Laun
 
 
 def problems(config: LaunchConfig, world_size: int = 2) -> list[Problem]:
-    return [problem for rule in GRPO_RULES for problem in rule(config, world_size)]
+    context = known(config, world_size)
+    return [problem for rule in GRPO_RULES for problem in rule(context)]
+
+
+def known(config: LaunchConfig, world_size: int) -> Context:
+    return Context.of(config, Facts.of(*([WorldSize(world_size)] if world_size else [])))
 
 
 def key_of(problem: Problem) -> str:
@@ -149,22 +161,22 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             R + "num_generations": 2.5,
         },
         [
-            "training.per_device_train_batch_size: 0 is no size, use a positive integer",
-            "training.effective_batch_size: 'all' is no size, use a positive integer",
-            "rlhf.num_iterations: -1 is no size, use a positive integer",
+            "training.per_device_train_batch_size: 0 is not a size, use a positive integer",
+            "training.effective_batch_size: 'all' is not a size, use a positive integer",
+            "rlhf.num_iterations: -1 is not a size, use a positive integer",
         ],
     ),
     "a size too long to print": (
         {R + "num_generations": 16**5000},
         [
-            ("rlhf.num_generations: a number too long to print is no size, "
+            ("rlhf.num_generations: a number too long to print is not a size, "
             "use a positive integer"),
         ],
     ),
     "an effective batch that is rounded up": (
         {T + "effective_batch_size": 50},
         [
-            (f"training.effective_batch_size: 50 is no multiple of 16 ({PRODUCT}), "
+            (f"training.effective_batch_size: 50 is not a multiple of 16 ({PRODUCT}), "
             "a step will hold 64 completions, set it to 48 or 64")
         ],
     ),
@@ -178,20 +190,20 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a generation of no whole step": (
         {R + "generation_batch_size": 50},
         [
-            (f"rlhf.generation_batch_size: 50 is no multiple of 16 ({PRODUCT}), "
+            (f"rlhf.generation_batch_size: 50 is not a multiple of 16 ({PRODUCT}), "
             "set it to 48 or 64")
         ],
     ),
     "a generation of no whole step and group": (
         {R + "generation_batch_size": 50, R + "num_generations": 6},
         [
-            (f"rlhf.generation_batch_size: 50 is no multiple of 16 ({PRODUCT}), "
+            (f"rlhf.generation_batch_size: 50 is not a multiple of 16 ({PRODUCT}), "
             "set it to 48 or 96")
         ],
     ),
     "a generation below a step": (
         {R + "generation_batch_size": 8},
-        [f"rlhf.generation_batch_size: 8 is no multiple of 16 ({PRODUCT}), set it to 16"],
+        [f"rlhf.generation_batch_size: 8 is not a multiple of 16 ({PRODUCT}), set it to 16"],
     ),
     "steps that differ": (
         {R + "generation_batch_size": 48, R + "steps_per_generation": 2},
@@ -210,8 +222,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "one completion": (
         {R + "num_generations": 1},
         [
-            ("rlhf.num_generations: is 1, and a completion is judged by the others of its prompt, "
-            "set it to 2")
+            ("rlhf.num_generations: is 1, but GRPO compares the completions of a prompt "
+            "with one another, set it to 2")
         ],
     ),
     "groups that are cut": (
@@ -247,7 +259,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"data.split_dataset_ratio": 0.01},
         [
             ("training.per_device_eval_batch_size: is not set (default 1); "
-            "1 x 2 learner devices is 2, no multiple of num_generations 8, set it to 4, "
+            "1 x 2 learner devices is 2, not a multiple of num_generations 8, set it to 4, "
             "rlhf.num_generations_eval to 2, or training.eval_strategy to 'no'")
         ],
     ),
@@ -255,7 +267,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"data.val_dataset": ["v.jsonl"], T + "per_device_eval_batch_size": 6},
         [
             ("training.per_device_eval_batch_size: 6 x 2 learner devices is 12, "
-            "no multiple of num_generations 8, set it to 4 or 8, "
+            "not a multiple of num_generations 8, set it to 4 or 8, "
             "rlhf.num_generations_eval to 6 or 12, or training.eval_strategy to 'no'")
         ],
     ),
@@ -275,7 +287,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a batch plan that does not divide": (
         {P: {**PLAN, "unified_batch_size": 50}},
         [
-            f"{P}.unified_batch_size: 50 is no multiple of 16 ({PRODUCT}), set it to 48 or 64"
+            f"{P}.unified_batch_size: 50 is not a multiple of 16 ({PRODUCT}), set it to 48 or 64"
         ],
     ),
     "a batch plan and other steps": (
@@ -351,7 +363,7 @@ def test_a_plan_that_became_wrong_is_a_problem(project: LaunchConfig) -> None:
 
 def test_the_arithmetic_of_a_step(project: LaunchConfig) -> None:
     changes = {T + "effective_batch_size": 48, R + "num_iterations": 2}
-    assert BatchArithmetic.of(config(project, changes), 2) == BatchArithmetic(
+    assert BatchArithmetic.of(batches.read(config(project, changes), 2)) == BatchArithmetic(
         world_size=2,
         per_device=8,
         gradient_accumulation_steps=3,
@@ -366,14 +378,14 @@ def test_the_arithmetic_of_a_step(project: LaunchConfig) -> None:
 
 def test_a_step_may_hold_half_a_group(project: LaunchConfig) -> None:
     changes = {T + "per_device_train_batch_size": 2, R + "steps_per_generation": 2}
-    arithmetic = BatchArithmetic.of(config(project, changes), 2)
+    arithmetic = BatchArithmetic.of(batches.read(config(project, changes), 2))
     assert arithmetic is not None
     assert (arithmetic.completions_per_step, arithmetic.prompts_per_step) == (4, 0.5)
 
 
 @pytest.mark.parametrize("world_size", [0, -1])
 def test_no_devices_no_arithmetic(project: LaunchConfig, world_size: int) -> None:
-    assert BatchArithmetic.of(config(project, {}), world_size) is None
+    assert BatchArithmetic.of(batches.read(config(project, {}), world_size)) is None
     assert said(config(project, {}), world_size) == []
 
 
@@ -393,12 +405,13 @@ def test_a_suggestion_that_is_followed_holds(
 ) -> None:
     wrong = config(project, changes)
     for rule in GRPO_RULES:
-        for problem in rule(wrong, world_size):
+        for problem in rule(known(wrong, world_size)):
             followed = list(suggestions(problem))
             assert followed, problem
             for suggestion in followed:
                 better = config(project, {**changes, **suggestion})
-                left = [p for p in rule(better, world_size) if p.severity is problem.severity]
+                again = rule(known(better, world_size))
+                left = [p for p in again if p.severity is problem.severity]
                 assert left == [], (problem, suggestion)
 
 
@@ -409,7 +422,7 @@ def test_without_errors_there_is_an_arithmetic(
     made = config(project, {R + "num_generations": 2, **changes})
     if any(problem.severity is Severity.ERROR for problem in problems(made, world_size)):
         return
-    batch = BatchArithmetic.of(made, world_size)
+    batch = BatchArithmetic.of(batches.read(made, world_size))
     assert batch is not None
     step = batch.per_device * world_size
     assert batch.generation_batch_size == step * batch.steps_per_generation
@@ -490,4 +503,4 @@ def test_strange_values_are_problems(
     strange = dataclasses.replace(project, train=train, rollout_server=flags)
     for problem in problems(strange, world_size):
         assert str(problem)
-    BatchArithmetic.of(strange, world_size)
+    BatchArithmetic.of(batches.read(strange, world_size))

@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 from grpo_launch.base import resources
 from grpo_launch.base.host import Host
 from grpo_launch.checks import gather as gathering
-from grpo_launch.checks.examine import Facts, GymFacts, Severity, examine, validate
+from grpo_launch.checks.examine import Outcome, Severity, examine, validate
 from grpo_launch.config.compose import compose
+from grpo_launch.config.facts import Facts
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.rule import Context
 from grpo_launch.learners.swift.batches import rewards
 from grpo_launch.learners.swift.dataset_rows import Rows
-from grpo_launch.learners.swift.episodes import Episodes
-from grpo_launch.learners.swift.gym import GYM_RULES, lacks
+from grpo_launch.learners.swift.episodes import Episodes, GymFacts
+from grpo_launch.learners.swift.gym import GYM_RULES
 from grpo_launch.learners.swift.plugin_source import ENVIRONMENTS, SCHEDULERS, Plugin
 
 GOOD: dict[str, Any] = {
@@ -66,20 +68,19 @@ def config(changes: dict[str, Any] | None = None) -> LaunchConfig:
 
 def found(changes: dict[str, Any], facts: GymFacts = FACTS) -> list[str]:
     """The problems of the rules about episodes, warnings marked."""
-    said = config(changes)
-    played = Episodes.of(said)
-    if played is None:
-        return []
-    problems = [problem for rule in GYM_RULES for problem in rule(said, played, facts)]
+    problems = [problem for outcome in outcomes(changes, facts) for problem in outcome.problems]
     marks = {Severity.ERROR: "", Severity.WARNING: "warning: "}
     return [marks[p.severity] + str(p).removeprefix("x.yaml: ") for p in problems]
 
 
 def skipped(changes: dict[str, Any], facts: GymFacts) -> dict[str, str]:
-    played = Episodes.of(config(changes))
-    assert played is not None
-    reasons = {rule.__name__: lacks(rule, played, facts) for rule in GYM_RULES}
-    return {name: reason for name, reason in reasons.items() if reason}
+    return {o.rule: o.skipped for o in outcomes(changes, facts) if o.skipped}
+
+
+def outcomes(changes: dict[str, Any], facts: GymFacts) -> list[Outcome]:
+    said = config(changes)
+    context = Context.of(said, Facts.of(facts))
+    return [rule.check(context) for rule in GYM_RULES if rule.when(said)]
 
 
 SILENT: list[dict[str, Any]] = [
@@ -127,12 +128,12 @@ FOUND: list[tuple[dict[str, Any], list[str]]] = [
         {"server.multi_turn_scheduler": "gym", "server.gym_env": "card"},
         [
             (
-                f"{SERVER}.multi_turn_scheduler: 'gym' is no scheduler of ms-swift or of p.py, "
+                f"{SERVER}.multi_turn_scheduler: 'gym' is not a scheduler of ms-swift or of p.py, "
                 "use one"
                 " of gym_scheduler, math_tip_trick, openenv_scheduler, thinking_tips_scheduler"
             ),
             (
-                f"{SERVER}.gym_env: 'card' is no environment of ms-swift or of p.py, "
+                f"{SERVER}.gym_env: 'card' is not an environment of ms-swift or of p.py, "
                 "did you mean cards?"
             ),
         ],
@@ -142,8 +143,7 @@ FOUND: list[tuple[dict[str, Any], list[str]]] = [
         [
             (
                 "rlhf.vllm_server_pass_dataset: is false, so the environment on the server "
-                "gets nothing"
-                " of a row, no env_config either, set it to true"
+                "gets no column of a row, not even env_config, set it to true"
             )
         ],
     ),
@@ -182,7 +182,7 @@ FOUND: list[tuple[dict[str, Any], list[str]]] = [
             (
                 "warning: rlhf.reward_funcs: a.b count beside the environment's reward, which "
                 "is the "
-                "last one, remove them, or say reward_weights for all"
+                "last one, remove them, or set reward_weights for all"
             )
         ],
     ),
@@ -192,8 +192,7 @@ FOUND: list[tuple[dict[str, Any], list[str]]] = [
             (
                 "warning: rlhf.multi_turn_scheduler: 'math_tip_trick' has no effect: "
                 f"{SERVER}.multi_turn_scheduler counts, and is 'gym_scheduler', remove it, or "
-                "say it "
-                "there"
+                "set it there"
             )
         ],
     ),
@@ -202,7 +201,7 @@ FOUND: list[tuple[dict[str, Any], list[str]]] = [
         [
             (
                 f"warning: rlhf.max_turns: 9 has no effect: {SERVER}.max_turns counts, and is not "
-                "set, remove it, or say it there"
+                "set, remove it, or set it there"
             )
         ],
     ),
@@ -219,11 +218,11 @@ def test_what_fails_later_is_found(changes: dict[str, Any], messages: list[str])
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (Rows("d.jsonl", missing=True), "d.jsonl does not exist, correct the path, or make it"),
-        (Rows("d.jsonl"), "d.jsonl has no rows, make them"),
+        (Rows("d.jsonl", missing=True), "d.jsonl does not exist, correct the path, or create it"),
+        (Rows("d.jsonl"), "d.jsonl has no rows, add some"),
         (
             Rows("d.jsonl", lines=3, unreadable=4, whole=False),
-            "d.jsonl:4 is no JSON object, write one object a line",
+            "d.jsonl:4 is not a JSON object, write one object a line",
         ),
         (
             Rows("d.jsonl", lines=9, without=2, first_without=5),
@@ -242,7 +241,7 @@ def test_what_fails_later_is_found(changes: dict[str, Any], messages: list[str])
         (
             Rows("d.jsonl", lines=1, names=(("card", 1),)),
             (
-                "env_config at d.jsonl:1 names 'card', no environment of ms-swift or of p.py, "
+                "env_config at d.jsonl:1 names 'card', not an environment of ms-swift or of p.py, "
                 "did you mean cards?"
             ),
         ),
@@ -290,7 +289,7 @@ def test_a_scheduler_of_the_learner_plays_where_the_server_has_none() -> None:
         "rlhf.vllm_server_pass_dataset": None,
     }
     assert found(changes) == [
-        "rlhf.gym_env: 'card' is no environment of ms-swift or of p.py, did you mean cards?"
+        "rlhf.gym_env: 'card' is not an environment of ms-swift or of p.py, did you mean cards?"
     ]
 
 
@@ -299,9 +298,9 @@ def test_without_episodes_nothing_is_judged() -> None:
         f"server.{name}": None for name in ("multi_turn_scheduler", "gym_env", "use_gym_env")
     }
     said = config({**changes, "rlhf.use_gym_env": None})
-    assert Episodes.of(said) is None
+    assert not Episodes.of(said).played
     names = {outcome.rule for outcome in examine(said)}
-    assert not names & {rule.__name__.replace("_", " ") for rule in GYM_RULES}
+    assert not names & {rule.name for rule in GYM_RULES}
 
 
 # What could not be judged
@@ -309,15 +308,15 @@ def test_without_episodes_nothing_is_judged() -> None:
 
 def test_what_was_not_looked_at_is_skipped_not_passed() -> None:
     assert skipped({}, GymFacts()) == {
-        "plugins_are_there": "the plugins were not looked at",
+        "plugins_exist": "the plugins were not looked at",
         "scheduler_is_known": "the plugins were not looked at",
         "environments_are_known": "the plugins were not looked at",
-        "dataset_is_there": "the data set was not looked at",
+        "dataset_exists": "the data set was not looked at",
         "rows_have_env_config": "the data set was not looked at",
     }
     hub = Rows("org/d", unseen="org/d is a data set of a hub")
     assert skipped({}, GymFacts((hub,), (PLUGIN,))) == dict.fromkeys(
-        ("environments_are_known", "dataset_is_there", "rows_have_env_config"), hub.unseen
+        ("environments_are_known", "dataset_exists", "rows_have_env_config"), hub.unseen
     )
     long = Rows("d.jsonl", lines=20000, whole=False)
     assert skipped({}, GymFacts((long,), (PLUGIN,))) == dict.fromkeys(
@@ -386,7 +385,8 @@ def test_each_role_looks_at_the_files_that_its_half_reads(
 ) -> None:
     config()
     said = compose("x", [f"role={role}", "runtime=current", "preflight=false"])
-    gym = gathering.gather(said, host(tmp_path)).gym
+    gym = gathering.gather(said, host(tmp_path)).get(GymFacts)
+    assert gym is not None
     assert (gym.rows is not None, gym.plugins is not None) == (rows, plugins)
 
 
@@ -394,7 +394,8 @@ def test_files_are_read_from_the_working_directory_or_from_what_ships(tmp_path: 
     Path("p.py").write_text('envs["cards"] = Cards\n')
     Path("d.jsonl").write_text(json.dumps({"env_config": {"name": "cards"}}) + "\n")
     changes = {"data.dataset": ["d.jsonl", "examples/digits/dataset.jsonl"]}
-    gym = gathering.gather(config(changes), host(tmp_path)).gym
+    gym = gathering.gather(config(changes), host(tmp_path)).get(GymFacts)
+    assert gym is not None
     assert gym.plugins is not None
     assert gym.plugins[0].registered[ENVIRONMENTS] == {"cards"}
     assert gym.rows is not None
@@ -437,5 +438,5 @@ def test_every_rule_survives_any_value(
     said = _good()
     train = {**said.train, "rlhf": learner}
     odd = dataclasses.replace(said, train=train, rollout_server=server)
-    for problem in validate(odd, Facts(gym=facts)):
+    for problem in validate(odd, Facts.of(facts)):
         assert "\n" not in str(problem)

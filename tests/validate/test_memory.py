@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from grpo_launch.checks.examine import Problem, Severity
 from grpo_launch.config.compose import compose
+from grpo_launch.config.facts import DeviceMemory, Facts
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.rule import Context
 from grpo_launch.engines.model_memory import (
     GIB,
     estimate,
@@ -27,7 +29,8 @@ from grpo_launch.engines.model_memory import (
     parameters_per_device,
 )
 from grpo_launch.engines.model_shape import MAX_CONFIG_BYTES, ModelShape
-from grpo_launch.engines.swift.memory import MEMORY_RULES, estimate_of
+from grpo_launch.engines.swift.memory import estimate_of
+from grpo_launch.engines.swift.memory_rules import MEMORY_RULES
 from tests.conftest import ROOT
 
 TINY = ROOT / "tests" / "validate" / "models" / "tiny-qwen2"  # of scripts/make_tiny_model.py
@@ -87,7 +90,7 @@ QWEN_30B_A3B: dict[str, Any] = {
     "torch_dtype": "bfloat16",
 }
 S = "custom.extra.rollout_server."
-DEVICE = "80.0 GiB a device, utilization"
+DEVICE = "80.0 GiB per device, utilization"
 
 GOOD: dict[str, Any] = {
     "model": {"model": "some/model"},
@@ -127,7 +130,13 @@ def config(base: LaunchConfig, changes: dict[str, Any]) -> LaunchConfig:
 def problems(
     config: LaunchConfig, shape: ModelShape | None, gib: float | None = 80.0
 ) -> list[Problem]:
-    return [problem for rule in MEMORY_RULES for problem in rule(config, shape, gib)]
+    context = known(config, shape, gib)
+    return [problem for rule in MEMORY_RULES for problem in rule(context)]
+
+
+def known(config: LaunchConfig, shape: ModelShape | None, gib: float | None) -> Context:
+    memory = None if gib is None else DeviceMemory(gib)
+    return Context.of(config, Facts.of(*(fact for fact in (shape, memory) if fact is not None)))
 
 
 def said(found: list[Problem]) -> list[str]:
@@ -400,13 +409,13 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "weights that do not fit": (
         {S + "vllm_gpu_memory_utilization": 0.1, S + "vllm_data_parallel_size": 6},
-        [(f"{S}vllm_tensor_parallel_size: 14.2 GiB of weights a device leave no KV cache "
-         f"({DEVICE} 0.1), set it to 2 and {S}vllm_data_parallel_size to 3")],
+        [(f"{S}vllm_tensor_parallel_size: 14.2 GiB of weights per device leave no room "
+         f"for the KV cache ({DEVICE} 0.1), set it to 2 and {S}vllm_data_parallel_size to 3")],
     ),
     "weights that do not fit into these devices": (
         {S + "vllm_gpu_memory_utilization": 0.1, S + "vllm_data_parallel_size": 3},
-        [(f"{S}vllm_tensor_parallel_size: 14.2 GiB of weights a device leave no KV cache "
-         f"({DEVICE} 0.1), use a smaller model, or more or larger devices")],
+        [(f"{S}vllm_tensor_parallel_size: 14.2 GiB of weights per device leave no room "
+         f"for the KV cache ({DEVICE} 0.1), use a smaller model, or more or larger devices")],
     ),
     "not one sequence": (
         {S + "vllm_gpu_memory_utilization": 0.178, S + "vllm_data_parallel_size": 2},
@@ -492,10 +501,10 @@ def test_a_suggestion_that_is_followed_holds(
     }
     shape = ModelShape.of(model)
     for rule in MEMORY_RULES:
-        for problem in rule(config(project, changes), shape, gib):
+        for problem in rule(known(config(project, changes), shape, gib)):
             for suggestion in suggestions(problem):
                 better = config(project, {**changes, **suggestion})
-                assert rule(better, shape, gib) == [], (problem, suggestion)
+                assert rule(known(better, shape, gib)) == [], (problem, suggestion)
                 sizes = better.rollout_server
                 devices = "vllm_data_parallel_size" in str(suggestion)
                 assert not devices or product(sizes) == tp * dp, (problem, suggestion)

@@ -59,12 +59,12 @@ def planned(config: LaunchConfig, *parts: str) -> plan.LaunchPlan:
 def test_each_server_has_its_address_its_devices_and_its_gate() -> None:
     made = planned(experiment(vllm_server_group_port=[28500, 28501]))
     assert [spec.name for spec in made.processes] == ["server_0", "server_1", "learner"]
-    assert [spec.half for spec in made.processes] == ["server", "server", "learner"]
+    assert [spec.part for spec in made.processes] == ["server", "server", "learner"]
     visible = [spec.env["CUDA_VISIBLE_DEVICES"] for spec in made.processes]
     assert visible == ["0,1", "2,3", "4,5,6,7"]
-    for spec, port in zip(made.servers, ("8000", "8001"), strict=True):
+    for spec, port in zip(made.services, ("8000", "8001"), strict=True):
         assert spec.argv[spec.argv.index("--port") + 1] == port
-    assert [(gate.server, gate.url, gate.world_size) for gate in made.gates] == [
+    assert [(gate.server, gate.url, gate.checks[1].value) for gate in made.gates] == [
         ("server_0", "http://127.0.0.1:8000", 2),
         ("server_1", "http://127.0.0.1:8001", 2),
     ]
@@ -128,7 +128,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no port": (
         {"vllm_server_port": [8000, 0]},
-        "rlhf.vllm_server_port: 0 is no port, use a number from 1 to 65535",
+        "rlhf.vllm_server_port: 0 is not a port, use a number from 1 to 65535",
     ),
     "three servers": (
         {"vllm_server_port": [8000, 8001, 8002], "vllm_server_host": [HERE] * 3},
@@ -181,7 +181,7 @@ def test_no_combination_breaks_the_rules_and_what_passes_can_be_planned(
         return
     made = planned(config)
     count = endpoint.server_count(config)
-    assert len(made.servers) == len(made.gates) == count
+    assert len(made.services) == len(made.gates) == count
     taken = Counter(device for spec in made.processes for device in spec.devices)
     assert set(taken.values()) == {1}
     assert len(set(made.ports)) == len(made.ports) == 2 * count

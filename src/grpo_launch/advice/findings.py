@@ -94,7 +94,7 @@ def overrides(least: Choice, present: Choice, now: Situation) -> tuple[str, ...]
     if len(ids) == now.devices:
         said.append(f"gpus.server=[{','.join(ids[: least.server])}]")
         said.append(f"gpus.learner=[{','.join(ids[least.server :])}]")
-    said.append(f"rollout_server.vllm_data_parallel_size={least.replicas // now.servers}")
+    said.append(f"rollout_server.{now.keys.data_parallel}={least.replicas // now.servers}")
     before, after = present.sizes, least.sizes
     if before is None or after is None:
         return tuple(said)

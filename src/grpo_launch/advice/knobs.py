@@ -50,14 +50,14 @@ def _max_num_seqs(split: Split, situation: Situation) -> Iterator[Knob]:
     asked = model.in_flight(split.asked_at_once, situation.replicas)
     limit = situation.max_num_seqs
     waves = model.waves(split.asked_at_once, situation.replicas, limit)
-    if waves == 1:
+    if waves == 1 or situation.keys.max_num_seqs is None:
         return
     now = model.present(split, situation)
     then = replace(now, generate=now.generate / waves)
     text = f"{asked} completions of a replica in {limit} places are {waves} waves; in one wave "
     text += f"generate {now.generate:.2f} / {waves} = {then.generate:.2f} at best"
     yield Knob(
-        override=f"rollout_server.vllm_max_num_seqs={asked}",
+        override=f"rollout_server.{situation.keys.max_num_seqs}={asked}",
         low=then.seconds,
         high=now.seconds,
         arithmetic=text,
@@ -68,7 +68,7 @@ def _max_num_seqs(split: Split, situation: Situation) -> Iterator[Knob]:
 
 def _async_generate(split: Split, situation: Situation) -> Iterator[Knob]:
     now = model.present(split, situation)
-    # RLHFArguments._check_grpo of ms-swift 4.6 refuses it for conversations.
+    # It is refused for conversations.
     if now.overlaps or situation.is_multi_turn:
         return
     then = replace(now, overlaps=True)

@@ -6,7 +6,7 @@ The model, in seconds of one optimizer step (its share of a generation that last
   shrinks with the number of replicas: n times as many take 1/n of the seconds. Decoding few
   sequences is limited by memory bandwidth, not by arithmetic, and the longest completion has to
   be waited for however many replicas there are. At the other end of the range the seconds stay
-  as they are, times the waves that ``vllm_max_num_seqs`` makes of the completions. Both ends are
+  as they are, times the waves that a replica's ``max_num_seqs`` makes of them. Both ends are
   given; the truth lies between them.
 - *learn* = completions x seconds of one / learner devices.
 - *sync* and *other* (rewards, checkpoints, evaluation) stay as they are.
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from grpo_launch.advice.situation import Situation
-from grpo_launch.learners.swift.batches import Sizes
+from grpo_launch.learners.batches import Sizes
 from grpo_launch.runs.shares import Split
 
 WORTH = 0.05
@@ -89,8 +89,10 @@ def present(split: Split, situation: Situation) -> Cost:
     )
 
 
-def waves(completions: int, replicas: int, max_num_seqs: int) -> int:
-    """How often a replica has to fill its ``vllm_max_num_seqs`` places, at least once."""
+def waves(completions: int, replicas: int, max_num_seqs: int | None) -> int:
+    """How often a replica has to fill its ``max_num_seqs`` places, at least once."""
+    if max_num_seqs is None:
+        return 1
     return max(1, math.ceil(in_flight(completions, replicas) / max_num_seqs))
 
 
@@ -100,12 +102,14 @@ def in_flight(completions: int, replicas: int) -> int:
 
 
 def choices(split: Split, situation: Situation) -> list[Choice]:
-    """Every split of the run's devices, fewest server devices first; empty without batches.
+    """Every split of the run's devices, fewest server devices first.
+
+    Empty without batches, and where no setting of the engine says how many replicas it has.
 
     The server's devices are whole replicas of the same tensor parallel size, as many for each
     of several servers, and each half has at least one device.
     """
-    if situation.sizes is None:
+    if situation.sizes is None or situation.keys.data_parallel is None:
         return []
     step = situation.tensor_parallel * situation.servers
     return [

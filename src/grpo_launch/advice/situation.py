@@ -1,25 +1,29 @@
 """What a run computes on, and in which batches: read from its own directory.
 
 ``config.yaml`` says the rollout server's side, ``learner_arguments.yaml`` the learner's,
-``plan.json`` who got which devices. Whatever cannot be read is unknown, not assumed.
+``plan.json`` who got which devices. Whatever cannot be read is unknown, not assumed; so is what
+only the run's engine or learner knows, where it is not installed here.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import yaml
 
 from grpo_launch.config.arguments import listed, size
-from grpo_launch.learners.swift.batches import Sizes
-from grpo_launch.plan import LEARNER
+from grpo_launch.config.schema import ENGINE, LEARNER
+from grpo_launch.engines.base import Engine, SizeKeys
+from grpo_launch.errors import ConfigError
+from grpo_launch.learners.base import Learner
+from grpo_launch.learners.batches import Sizes
+from grpo_launch.plugins import ENGINES, LEARNERS, Registry
+from grpo_launch.runs import plans
 
-DEFAULT_MAX_NUM_SEQS = 256
-"""Where the experiment does not say it (``VllmEngine.__init__``, ms-swift 4.6)."""
+Plugin = TypeVar("Plugin")
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,9 @@ class Situation:
         learner: ids of the learner's devices.
         servers: how many rollout servers.
         tensor_parallel: devices of one replica of the model.
-        max_num_seqs: sequences that one replica decodes at a time.
+        max_num_seqs: sequences that one replica decodes at a time; None where nobody knows.
         max_num_seqs_said: whether the experiment says so, or the engine's default holds.
+        keys: of the engine's settings that say its size.
         sizes: of the learner's batches; None where they cannot be read.
         steps_said: whether ``steps_per_generation`` is set.
         accumulation_follows: whether ``gradient_accumulation_steps`` follows from
@@ -53,8 +58,9 @@ class Situation:
     learner: tuple[str, ...]
     servers: int
     tensor_parallel: int
-    max_num_seqs: int
+    max_num_seqs: int | None
     max_num_seqs_said: bool
+    keys: SizeKeys
     sizes: Sizes | None
     steps_said: bool
     accumulation_follows: bool
@@ -74,21 +80,25 @@ class Situation:
 
 def read(directory: Path) -> Situation | None:
     """The situation of the run in ``directory``; None where its plan or configuration is lost."""
-    plan, config = _json(directory / "plan.json"), _yaml(directory / "config.yaml")
-    if not plan or not config:
+    try:
+        plan, _ = plans.read(directory)
+    except (OSError, ValueError):
         return None
-    devices = _devices(plan)
+    if not (config := _yaml(directory / "config.yaml")):
+        return None
     arguments = _yaml(directory / "learner_arguments.yaml")
     flags = _mapping(config.get("rollout_server"))
     training = _mapping(_mapping(config.get("train")).get("training"))
-    tp = size(flags.get("vllm_tensor_parallel_size")) or 1
-    dp = size(flags.get("vllm_data_parallel_size")) or 1
+    engine: Engine | None = _plugin(ENGINES, config.get("engine"), ENGINE)
+    keys = engine.size_keys if engine else SizeKeys()
+    tp = _setting(flags, keys.tensor_parallel) or 1
+    dp = _setting(flags, keys.data_parallel) or 1
     servers = max(1, len(listed(arguments.get("vllm_server_port"))))
-    server = tuple(d for name, ids in devices.items() if name != LEARNER for d in ids)
-    said = size(flags.get("vllm_max_num_seqs"))
-    learner = devices.get(LEARNER, ())
+    server = tuple(device for spec in plan.services for device in spec.devices)
+    limit = _setting(flags, keys.max_num_seqs)
+    learner = plan.main.devices if plan.main else ()
     return Situation(
-        learns=LEARNER in devices,
+        learns=plan.main is not None,
         is_timed=_mapping(config.get("learner")).get("timing", True) is not False,
         cuda=_mapping(config.get("accelerator")).get("kind") == "cuda",
         server=server,
@@ -96,9 +106,10 @@ def read(directory: Path) -> Situation | None:
         learner=learner,
         servers=servers,
         tensor_parallel=tp,
-        max_num_seqs=said or DEFAULT_MAX_NUM_SEQS,
-        max_num_seqs_said=said is not None,
-        sizes=_sizes(arguments, len(learner)),
+        max_num_seqs=limit or (engine.max_num_seqs if engine else None),
+        max_num_seqs_said=limit is not None,
+        keys=keys,
+        sizes=_sizes(_plugin(LEARNERS, config.get("learner"), LEARNER), arguments, len(learner)),
         steps_said=arguments.get("steps_per_generation") is not None,
         accumulation_follows=training.get("effective_batch_size") is not None
         and training.get("gradient_accumulation_steps") is None,
@@ -108,28 +119,24 @@ def read(directory: Path) -> Situation | None:
     )
 
 
-def _sizes(arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
-    """The learner's batches, of the arguments that it was given."""
-    if not arguments or not world_size:
-        return None
-    found = Sizes.of_arguments(arguments, world_size)
-    return None if found.conflict or found.generation % found.group else found
+def _setting(flags: Mapping[str, Any], key: str | None) -> int | None:
+    return size(flags.get(key)) if key else None
 
 
-def _devices(plan: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for spec in listed(plan.get("processes")):
-        name = _mapping(spec).get("name")
-        if isinstance(name, str):
-            found[name] = tuple(map(str, listed(_mapping(spec).get("devices"))))
-    return found
-
-
-def _json(path: Path) -> dict[str, Any]:
+def _plugin(registry: Registry[Plugin], node: Any, usual: str) -> Plugin | None:
+    """The plug-in that a node of the configuration names; None where it cannot be loaded."""
     try:
-        return _mapping(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
-        return {}
+        return registry.get(str(_mapping(node).get("name", usual)))
+    except ConfigError:
+        return None
+
+
+def _sizes(learner: Learner | None, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
+    """The learner's batches, of the arguments that it was given."""
+    if learner is None or not arguments or not world_size:
+        return None
+    sizes = learner.batches(arguments, world_size)
+    return sizes if sizes is not None and sizes.is_whole else None
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -18,9 +18,10 @@ _CPU = (
     "split: on a CPU the devices only count processes, and both halves share the cores:",
     "  no split of GPUs can be advised from this run, and what overlaps below gains less",
 )
+_NO_REPLICAS = "split: no setting of this run's engine says how many replicas, so none is advised"
 _NOT_KNOWN = (
     "  not known: how the generation scales (the range goes from as the model says to not at all,",
-    "  but for the waves that vllm_max_num_seqs makes); whether the learner fits into fewer GPUs",
+    "  but for the waves that {limit} makes); whether the learner fits into fewer GPUs",
 )
 
 
@@ -117,6 +118,9 @@ def _splits(found: Findings) -> Iterator[str]:
     if not now.cuda:
         yield from _CPU
         return
+    if now.keys.data_parallel is None:
+        yield _NO_REPLICAS
+        return
     if found.best is None:
         yield "split: the learner's batches cannot be read from learner_arguments.yaml, so none"
         yield "  can be advised"
@@ -132,7 +136,7 @@ def _splits(found: Findings) -> Iterator[str]:
     yield "  batch: of a device x learner GPUs x accumulation, the completions of a step"
     yield from (_choice(choice, present, least) for choice in found.choices)
     yield from _verdict(found, least, present)
-    yield from _NOT_KNOWN
+    yield from (line.format(limit=now.keys.max_num_seqs or "max_num_seqs") for line in _NOT_KNOWN)
 
 
 def _choice(choice: Choice, present: Choice, least: Choice) -> str:
@@ -177,8 +181,9 @@ def _knobs(found: Findings) -> Iterator[str]:
     yield "other settings, with the devices as they are"
     asked = model.in_flight(split.asked_at_once, now.replicas)
     said = "" if now.max_num_seqs_said else ", the engine's default"
-    if asked <= now.max_num_seqs:
-        yield f"  vllm_max_num_seqs {now.max_num_seqs}{said}: no limit, a replica gets {asked}"
+    if now.max_num_seqs is not None and asked <= now.max_num_seqs:
+        name = now.keys.max_num_seqs or "max_num_seqs"
+        yield f"  {name} {now.max_num_seqs}{said}: no limit, a replica gets {asked}"
         yield "    completions at a time"
     for knob in found.knobs:
         yield from _knob(knob)

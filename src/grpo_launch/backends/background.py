@@ -9,13 +9,13 @@ import sys
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from grpo_launch.backends.foreground import command
-from grpo_launch.backends.prepared import Prepared
+from grpo_launch.backends.supervisor import command
 from grpo_launch.base import redaction
 from grpo_launch.config.formats import document
 from grpo_launch.errors import PreflightError
 from grpo_launch.execute.console import tail
 from grpo_launch.runs import record
+from grpo_launch.settle.prepared import Prepared
 from grpo_launch.supervise import spawn
 
 LOG = "logs/launcher.log"

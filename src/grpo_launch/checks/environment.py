@@ -6,22 +6,27 @@ are found earlier (``config/compat/reading.py``) and reported with the other mis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from grpo_launch.config import kinds, schema
+from grpo_launch.config.facts import WorldSize
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
-
-EnvironmentRule = Callable[[LaunchConfig, int], list[Problem]]
-"""From a configuration and the number of learner devices to what is wrong."""
+from grpo_launch.config.rule import Context, Finding, Rule, rule
 
 
-def variables_count(config: LaunchConfig, world_size: int) -> list[Problem]:
+def _compat_env(config: LaunchConfig) -> bool:
+    return config.compat is schema.Compat.env
+
+
+@rule(when=_compat_env)
+def variables_take_effect(context: Context) -> list[Problem]:
     """Every variable of the old scripts that is set, or nearly spelled like one, counts.
 
     One of the other half is worth a word only if this half would be told something else.
     """
-    del world_size
+    config = context.config
     return [
         Problem(f"environment: {unread.variable}", unread.what, unread.fix, Severity.WARNING)
         for unread in config.environment.unread
@@ -29,30 +34,31 @@ def variables_count(config: LaunchConfig, world_size: int) -> list[Problem]:
     ]
 
 
-def processes_are_devices(config: LaunchConfig, world_size: int) -> list[Problem]:
+@rule(when=_compat_env)
+def nproc_per_node_is_the_number_of_learner_devices(context: Context) -> Iterator[Finding]:
     """``NPROC_PER_NODE`` is the number of the learner's devices.
 
     The old learner took it beside CUDA_VISIBLE_DEVICES and trusted it. Here the devices decide
     (``scripts/train.sh``), so a number that differs was meant for other devices.
     """
-    said = config.environment.processes
-    if said is None or not world_size or said.value == world_size:
-        return []
-    devices = "1 device" if world_size == 1 else f"{world_size} devices"
-    what = f"says {said.value}, but the learner has {devices}"
-    fix = f"list {said.value} devices in {config.spelled('gpus.learner')}, or unset it"
-    return [Problem(f"environment: {said.variable}", what, fix)]
+    variable, world_size = context.config.environment.processes, context.get(WorldSize)
+    if variable is None:
+        return
+    if world_size is None:
+        yield context.unknown(WorldSize)
+    elif variable.value != world_size.processes:
+        what = f"is {variable.value}, "
+        what += f"but the learner has {kinds.counted(world_size.processes, 'device')}"
+        devices = context.config.spelled("gpus.learner")
+        fix = f"list {variable.value} devices in {devices}, or unset it"
+        yield Problem(f"environment: {variable.variable}", what, fix)
 
 
-ENVIRONMENT_RULES: Sequence[EnvironmentRule] = (variables_count, processes_are_devices)
+ENVIRONMENT_RULES: Sequence[Rule] = (
+    variables_take_effect,
+    nproc_per_node_is_the_number_of_learner_devices,
+)
 """All rules of this module, in the order in which their findings are reported."""
-
-
-def lacks(rule: EnvironmentRule, config: LaunchConfig, world_size: int) -> str | None:
-    """What ``rule`` cannot know."""
-    if rule is processes_are_devices and config.environment.processes and not world_size:
-        return "the devices of the learner are not known"
-    return None
 
 
 def _said(config: LaunchConfig, key: str) -> list[str]:

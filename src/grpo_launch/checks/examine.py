@@ -2,82 +2,77 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable
 
-from grpo_launch.checks import environment
-from grpo_launch.checks.engine_flags import ENGINE_RULES
+from grpo_launch.checks.downgrade import KnownRules, checks_warn_names_rules, downgrade, warned
 from grpo_launch.checks.environment import ENVIRONMENT_RULES
-from grpo_launch.checks.facts import Facts
 from grpo_launch.checks.limits import LIMIT_RULES
+from grpo_launch.checks.plugins import PAIR_RULES, plugin_rules, shipped_facts
 from grpo_launch.checks.ports import PORT_RULES
-from grpo_launch.checks.rules import RULES
-from grpo_launch.checks.structure import STRUCTURE_RULES, unread, unread_plan, unread_section
-from grpo_launch.config import schema
+from grpo_launch.checks.servers import SERVER_RULES
+from grpo_launch.checks.settings import SETTINGS_RULES
+from grpo_launch.checks.structure import STRUCTURE_RULES, unread
+from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
-from grpo_launch.engines.swift import memory
-from grpo_launch.engines.swift.memory import MEMORY_RULES
+from grpo_launch.config.rule import Context, Outcome, Rule
 from grpo_launch.errors import InvalidConfigError
-from grpo_launch.learners.swift import grpo, gym
-from grpo_launch.learners.swift.episodes import Episodes, GymFacts
-from grpo_launch.learners.swift.grpo import GRPO_RULES
 from grpo_launch.tracking.rules import TRACKING_RULES
 
-__all__ = [
-    "Episodes",
-    "Facts",
-    "GymFacts",
-    "Outcome",
-    "Problem",
-    "Severity",
-    "examine",
-    "require_valid",
-    "validate",
-]
+__all__ = ["Outcome", "Problem", "Severity", "all_rules", "examine", "require_valid", "validate"]
+
+_FIRST = (*STRUCTURE_RULES, checks_warn_names_rules)
+_GENERIC = (
+    *SERVER_RULES,
+    *SETTINGS_RULES,
+    *LIMIT_RULES,
+    *PORT_RULES,
+    *TRACKING_RULES,
+    *ENVIRONMENT_RULES,
+)
+_HIDDEN = "what it finds follows from a problem that is reported already"
 
 
-_SAID = "what it finds follows from a problem that is reported already"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one rule found.
-
-    Attributes:
-        rule: the rule's name in words.
-        problems: what it found; empty where it passed or was skipped.
-        skipped: why it could not judge everything that it is about, or None.
-    """
-
-    rule: str
-    problems: tuple[Problem, ...]
-    skipped: str | None = None
+def all_rules(config: LaunchConfig) -> tuple[Rule, ...]:
+    """Every rule, in the order in which findings are reported."""
+    return (*_FIRST, *_GENERIC, *PAIR_RULES, *plugin_rules(config))
 
 
 def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
-    """The outcome of every rule, in order; a problem that two rules find is said once.
+    """The outcome of every rule, in order; a problem that two rules find is reported once.
 
     What follows from a problem of structure (a section that is a list, a key that could
-    not be read) is not reported beside it.
+    not be read) is not reported beside it. Errors of rules in ``checks.warn`` are warnings.
+
+    Args:
+        config: the configuration.
+        facts: what is known besides; flags that are missing are those of the shipped version.
     """
-    structure = [(rule, rule(config), None) for rule in STRUCTURE_RULES]
-    broken = unread(config, [problem for _, found, _ in structure for problem in found])
-    others = _judged(config, Facts() if facts is None else facts)
+    rules = all_rules(config)
+    known = shipped_facts(config).updated(facts or Facts()).updated(Facts.of(KnownRules(rules)))
+    context = Context.of(config, known)
+    made = [(rule, rule.check(context)) for rule in rules if rule.when(config)]
+    broken = unread(config, [p for rule, o in made if rule in STRUCTURE_RULES for p in o.problems])
+    warn = warned(config)
     seen: set[Problem] = set()
     outcomes: list[Outcome] = []
-    for rule, found, missing in itertools.chain(structure, others):
-        own = rule in STRUCTURE_RULES
-        fresh = [p for p in dict.fromkeys(found) if p not in seen and (own or not p.below(broken))]
+    for rule, outcome in made:
+        if rule.downgradable and rule.name in warn:
+            outcome = downgrade(outcome)
+        hidden = () if rule in STRUCTURE_RULES else broken
+        fresh = [
+            p for p in dict.fromkeys(outcome.problems) if p not in seen and not p.below(hidden)
+        ]
         seen.update(fresh)
-        skipped = missing or (_SAID if len(fresh) < len(found) else None)
-        outcomes.append(Outcome(rule.__name__.replace("_", " "), tuple(fresh), skipped))
+        skipped = outcome.skipped or (_HIDDEN if len(fresh) < len(outcome.problems) else None)
+        changes = {"problems": tuple(fresh), "skipped": skipped}
+        outcomes.append(dataclasses.replace(outcome, **changes))
     return outcomes
 
 
 def validate(config: LaunchConfig, facts: Facts | None = None) -> list[Problem]:
-    """Every problem of ``config``, in the order of the rules, none said twice."""
+    """Every problem of ``config``, in the order of the rules, none twice."""
     return [problem for outcome in examine(config, facts) for problem in outcome.problems]
 
 
@@ -87,39 +82,17 @@ def require_valid(config: LaunchConfig, facts: Facts | None = None) -> list[Prob
     Raises:
         InvalidConfigError: it has errors; all of them are in the exception.
     """
-    problems = validate(config, facts)
+    return require_no_errors(examine(config, facts))
+
+
+def require_no_errors(outcomes: Iterable[Outcome]) -> list[Problem]:
+    """The warnings among these outcomes.
+
+    Raises:
+        InvalidConfigError: there are errors; all of them are in the exception.
+    """
+    problems = [problem for outcome in outcomes for problem in outcome.problems]
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if errors:
         raise InvalidConfigError(str(problem) for problem in errors)
     return problems
-
-
-_Judged = tuple[Callable[..., list[Problem]], list[Problem], str | None]
-"""A rule, what it found, and what it would have had to know besides."""
-
-
-def _judged(config: LaunchConfig, facts: Facts) -> Iterator[_Judged]:
-    for rule in (*RULES, *LIMIT_RULES, *PORT_RULES, *TRACKING_RULES):
-        yield rule, rule(config), None
-    if config.compat is schema.Compat.env:
-        for rule in ENVIRONMENT_RULES:
-            missing = environment.lacks(rule, config, facts.world_size)
-            yield rule, rule(config, facts.world_size), missing
-    for rule in ENGINE_RULES:
-        yield rule, rule(config, facts.flags), None
-    no_section, no_plan = unread_section(config), unread_plan(config)
-    for rule in GRPO_RULES:
-        if unknown := no_section or (no_plan if rule not in grpo.OF_REWARDS else None):
-            yield rule, [], unknown
-        else:
-            yield rule, rule(config, facts.world_size), grpo.lacks(rule, facts.world_size)
-    played = None if no_section else Episodes.of(config)
-    if played is not None:
-        for rule in gym.GYM_RULES:
-            yield rule, rule(config, played, facts.gym), gym.lacks(rule, played, facts.gym)
-    for rule in MEMORY_RULES:
-        if no_section:
-            yield rule, [], no_section
-        else:
-            known = (config, facts.shape, facts.gpu_memory_gib)
-            yield rule, rule(*known), memory.lacks(rule, *known)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
-from grpo_launch.checks.examine import Facts
-from grpo_launch.config import schema, topology
+from grpo_launch.config import rollout, schema, topology
 from grpo_launch.config.arguments import find
 from grpo_launch.config.endpoint import GROUP_PORT_KEY, group_ports
+from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import accelerated, document, extends, lift
 from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig, legacy_keys
+from grpo_launch.engines.base import engine
+from grpo_launch.engines.flag_facts import LearnerFlags
 from grpo_launch.errors import ConfigError
-from grpo_launch.learners.swift import arguments
-from grpo_launch.learners.swift.batches import BatchArithmetic
+from grpo_launch.learners.base import TrainRequest, learner
+from grpo_launch.learners.batches import BatchArithmetic, given
+from grpo_launch.planning.devices import Devices
 
 _DERIVED = {
     "gradient_accumulation_steps": "max(1, ceil(effective_batch_size / "
@@ -33,16 +36,18 @@ _DERIVED = {
 }
 """What the launcher makes of an experiment, by argument of the learner."""
 
+_DEFAULT = "default of {product}"
+
 _RECKONED = {
-    "gradient_accumulation_steps": "default of ms-swift",
-    "per_device_train_batch_size": "default of ms-swift",
-    "num_generations": "default of ms-swift",
-    "num_iterations": "default of ms-swift",
+    "gradient_accumulation_steps": _DEFAULT,
+    "per_device_train_batch_size": _DEFAULT,
+    "num_generations": _DEFAULT,
+    "num_iterations": _DEFAULT,
     "steps_per_generation": "generation_batch_size / (per_device_train_batch_size x learner "
     "devices), or gradient_accumulation_steps where that is not set",
     "generation_batch_size": "per_device_train_batch_size x learner devices x steps_per_generation",
 }
-"""What ms-swift makes of the batch sizes (``learners/swift/batches.py``), by argument."""
+"""What the learner makes of the batch sizes, by argument."""
 
 _SPLIT = {
     "gpus.server": "the first TP x DP devices that are visible",
@@ -94,7 +99,7 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
         ConfigError: nothing sets or derives the key; names near ones.
     """
     path = _full(config, key)
-    chain = [*_defaults(path), *_files(config, path), *_block(config, path)]
+    chain = [*_defaults(path, config.engine.name), *_files(config, path), *_block(config, path)]
     value = _final(config, path)
     said = _said(config, path)
     from_environment = _from_environment(config, path)
@@ -111,7 +116,7 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
         chain.append(derived)
         value = derived.value
     if not chain and _is_known(path, facts):
-        chain.append(Saying("not set", _left_open(path)))
+        chain.append(Saying("not set", _left_open(config, path)))
     if not chain:
         raise _unknown(config, key, path, facts)
     return Explanation(key, tuple(chain), value)
@@ -131,15 +136,15 @@ def _full(config: LaunchConfig, key: str) -> str:
     return f"train.{key}"
 
 
-def _defaults(path: str) -> Iterator[Saying]:
+def _defaults(path: str, engine: str) -> Iterator[Saying]:
     """The schema's default of a typed key that is no node."""
-    default = _default(path)
+    default = _default(path, engine)
     if default is not None and not isinstance(default, dict):
         yield Saying("default", default)
 
 
-def _default(path: str) -> Any:
-    node: Any = None if path.startswith("train") else schema.Launch()
+def _default(path: str, engine: str) -> Any:
+    node: Any = None if path.startswith("train") else rollout.launch(engine)()
     for part in path.split("."):
         node = getattr(node, part, None)
     return _plain(node)
@@ -194,7 +199,7 @@ def _of_files(config: LaunchConfig, path: str) -> Any:
         over = config.block.value(path)
         both = isinstance(value, dict) and isinstance(over, dict)
         value = extends.merge(cast("dict[Any, Any]", value), over) if both else over
-    default = _default(path)
+    default = _default(path, config.engine.name)
     if isinstance(default, dict) and isinstance(value, dict):
         return {**default, **value}
     return default if value is None else value
@@ -242,28 +247,39 @@ def _from_environment(config: LaunchConfig, path: str) -> list[Saying]:
 
 
 def _derived(config: LaunchConfig, path: str, value: Any, facts: Facts) -> Saying | None:
-    """What the launcher or ms-swift makes of other values, where that differs from ``value``."""
-    if path in _SPLIT and value is None and facts.devices is not None:
-        half = facts.devices.server if path == "gpus.server" else facts.devices.learner
-        return Saying(f"derived: {_SPLIT[path]}", list(half))
+    """What the launcher or the learner makes of other values, where that differs from ``value``."""
+    devices, world_size = facts.get(Devices), facts.get(WorldSize)
+    trains = learner(config.learner.name)
+    if path in _SPLIT and value is None and devices is not None:
+        ids = devices.server if path == "gpus.server" else devices.learner
+        return Saying(f"derived: {_SPLIT[path]}", list(ids))
     if path == GROUP_PORT_KEY and value is None:
-        return Saying("default of ms-swift", group_ports(config))
+        return Saying(_DEFAULT.format(product=trains.product), group_ports(config))
     name = path.rpartition(".")[2]
-    if not path.startswith("train.") or not facts.world_size:
+    if not path.startswith("train.") or world_size is None:
         return None
-    if name in _DERIVED and (flat := _flat(config, facts)).get(name, value) != value:
+    if name in _DERIVED and (flat := _flat(config, world_size.processes)).get(name, value) != value:
         return Saying(f"derived: {_DERIVED[name]}", flat[name])
-    batch = BatchArithmetic.of(config, facts.world_size)
+    batch = BatchArithmetic.of(trains.batches(given(config), world_size.processes))
     if name in _RECKONED and value is None and batch is not None:
         reckoned = vars(batch) | {"per_device_train_batch_size": batch.per_device}
-        return Saying(f"derived: {_RECKONED[name]}", reckoned[name])
+        rule = _RECKONED[name].format(product=trains.product)
+        return Saying(f"derived: {rule}", reckoned[name])
     return None
 
 
-def _flat(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
+def _flat(config: LaunchConfig, world_size: int) -> dict[str, Any]:
     run = config.run.dir or f"runs/{config.experiment}/<id>"
+    request = TrainRequest(
+        config=config,
+        devices=tuple(map(str, range(world_size))),
+        cuda=False,
+        run_dir=run,
+        output_dir=f"{run}/output",
+        cwd=Path(),
+    )
     try:
-        return arguments.flatten(config, facts.world_size, f"{run}/output")
+        return learner(config.learner.name).arguments(request)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         return {}  # of what is no number nothing is derived; role=check says so
 
@@ -273,19 +289,27 @@ def _is_known(path: str, facts: Facts) -> bool:
     if not path.startswith("train."):
         return hints.type_of(path) is not None
     *section, name = path.split(".")[1:]
-    return name in facts.flags.rlhf and (not section or section[0] in schema.SECTIONS)
+    return name in _flags(facts) and (not section or section[0] in schema.SECTIONS)
 
 
-def _left_open(path: str) -> str:
-    engine_s = path.startswith(("train.", "rollout_server."))
-    return "left to ms-swift" if engine_s else "see docs/training/REFERENCE.md"
+def _flags(facts: Facts) -> Collection[str]:
+    flags = facts.get(LearnerFlags)
+    return flags.flags if flags else ()
+
+
+def _left_open(config: LaunchConfig, path: str) -> str:
+    if path.startswith("train."):
+        return f"left to {learner(config.learner.name).product}"
+    if path.startswith("rollout_server."):
+        return f"left to {engine(config.engine.name).product}"
+    return "see docs/training/REFERENCE.md"
 
 
 def _unknown(config: LaunchConfig, key: str, path: str, facts: Facts) -> ConfigError:
     known = {k.removeprefix("train.") for k in _keys(config)}
     section = path.removeprefix("train.").rpartition(".")[0]
     if section in schema.SECTIONS:
-        known |= {f"{section}.{flag}" for flag in facts.flags.rlhf}
+        known |= {f"{section}.{flag}" for flag in _flags(facts)}
     near = difflib.get_close_matches(key.removeprefix("train."), sorted(known), n=3)
     fix = f"did you mean {' or '.join(near)}?" if near else "name a key that is set"
     return ConfigError(f"command line: key={key}", "nothing sets this key", fix)

@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from grpo_launch import runtimes
 from grpo_launch.base.host import Host, nvidia_smi
-from grpo_launch.checks.examine import Episodes, Facts, GymFacts, Problem, Severity
 from grpo_launch.config import schema
+from grpo_launch.config.facts import DeviceMemory, Facts, WorldSize
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.engines.flags import EngineFlags, introspect, snapshot
+from grpo_launch.config.problem import Problem, Severity
+from grpo_launch.engines import asking
+from grpo_launch.engines.base import engine
+from grpo_launch.engines.flag_facts import flag_facts
 from grpo_launch.engines.model_shape import ModelShape
+from grpo_launch.engines.snapshot import FlagQuestion
 from grpo_launch.errors import PreflightError
-from grpo_launch.learners.swift import dataset_rows, episodes, plugin_source
+from grpo_launch.learners.base import learner
 from grpo_launch.planning import devices
-from grpo_launch.runtimes.enter import conda_environments
 
 _MIB_PER_GIB = 1024
 
 
-def gather(config: LaunchConfig, host: Host) -> Facts:
+def gather(config: LaunchConfig, host: Host, say: Callable[[str], None] = lambda _: None) -> Facts:
     """The facts about ``config`` on this machine.
 
-    What is read from the installed engine is kept in ``$XDG_CACHE_HOME/grpo_launch``.
+    What the installed engine tells is kept in ``$XDG_CACHE_HOME/grpo_launch``.
+
+    Args:
+        config: the configuration.
+        host: this machine.
+        say: told when something takes seconds.
     """
     shape = _shape(config, host.cwd)
-    return Facts(
-        flags=_flags(config, host),
-        devices=split(config, host),
-        shape=shape,
-        gpu_memory_gib=_memory(config) if shape else None,
-        gym=_gym(config, host.cwd),
+    gib = _memory(config) if shape else None
+    facts = (
+        *learner(config.learner.name).facts(config, host.cwd),
+        *([shape] if shape else []),
+        *([DeviceMemory(gib)] if gib is not None else []),
+        *of_devices(split(config, host)),
     )
+    return _flags(config, host, say).updated(Facts.of(*facts))
+
+
+def of_devices(split: devices.Devices | None) -> list[devices.Devices | WorldSize]:
+    """The facts that a split of the devices gives."""
+    if split is None:
+        return []
+    return [split, WorldSize(len(split.learner))] if split.learner else [split]
 
 
 def split(config: LaunchConfig, host: Host) -> devices.Devices | None:
@@ -52,29 +69,24 @@ def unchecked(config: LaunchConfig) -> list[Problem]:
     return [Problem(config.where("gpus.server"), what, fix, Severity.WARNING)]
 
 
-def _flags(config: LaunchConfig, host: Host) -> EngineFlags:
-    """The installed engine's flags, read from its files, else the pinned version's."""
-    sites = (site for prefix in _prefixes(config, host) if (site := introspect.find(prefix)))
-    site = next(sites, None)
-    if site is None:
-        return snapshot()
-    try:
-        return introspect.cached(site, _cache(host))
-    except (LookupError, OSError):
-        return snapshot()  # a version whose source reads differently
+def _flags(config: LaunchConfig, host: Host, say: Callable[[str], None]) -> Facts:
+    """The flags of the engine and of the learner, as installed where they are started."""
+    served, trained = engine(config.engine.name).flags, learner(config.learner.name).flags
+    return flag_facts(
+        served and _asked(served, config.engine.entry, config, host, say),
+        trained and _asked(trained, config.learner.entry, config, host, say),
+    )
 
 
-def _prefixes(config: LaunchConfig, host: Host) -> list[Path]:
-    runtime = config.runtime
-    if runtime.kind is schema.RuntimeKind.venv:
-        return [host.cwd / runtime.path] if runtime.path else []
-    if runtime.kind is schema.RuntimeKind.conda:
-        conda = shutil.which("conda", path=host.environ.get("PATH"))
-        found = conda_environments(conda, runtime.name or "", host.environ) if conda else ()
-        return [prefix for prefix in found if prefix.is_dir()]
-    command = shutil.which(config.engine.entry[0], path=host.environ.get("PATH"))
-    # Not resolved: the link in a virtual environment's bin leads out of it.
-    return [Path(command).parent.parent] if command else []
+def _asked(
+    question: FlagQuestion,
+    entry: Sequence[str],
+    config: LaunchConfig,
+    host: Host,
+    say: Callable[[str], None],
+) -> asking.FlagAnswer:
+    python = runtimes.of(config.runtime).python(entry, host.environ, host.cwd)
+    return asking.flags_of(question, python, host.environ, _cache(host), say)
 
 
 def _cache(host: Host) -> Path:
@@ -89,24 +101,6 @@ def _shape(config: LaunchConfig, cwd: Path) -> ModelShape | None:
         return None
     directory = cwd / model
     return ModelShape.read(directory) if directory.is_dir() else None
-
-
-def _gym(config: LaunchConfig, cwd: Path) -> GymFacts:
-    """The files of an experiment that plays episodes, of the half that reads them here.
-
-    The rollout server reads no data set, and ``role=learner`` may have it on another machine.
-    """
-    played = Episodes.of(config)
-    if played is None:
-        return GymFacts()
-    elsewhere = "learner" if played.on_server else "server"
-    entries = [entry for _, entry in episodes.data_sets(config)]
-    return GymFacts(
-        rows=None if config.role == "server" else tuple(dataset_rows.read(e, cwd) for e in entries),
-        plugins=None
-        if config.role == elsewhere
-        else tuple(plugin_source.read(file, cwd) for file in played.plugins),
-    )
 
 
 def _memory(config: LaunchConfig) -> float | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
+from grpo_launch.config.rule import Context, Rule, rule
 
 _ABOVE_ZERO = ("health.timeout_s", "shutdown.kill_s")
 _FROM_ZERO = (
@@ -18,8 +19,10 @@ _FROM_ZERO = (
 )
 
 
-def deadlines(config: LaunchConfig) -> list[Problem]:
+@rule
+def time_limits_are_valid(context: Context) -> list[Problem]:
     """Seconds are finite and not negative; what must end somehow is above 0."""
+    config = context.config
     problems: list[Problem] = []
     for key in (*_ABOVE_ZERO, *_FROM_ZERO):
         node, _, name = key.partition(".")
@@ -27,16 +30,18 @@ def deadlines(config: LaunchConfig) -> list[Problem]:
         if math.isfinite(seconds) and (seconds > 0 or (seconds == 0 and key in _FROM_ZERO)):
             continue
         fix = "use 0 or a positive number" if key in _FROM_ZERO else "use a positive number"
-        problems.append(Problem(config.where(key), f"{seconds} s is no deadline", fix))
+        problems.append(Problem(config.where(key), f"{seconds} s is not a time limit", fix))
     return problems
 
 
-def restart_budget(config: LaunchConfig) -> list[Problem]:
+@rule
+def restart_budget_is_not_negative(context: Context) -> list[Problem]:
     """``restart.budget`` is a number of restarts."""
+    config = context.config
     if config.restart.budget >= 0:
         return []
-    what = f"{config.restart.budget} is no number of restarts"
+    what = f"{config.restart.budget} is not a number of restarts"
     return [Problem(config.where("restart.budget"), what, "use 0 or more")]
 
 
-LIMIT_RULES = (deadlines, restart_budget)
+LIMIT_RULES: Sequence[Rule] = (time_limits_are_valid, restart_budget_is_not_negative)

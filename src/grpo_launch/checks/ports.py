@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from grpo_launch.config import endpoint
+from grpo_launch.config import endpoint, kinds
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
+from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port
 
 
-def ports_are_ports(config: LaunchConfig) -> list[Problem]:
+@rule
+def ports_are_valid(context: Context) -> list[Problem]:
     """Group ports and the master port are ports, 1 to 65535."""
+    config = context.config
     problems = [
-        Problem(config.where(key), f"{value!r} is no port", "use a number from 1 to 65535")
+        Problem(config.where(key), f"{value!r} is not a port", "use a number from 1 to 65535")
         for key, value in _optional(config)
         if not is_port(value)
     ]
     return list(dict.fromkeys(problems))
 
 
-def one_group_port_a_server(config: LaunchConfig) -> list[Problem]:
+@rule
+def one_group_port_per_server(context: Context) -> list[Problem]:
     """``vllm_server_group_port``, where it is given, has one port for each server.
 
     Source: ``VLLMClient.__init__`` ("group_port must be int or list of length
     num_servers"); the command line makes a list of a single number too.
     """
+    config = context.config
     count, said = endpoint.server_count(config), endpoint.group_ports(config)
     if len(said) == count:
         return []
-    what = f"has {_count(len(said), 'port')} for {_count(count, 'server')}"
+    what = f"has {kinds.counted(len(said), 'port')} for {kinds.counted(count, 'server')}"
     free = ", ".join(str(endpoint.GROUP_PORT + number) for number in range(count))
     fix = f"give one for each, or remove it for {free}"
     return [Problem(config.where(endpoint.GROUP_PORT_KEY), what, fix)]
 
 
-def ports_are_distinct(config: LaunchConfig) -> list[Problem]:
+@rule
+def ports_are_distinct(context: Context) -> list[Problem]:
     """No two ports of the run are the same on one machine."""
+    config = context.config
     hosts = [*map(_machine, endpoint.hosts(config))] or [_HERE]
     of_server = zip_longest(hosts, endpoint.ports(config), endpoint.group_ports(config))
     named: list[tuple[str, str, Any]] = []
@@ -62,7 +70,7 @@ def ports_are_distinct(config: LaunchConfig) -> list[Problem]:
 
 _HERE = endpoint.LOCAL_HOSTS[0]
 
-PORT_RULES = (ports_are_ports, one_group_port_a_server, ports_are_distinct)
+PORT_RULES: Sequence[Rule] = (ports_are_valid, one_group_port_per_server, ports_are_distinct)
 
 
 def _machine(host: Any) -> str:
@@ -74,7 +82,3 @@ def _optional(config: LaunchConfig) -> list[tuple[str, Any]]:
     if config.learner.master_port is not None:
         named.append((MASTER_PORT_KEY, config.learner.master_port))
     return named
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.checks.examine import Facts, Problem
 from grpo_launch.config import schema
 from grpo_launch.config.endpoint import endpoints, server_names
+from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import document
 from grpo_launch.config.hydra import lookup, source
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.engines.swift.memory import completion_limit, estimate_of, prompt_limit
+from grpo_launch.config.problem import Problem, Severity
+from grpo_launch.config.rule import Context, Outcome
+from grpo_launch.engines.base import engine
+from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
 from grpo_launch.errors import InvalidConfigError, LaunchError
-from grpo_launch.learners.swift.batches import BatchArithmetic
+from grpo_launch.learners.base import learner
+from grpo_launch.learners.batches import BatchArithmetic, given
+from grpo_launch.planning.devices import Devices
 from grpo_launch.tracking import variables
 
 _WIDTH = 24
 
 
-def of_problem(problem: Problem) -> dict[str, str]:
-    """A problem as plain data."""
+def of_outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What the rules found, as plain data; each rule by its name in words."""
+    errors = {o.rule for o in outcomes for p in o.problems if p.severity is Severity.ERROR}
     return {
+        "passed": [o.title for o in outcomes if not o.problems and o.skipped is None],
+        "skipped": [{"rule": o.title, "missing": o.skipped} for o in outcomes if o.skipped],
+        "failed": [o.title for o in outcomes if o.rule in errors],
+        "downgraded": [o.title for o in outcomes if o.downgraded],
+        "problems": [of_problem(problem, o.title) for o in outcomes for problem in o.problems],
+    }
+
+
+def of_problem(problem: Problem, rule: str | None = None) -> dict[str, str | None]:
+    """A problem as plain data, with the rule that found it, if one did."""
+    return {
+        "rule": rule,
         "severity": problem.severity.value,
         "where": problem.where,
         "what": problem.what,
@@ -42,9 +60,11 @@ def of_failure(error: LaunchError) -> str:
         "status": error.status,
         "passed": [],
         "skipped": [],
-        "problems": [{"severity": "error", **problem} for problem in found],
+        "failed": [],
+        "downgraded": [],
+        "problems": [{"rule": None, "severity": "error", **problem} for problem in found],
         "shadowed": [],
-        "preflight": None,
+        "preflight": [],
         "unchecked": [],
         "environment": None,
         "summary": None,
@@ -76,7 +96,7 @@ def environment(config: LaunchConfig) -> dict[str, Any] | None:
 
 
 def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
-    """Who gets what: devices, ports, batches, tokens and memory of a valid configuration.
+    """Who gets what: devices, ports, batches, and what the engine tells of a valid configuration.
 
     Numbers that cannot be known (a model that is not local, say) are absent.
     """
@@ -84,11 +104,10 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
         "devices": _devices(config, facts),
         "ports": _ports(config),
         "batches": _batches(config, facts),
-        "tokens": _tokens(config, facts),
-        "memory": _memory(config, facts),
+        **engine(config.engine.name).summary(Context(config, facts)),
         "tracking": _tracking(config),
         "resume": _resume(config),
-        "engine": {"ms-swift": facts.flags.version},
+        "engine": _engine(facts),
     }
 
 
@@ -109,7 +128,11 @@ def _lines(body: Mapping[str, Any], checked: bool) -> Iterator[str]:
         yield f"{'passed':8} {rule}"
     for skipped in body["skipped"]:
         yield f"{'skipped':8} {skipped['rule']}: {skipped['missing']}"
-    if checked and not body["preflight"]:
+    for rule in body["failed"]:
+        yield f"{'failed':8} {rule}"
+    for rule in body["downgraded"]:
+        yield f"{'warned':8} {rule} (checks.warn)"
+    if checked and not any(p["severity"] == Severity.ERROR.value for p in body["preflight"]):
         yield f"{'passed':8} preflight{', without the GPUs' if body['unchecked'] else ''}"
     yield from _environment(body["environment"])
     for title, facts in (body["summary"] or {}).items():
@@ -134,13 +157,20 @@ def _environment(said: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"{'env':8} no variable of the old scripts counts"
 
 
+def _engine(facts: Facts) -> dict[str, str]:
+    tables = (facts.get(ServerFlags), facts.get(LearnerFlags))
+    products = (table.product.rpartition(" ") for table in tables if table)
+    return {name: version for name, _, version in products}
+
+
 def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:
-    if facts.devices is None:
+    devices = facts.get(Devices)
+    if devices is None:
         return {}
-    kind = "GPU" if facts.devices.cuda else "CPU process"
+    kind = "GPU" if devices.cuda else "CPU process"
     names = server_names(config)
-    split = {name: facts.devices.of_server(i, len(names)) for i, name in enumerate(names)}
-    split["learner"] = facts.devices.learner
+    split = {name: devices.of_server(i, len(names)) for i, name in enumerate(names)}
+    split["learner"] = devices.learner
     return {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
 
 
@@ -154,13 +184,17 @@ def _ports(config: LaunchConfig) -> dict[str, Any]:
         return {"http": http, "weight sync": one.group_port, "torchrun": master}
     said: dict[str, Any] = {
         name: f"{at.host}:{at.port}, weight sync {at.group_port}"
-        for name, at in zip(server_names(config), addresses, strict=True)
+        for name, at in zip(server_names(config) if addresses else (), addresses, strict=True)
     }
     return {**said, "torchrun": master}
 
 
 def _batches(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
-    batch = BatchArithmetic.of(config, facts.world_size)
+    world_size = facts.get(WorldSize)
+    if world_size is None:
+        return {}
+    sizes = learner(config.learner.name).batches(given(config), world_size.processes)
+    batch = BatchArithmetic.of(sizes)
     if batch is None:
         return {}
     return {
@@ -191,25 +225,3 @@ def _tracking(config: LaunchConfig) -> dict[str, Any]:
 def _resume(config: LaunchConfig) -> dict[str, Any]:
     checkpoint = config.get("training.resume_from_checkpoint")
     return {} if checkpoint is None else {"checkpoint": document.shown(Path(str(checkpoint)))}
-
-
-def _tokens(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
-    prompt, completion = prompt_limit(config, facts.shape)[1], completion_limit(config)[1]
-    return {
-        "prompt, at most": "not limited" if prompt is None else prompt,
-        "completion, at most": completion,
-        "server, both": config.rollout_server.get("vllm_max_model_len"),
-    }
-
-
-def _memory(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
-    estimate = estimate_of(config, facts.shape, facts.gpu_memory_gib)
-    if estimate is None:
-        return {}
-    known = {
-        "weights, GiB a device": estimate.weights_gib,
-        "KV cache, bytes a token": estimate.kv_bytes_per_token,
-        "tokens that fit": estimate.tokens,
-        "full sequences that fit": estimate.sequences,
-    }
-    return {name: round(value, 3) for name, value in known.items() if value is not None}

@@ -8,19 +8,26 @@ from typing import Any
 from grpo_launch.config import endpoint, kinds
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
+from grpo_launch.config.rule import Context, Rule, rule
+from grpo_launch.engines.base import engine
+from grpo_launch.learners.base import learner
 from grpo_launch.planning.devices import is_elsewhere, needed
 from grpo_launch.planning.listening import is_port
 
-_TP = "rollout_server.vllm_tensor_parallel_size"
-_DP = "rollout_server.vllm_data_parallel_size"
+
+def _has_servers(config: LaunchConfig) -> bool:
+    """Whether the configuration is about rollout servers: a learner may need none."""
+    return config.role in ("server", "both") or bool(learner(config.learner.name).transfers)
 
 
-def server_hosts(config: LaunchConfig) -> list[Problem]:
+@rule(when=_has_servers)
+def vllm_server_host_is_valid(context: Context) -> list[Problem]:
     """``rlhf.vllm_server_host`` names hosts; this machine where both halves run.
 
     With ``role=learner`` a server may be anywhere. With ``role=server`` an address
     that is not loopback is one that was asked for: others can reach it.
     """
+    config = context.config
     hosts = endpoint.hosts(config)
     where = config.where(endpoint.HOST_KEY)
     if not hosts:
@@ -29,26 +36,30 @@ def server_hosts(config: LaunchConfig) -> list[Problem]:
     return [problem for problem in dict.fromkeys(problems) if problem is not None]
 
 
-def server_ports(config: LaunchConfig) -> list[Problem]:
+@rule(when=_has_servers)
+def vllm_server_port_is_valid(context: Context) -> list[Problem]:
     """``rlhf.vllm_server_port`` names ports, 1 to 65535: one rollout server for each."""
+    config = context.config
     ports = endpoint.ports(config)
     where = config.where(endpoint.PORT_KEY)
     if not ports:
         return [Problem(where, "names no port", "set it to [8080]")]
     fix = "use a number from 1 to 65535"
     wrong = [port for port in ports if not is_port(port)]
-    return [Problem(where, f"{kinds.said(port)} is no port", fix) for port in wrong]
+    return [Problem(where, f"{kinds.said(port)} is not a port", fix) for port in wrong]
 
 
-def one_host_a_port(config: LaunchConfig) -> list[Problem]:
+@rule
+def one_host_per_port(context: Context) -> list[Problem]:
     """There are as many hosts as ports, one of each for a server.
 
     Source: ``VLLMInferClient.__init__`` ("host and server_port must have same length").
     """
+    config = context.config
     hosts, ports = endpoint.hosts(config), endpoint.ports(config)
     if not hosts or not ports or len(hosts) == len(ports):
         return []
-    what = f"names {_counted(len(hosts), 'host')}, but vllm_server_port names {_ports(ports)} "
+    what = f"names {kinds.counted(len(hosts), 'host')}, but vllm_server_port names {_ports(ports)} "
     what += f"({config.where(endpoint.PORT_KEY)})"
     same = {str(host) for host in hosts}
     host = hosts[0] if len(same) == 1 else "HOST"
@@ -56,27 +67,34 @@ def one_host_a_port(config: LaunchConfig) -> list[Problem]:
     return [Problem(config.where(endpoint.HOST_KEY), what, fix)]
 
 
-def sizes_match_devices(config: LaunchConfig) -> list[Problem]:
+@rule
+def server_devices_match_tp_times_dp(context: Context) -> list[Problem]:
     """TP x DP is the number of devices in ``gpus.server``, for each of several servers."""
+    config = context.config
+    serves = engine(config.engine.name)
+    sizes, keys = serves.sizes(config.rollout_server), serves.size_keys
+    tp, dp = sizes.tensor_parallel, sizes.data_parallel
     devices, wanted = config.gpus.server, needed(config)
     if devices is None or wanted is None or len(devices) == wanted:
         return []
     if is_elsewhere(config, "server"):
         return []
-    tp, dp = (config.rollout_server[key.rpartition(".")[2]] for key in (_TP, _DP))
+    places = [f"rollout_server.{k}" for k in (keys.tensor_parallel, keys.data_parallel) if k]
     servers = endpoint.server_count(config)
-    what = f"lists {_counted(len(devices), 'device')} ({', '.join(devices)}), but "
+    what = f"lists {kinds.counted(len(devices), 'device')} ({', '.join(devices)}), but "
     what += "TP x DP is " if servers == 1 else f"servers x TP x DP is {servers} x "
-    what += f"{tp} x {dp} ({_both(config.where(_TP), config.where(_DP))})"
-    fix = f"list {wanted} devices"
-    each = tp * servers
-    if devices and tp > 0 and len(devices) % each == 0:
-        fix += f", or set {config.spelled(_DP)} to {len(devices) // each}"
+    what += f"{tp} x {dp}" + _where(config, places)
+    fix = f"list {kinds.counted(wanted, 'device')}"
+    each = tp * servers if tp else 0
+    if devices and each > 0 and keys.data_parallel and len(devices) % each == 0:
+        fix += f", or set {config.spelled(places[-1])} to {len(devices) // each}"
     return [Problem(config.where("gpus.server"), what, fix)]
 
 
-def devices_are_disjoint(config: LaunchConfig) -> list[Problem]:
+@rule
+def devices_are_disjoint(context: Context) -> list[Problem]:
     """No device is listed twice, and none serves and learns at once."""
+    config = context.config
     problems: list[Problem] = []
     for half, devices in (("server", config.gpus.server), ("learner", config.gpus.learner)):
         repeated = sorted({d for d in devices or [] if (devices or []).count(d) > 1})
@@ -91,7 +109,7 @@ def devices_are_disjoint(config: LaunchConfig) -> list[Problem]:
             Problem(
                 config.where("gpus.learner"),
                 f"shares device {', '.join(shared)} with gpus.server",
-                "give each half its own devices",
+                "give server and learner their own devices",
             )
         )
     if config.gpus.learner == []:
@@ -100,20 +118,30 @@ def devices_are_disjoint(config: LaunchConfig) -> list[Problem]:
     return problems
 
 
+SERVER_RULES: Sequence[Rule] = (
+    vllm_server_host_is_valid,
+    vllm_server_port_is_valid,
+    one_host_per_port,
+    server_devices_match_tp_times_dp,
+    devices_are_disjoint,
+)
+"""In the order in which their findings are reported."""
+
+
 def _of_host(config: LaunchConfig, where: str, host: Any) -> Problem | None:
     """What is wrong with one host of a rollout server."""
     if host in endpoint.LOCAL_HOSTS:
         return None
     if not isinstance(host, str) or not host.strip():
-        return Problem(where, f"{kinds.said(host)} is no host", f"set it to {_local(config)}")
+        return Problem(where, f"{kinds.said(host)} is not a host", f"set it to {_local(config)}")
     if config.role == "learner":
         return None
     if config.role == "server":
-        what = f"the server listens on {host}, whoever reaches it there can use it"
-        fix = f"keep strangers out, or set it to {_local(config)}"
+        what = f"the server listens on {host}, anyone who can reach it can use it"
+        fix = f"restrict access to it, or set it to {_local(config)}"
         return Problem(where, what, fix, Severity.WARNING)
     what = f"{kinds.said(host)} is not this machine, where the rollout server must be"
-    fix = f"set it to {_local(config)}, or start the halves apart with role=server and role=learner"
+    fix = f"set it to {_local(config)}, or start them separately with role=server and role=learner"
     return Problem(where, what, fix)
 
 
@@ -123,15 +151,14 @@ def _local(config: LaunchConfig) -> str:
 
 
 def _ports(ports: Sequence[Any]) -> str:
-    return f"{_counted(len(ports), 'port')} ({', '.join(map(str, ports))})"
+    return f"{kinds.counted(len(ports), 'port')} ({', '.join(map(str, ports))})"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _both(first: str, second: str) -> str:
-    """Two places; what they share is said once."""
-    file, _, key = second.rpartition(": ")
-    same = file == first.rpartition(": ")[0]
-    return f"{first} and {key if same else second}"
+def _where(config: LaunchConfig, keys: Sequence[str]) -> str:
+    """`` (PLACE and PLACE)``: the file of two keys is named once."""
+    if not keys:
+        return ""
+    first, *others = map(config.where, keys)
+    file = first.rpartition(": ")[0]
+    rest = (item.removeprefix(f"{file}: ") for item in others)
+    return f" ({' and '.join([first, *rest])})"

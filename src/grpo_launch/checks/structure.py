@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grpo_launch.config import kinds
-from grpo_launch.config.arguments import SIZES
 from grpo_launch.config.formats import lift
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.mistake import KeyPath
-from grpo_launch.config.problem import Problem, Rule, Severity
+from grpo_launch.config.problem import Problem, Severity
+from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.config.schema import SECTIONS
 
 _NOT_SECTIONS = ("global_max_length", "custom")
 _FIX = "write 'key: value' lines below"
 
 
-def settings_are_known_and_typed(config: LaunchConfig) -> list[Problem]:
+@rule(downgradable=False)
+def settings_are_known_and_typed(context: Context) -> list[Problem]:
     """The launcher's own blocks and the batch plan have known keys with values of their types.
 
     They are read when the experiment is loaded (``config/formats/``).
     """
-    return [Problem.of(mistake.error) for mistake in config.mistakes]
+    return [Problem.of(mistake.error) for mistake in context.config.mistakes]
 
 
-def blocks_are_mappings(config: LaunchConfig) -> list[Problem]:
+@rule(downgradable=False)
+def blocks_are_mappings(context: Context) -> list[Problem]:
     """``custom``, and the launcher's blocks below it, are mappings where they are present."""
+    config = context.config
     problems: list[Problem] = []
     for block in (lift.SERVER_BLOCK, lift.LAUNCH_BLOCK, ("custom", "grpo")):
         for depth in range(1, len(block) + 1):
@@ -37,13 +40,15 @@ def blocks_are_mappings(config: LaunchConfig) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
-def sections_are_mappings(config: LaunchConfig) -> list[Problem]:
+@rule(downgradable=False)
+def sections_are_mappings(context: Context) -> list[Problem]:
     """Every learner section is a mapping, and no top-level key is dropped unsaid."""
+    config = context.config
     problems: list[Problem] = []
     for name, value in config.train.items():
         where = config.where(f"train.{name}")
         if name not in (*SECTIONS, *_NOT_SECTIONS):
-            what = "is no section of the learner and is not passed on"
+            what = "is not a section of the learner and is not passed on"
             meant = kinds.nearest(name, (*SECTIONS, *_NOT_SECTIONS))
             fix = f"move it below one of {', '.join(SECTIONS)}, or below custom"
             fix = f"did you mean {meant}?" if meant else fix
@@ -78,24 +83,6 @@ def unread(config: LaunchConfig, found: Sequence[Problem]) -> frozenset[str]:
     reported = [problem.where for problem in found if problem.severity is Severity.ERROR]
     left_out = [keys for mistake in config.mistakes for keys in mistake.unread]
     return frozenset((*reported, *(_where(config, keys) for keys in left_out)))
-
-
-def unread_section(config: LaunchConfig) -> str | None:
-    """Why what sections say together cannot be judged, or None where it can."""
-    sections = [name for name in SECTIONS if name != "deepspeed"]
-    broken = [name for name in sections if not isinstance(config.train.get(name), dict | None)]
-    return f"the section {broken[0]} is no mapping" if broken else None
-
-
-def unread_plan(config: LaunchConfig) -> str | None:
-    """Why the batch sizes cannot be judged, or None where they can."""
-    said = (wrong.key or "" for wrong in config.environment.wrong)
-    if any(key.rpartition(".")[2] in SIZES for key in said):
-        return "a variable that says a batch size is wrong"
-    keys = [keys for mistake in config.mistakes for keys in mistake.unread]
-    if any(key[-1] in SIZES and key[0] in SECTIONS for key in keys):
-        return "the batch plan is wrong"
-    return None
 
 
 def _where(config: LaunchConfig, keys: KeyPath) -> str:

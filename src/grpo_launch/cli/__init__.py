@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from grpo_launch.base import redaction, resources
 from grpo_launch.base.host import Host
-from grpo_launch.cli import completion
-from grpo_launch.config import compose
+from grpo_launch.config import compose, rollout
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.execute.console import complain, silence
 
@@ -75,8 +74,11 @@ def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
 
         print(usage.text())
         return 0 if arguments else 2
-    if completion.is_asked(arguments):
-        return _complete(arguments, environ)
+    if any(argument.startswith("-") for argument in arguments):
+        from grpo_launch.cli import completion
+
+        if completion.is_asked(arguments):
+            return _complete(arguments, environ)
     if _ADVISE in arguments:
         from grpo_launch.roles import advise
 
@@ -113,6 +115,8 @@ def _is_for_hydra(argument: str) -> bool:
 
 
 def _complete(arguments: Sequence[str], environ: dict[str, str]) -> int:
+    from grpo_launch.cli import completion
+
     if text := completion.module_script(arguments, sys.argv[0]):
         print(text)
         return 0
@@ -129,6 +133,13 @@ def _complete(arguments: Sequence[str], environ: dict[str, str]) -> int:
 
 def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
     """Run under ``hydra.main``: ``--cfg``, ``--info``, ``--multirun``, ``hydra.*=``."""
+    from grpo_launch.config.hydra import named
+
+    with rollout.choosing(named.engine_of(arguments)):
+        return _under_hydra(arguments, environ)
+
+
+def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -197,7 +208,7 @@ def _hydra_arguments(arguments: Sequence[str], overrides: Sequence[str]) -> Gene
         if not any(item.startswith("hydra.sweep.dir=") for item in overrides):
             directory = tempfile.TemporaryDirectory(prefix="grpo_launch-")
             notes = [f"hydra.sweep.dir={stack.enter_context(directory)}"]
-        sys.argv = [before[0], *hints.with_known_flags(overrides), *notes, *flags]
+        sys.argv = [before[0], *hints.for_hydra(overrides), *notes, *flags]
         try:
             yield
         finally:

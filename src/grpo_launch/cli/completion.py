@@ -110,4 +110,4 @@ def rewritten(line: str, point: str = "") -> str:
     absent = [
         item for key, item in (("role", "role=check"), ("config", "~config")) if key not in keys
     ]
-    return " ".join(["grpo-launch", *absent, *hints.with_known_flags(said), word])
+    return " ".join(["grpo-launch", *absent, *hints.for_hydra(said), word])

@@ -7,6 +7,7 @@ from pathlib import Path
 from grpo_launch.base import resources
 from grpo_launch.config import schema
 from grpo_launch.config.hydra import lookup, source
+from grpo_launch.plugins import LEARNERS
 
 _TEXT = """\
 usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA FLAGS]
@@ -22,7 +23,7 @@ usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA 
   compat=env          variables of the old Hanabi scripts count, see docs/compat.md
   accelerator=cpu     run a GPU experiment on the CPU, with a tiny model, for a few steps
   rollout_server.vllm_max_model_len=12000   any key of the configuration
-  train.rlhf.max_completion_length=512      any flag of ms-swift; + for other keys
+  train.rlhf.max_completion_length=512      any flag of {learner}; + for other keys
 
   --cfg job --resolve -p train    show the composed configuration
   --info defaults-tree            show where it comes from
@@ -44,7 +45,11 @@ def text() -> str:
         for path in sorted(resources.path("conf").iterdir())
         if path.is_dir() and path.name != "overlay"
     ]
-    return _TEXT.format(experiments=", ".join(sorted(names)), groups="  ".join(groups)).rstrip()
+    return _TEXT.format(
+        learner=LEARNERS.get(schema.LEARNER).product,
+        experiments=", ".join(sorted(names)),
+        groups="  ".join(groups),
+    ).rstrip()
 
 
 def _options(group: Path) -> list[str]:

@@ -33,7 +33,7 @@ def find(config: LaunchConfig, name: str, home: str = "data") -> tuple[str, Any]
         home: the section to name where no section says it; the sizes know their own.
 
     Returns:
-        ``SECTION.NAME`` and the value; the last section wins (``learners/swift/arguments.py``).
+        ``SECTION.NAME`` and the value; the last section wins.
     """
     for section in reversed(SECTIONS):
         block = config.train.get(section)

@@ -49,15 +49,6 @@ class PortPolicy(Enum):
     auto = "auto"
 
 
-class Backend(Enum):
-    """How a run is started."""
-
-    foreground = "foreground"
-    detached = "detached"
-    nohup = "nohup"
-    tmux = "tmux"
-
-
 class Compat(Enum):
     """Whether variables of the caller's environment become keys."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from grpo_launch.base import resources
-from grpo_launch.config import schema
+from grpo_launch.config import rollout, schema
 from grpo_launch.config.compat import reading
 from grpo_launch.config.formats import lift
 from grpo_launch.config.mistake import KeyPath, Mistake
@@ -37,7 +37,7 @@ def register() -> None:
     """Register the schema and the plugins with Hydra; calling it again changes nothing."""
     from grpo_launch.config.hydra import source
 
-    schema.register()
+    rollout.register()
     source.register()
 
 
@@ -105,16 +105,26 @@ def _compose(
         ConfigError: Hydra refuses the command line. What is wrong with the experiment is
             said with it.
     """
+    from grpo_launch.config.hydra import named
+
+    with rollout.choosing(named.engine_of(arguments)):
+        return _with_engine(arguments, overrides, environ)
+
+
+def _with_engine(
+    arguments: Sequence[str], overrides: tuple[str, ...], environ: Mapping[str, str] | None
+) -> LaunchConfig:
+    """See :func:`_compose`; the engine is chosen."""
     from grpo_launch.config.formats import experiment
-    from grpo_launch.config.hydra import hints
+    from grpo_launch.config.hydra import hints, named
     from grpo_launch.config.launch_config import from_hydra
 
     refused = hints.wrong(arguments)
     if any(hints.decides(item) for item in refused):
-        raise experiment.as_one([*refused.values(), *_wrong_in_file(arguments)])
+        raise experiment.as_one([*refused.values(), *named.wrong_in_file(arguments)])
     said = reading.read(arguments, environ)
     accepted = [item for item in arguments if item not in refused]
-    given = hints.with_known_flags([*said.overrides, *accepted])
+    given = hints.for_hydra([*said.overrides, *accepted])
     choices: list[Mistake] = []
     with experiment.tolerant() as loaded:
         while True:
@@ -189,61 +199,13 @@ def _all_of(error: Exception, arguments: Sequence[str]) -> list[ConfigError]:
     return errors
 
 
-def _wrong_in_file(arguments: Sequence[str]) -> list[ConfigError]:
-    """What is wrong with the experiment of a command line that is not composed."""
-    from grpo_launch.config.formats import experiment
-    from grpo_launch.config.hydra import hints
-
-    named = [item for item in arguments if hints.key_of(item) == "config"]
-    path = _path(hints.unquoted(named[-1].partition("=")[2])) if named else None
-    try:
-        return [m.error for m in experiment.read(path).mistakes] if _is_legacy(path) else []
-    except ConfigError as error:
-        return [error]
-
-
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     """The one-line form of an error that Hydra raised for these overrides."""
-    from grpo_launch.config.hydra import translate
+    from grpo_launch.config.hydra import named, translate
 
     known = functools.partial(_known_keys, overrides)
-    line = translate.CommandLine(overrides, known, _options, _file, _place)
+    line = translate.CommandLine(overrides, known, _options, named.file_of, named.place_of)
     return translate.translate(error, line)
-
-
-def _place(name: str, key: str) -> str | None:
-    """``FILE: KEY`` as a legacy experiment says a dotted key, or None for another one."""
-    from grpo_launch.config.formats import experiment
-    from grpo_launch.config.launch_config import legacy_keys
-
-    try:
-        path = _path(name)
-        return experiment.read(path).where(*legacy_keys(key)) if _is_legacy(path) else None
-    except ConfigError:
-        return None
-
-
-def _file(experiment: str) -> str | None:
-    """The file of an experiment as it is shown, or None where it is not found."""
-    from grpo_launch.config.formats import document
-
-    path = _path(experiment)
-    return document.shown(path) if path else None
-
-
-def _path(experiment: str) -> Path | None:
-    from pathlib import Path
-
-    from grpo_launch.config.hydra import lookup, source
-
-    found = (lookup.Base(base, Path.cwd()).find(experiment) for base in source.bases())
-    return next((path for path in found if path), None)
-
-
-def _is_legacy(path: Path | None) -> TypeGuard[Path]:
-    from grpo_launch.config.hydra import source
-
-    return path is not None and not source.is_native(path)
 
 
 def _options(group: str) -> list[str]:
@@ -282,25 +244,36 @@ def _seen(arguments: Sequence[str]) -> DictConfig:
 
 
 def _composed(arguments: Sequence[str], how: View) -> DictConfig:
+    from grpo_launch.config.hydra import source
+
+    source.register()
+    token = source.view.set(how)
+    try:
+        return _by_hydra(arguments) if how.inspected else _shortly(arguments)
+    finally:
+        source.view.reset(token)
+
+
+def _shortly(arguments: Sequence[str]) -> DictConfig:
+    from grpo_launch.config.hydra import short
+
+    return short.compose(str(resources.path("conf")), PRIMARY, arguments, VERSION_BASE)
+
+
+def _by_hydra(arguments: Sequence[str]) -> DictConfig:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from grpo_launch.config.hydra import source
-
-    source.register()
-    if how.inspected:
-        schema.register()
+    rollout.register()
     outer = GlobalHydra.instance().hydra  # a caller may itself be a Hydra application
     GlobalHydra.instance().hydra = None
-    token = source.view.set(how)
     try:
         with initialize_config_dir(
             str(resources.path("conf")), job_name="grpo_launch", version_base=VERSION_BASE
         ):
             return hydra_compose(PRIMARY, list(arguments))
     finally:
-        source.view.reset(token)
         GlobalHydra.instance().hydra = outer  # Hydra replaced the instance meanwhile
 
 

@@ -13,8 +13,8 @@ GROUP_PORT_KEY = "train.rlhf.vllm_server_group_port"
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 
 GROUP_PORT = 51216
-"""The weight-sync port of the first server; ms-swift 4.6 counts on from it
-(``vllm_server_group_port`` in ``swift/arguments/rlhf_args.py`` and ``VLLMClient``)."""
+"""The weight-sync port of the first server where none is given, the others count on from it:
+the default of trl's ``VLLMClient``, which learners keep."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def ports(config: LaunchConfig) -> list[Any]:
 
 
 def group_ports(config: LaunchConfig) -> list[Any]:
-    """The weight-sync port of each server: as said, else ms-swift's own, counted on."""
+    """The weight-sync port of each server: as said, else the usual ones."""
     said = config.get("rlhf.vllm_server_group_port")
     if said is None:
         return [GROUP_PORT + number for number in range(server_count(config))]
@@ -61,7 +61,9 @@ def server_count(config: LaunchConfig) -> int:
 
 
 def endpoints(config: LaunchConfig) -> tuple[Endpoint, ...]:
-    """The addresses of a valid configuration, one for each server."""
+    """The addresses of a valid configuration, one for each server; a learner may need none."""
+    if not ports(config):
+        return ()
     said = zip(hosts(config), ports(config), group_ports(config), strict=True)
     return tuple(Endpoint(str(h), int(float(p)), int(float(g))) for h, p, g in said)
 

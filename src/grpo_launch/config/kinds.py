@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import typing
 from collections.abc import Iterable
@@ -140,4 +139,11 @@ def unknown_key(where: str, name: Any, known: Iterable[str], prefix: str = "") -
 
 def nearest(name: Any, names: Iterable[str]) -> str | None:
     """The one of ``names`` that ``name`` may be a misspelling of, if any."""
+    import difflib
+
     return next(iter(difflib.get_close_matches(str(name), list(names), n=1)), None)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 device``, ``2 devices``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
@@ -13,14 +13,15 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
-from grpo_launch.config import kinds, schema, topology
+from grpo_launch.config import kinds, rollout, schema, topology
 from grpo_launch.config.compat.environment import NOTHING, FromEnvironment
 from grpo_launch.config.compat.reading import without_choice
 from grpo_launch.config.formats import accelerated, document, experiment, leaves, lift
 from grpo_launch.config.mistake import Mistake
 from grpo_launch.errors import ConfigError
+from grpo_launch.plugins import ENGINES, LEARNERS
 
-_TYPED = ("gpus", "health", "shutdown", "restart", "watchdog", "run", "console")
+_TYPED = ("gpus", "health", "shutdown", "restart", "watchdog", "run", "console", "checks")
 """Nodes that are no groups and become the dataclasses of the schema."""
 
 
@@ -63,6 +64,7 @@ class LaunchConfig:
     tracking: schema.Tracking
     run: schema.Run
     console: schema.Console
+    checks: schema.Checks
     launch: schema.LaunchBackend
     restart: schema.Restart
     watchdog: schema.Watchdog
@@ -183,7 +185,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
 
     Raises:
         ConfigError: ``train`` is not a mapping; ``custom.extra.rollout_server`` of a native
-            file is wrong.
+            file is wrong; there is no such engine or learner.
         omegaconf.errors.OmegaConfBaseException: an interpolation does not resolve.
     """
     from grpo_launch.config.hydra import source
@@ -196,23 +198,23 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         raise ConfigError(where, f"{train!r} is not a mapping", "write keys below it")
     said = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
     flags = leaves.decode(said)
-    flags.pop("lora_policy")  # the launcher's, no flag of the engine
+    lora_policy = schema.LoraPolicy(flags.pop("lora_policy", schema.LoraPolicy.forbid))
     file = document.shown(path)
-    wrong = lift.write_back(
-        cast("dict[Any, Any]", train), flags, lambda *k: f"{file}: train.{'.'.join(map(str, k))}"
-    )
+    tree = cast("dict[Any, Any]", train)
+    with rollout.choosing(cfg.engine.name if rollout.is_known(cfg.engine.name) else None):
+        wrong = lift.write_back(tree, flags, lambda *k: f"{file}: train.{'.'.join(map(str, k))}")
     if wrong and source.is_native(path):  # nothing checked the block before
         raise experiment.as_one([mistake.error for mistake in wrong])
     typed = {
         name: _typed(name, OmegaConf.to_object(cfg[name])) for name in (*schema.GROUPS, *_TYPED)
     }
-    return LaunchConfig(
+    config = LaunchConfig(
         experiment=cfg.experiment.name,
         path=path,
         role=cfg.role.name,
         callback=cfg.role._target_,
         rollout_server={key: value for key, value in flags.items() if value is not None},
-        lora_policy=cfg.rollout_server.lora_policy,
+        lora_policy=lora_policy,
         on_failure=cfg.on_failure,
         resume=cfg.resume,
         ports=cfg.ports,
@@ -225,6 +227,27 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         overrides=overrides,
         accelerated=cfg.experiment.accelerated,
         **typed,
+    )
+    return _with_usual(config)
+
+
+def _with_usual(config: LaunchConfig) -> LaunchConfig:
+    """``config`` with what is usual for its engine and its learner, where it does not say it.
+
+    Raises:
+        ConfigError: there is no such engine or learner.
+    """
+    plugins = (
+        ENGINES.get(config.engine.name, lambda: config.where("engine.name")),
+        LEARNERS.get(config.learner.name, lambda: config.where("learner.name")),
+    )
+    on_cpu = config.accelerator.cpu_entry
+    engine, learner = (plugin.cpu_entry if on_cpu else plugin.entry for plugin in plugins)
+    return replace(
+        config,
+        health=replace(config.health, path=config.health.path or plugins[0].health_path),
+        engine=replace(config.engine, entry=config.engine.entry or [*engine]),
+        learner=replace(config.learner, entry=config.learner.entry or [*learner]),
     )
 
 

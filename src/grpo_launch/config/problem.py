@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.errors import ConfigError, one_line
+from grpo_launch.errors import LaunchError, one_line
 
 
 class Severity(Enum):
@@ -34,8 +33,8 @@ class Problem:
     severity: Severity = Severity.ERROR
 
     @staticmethod
-    def of(error: ConfigError) -> Problem:
-        """What was found wrong before validation."""
+    def of(error: LaunchError) -> Problem:
+        """What was found wrong before validation, or by preflight."""
         return Problem(error.where, error.what, error.fix)
 
     def below(self, places: Iterable[str]) -> bool:
@@ -44,7 +43,3 @@ class Problem:
 
     def __str__(self) -> str:
         return one_line(f"{self.where}: {self.what}, {self.fix}")
-
-
-Rule = Callable[[LaunchConfig], list[Problem]]
-"""From a configuration to what is wrong with it."""

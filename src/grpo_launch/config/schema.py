@@ -15,7 +15,6 @@ from typing import Any
 
 from grpo_launch.config.choices import (
     AcceleratorKind as AcceleratorKind,
-    Backend as Backend,
     CgroupUse as CgroupUse,
     Compat as Compat,
     ConsoleMode as ConsoleMode,
@@ -28,6 +27,12 @@ from grpo_launch.config.choices import (
     StallPolicy as StallPolicy,
 )
 from grpo_launch.config.schema_tracking import Tracking as Tracking
+
+ENGINE = "swift"
+"""The engine where nothing names one."""
+
+LEARNER = "swift"
+"""The learner where nothing names one."""
 
 SCHEMA_NAME = "launch_schema"
 """The name of the root schema in the ConfigStore."""
@@ -47,20 +52,20 @@ class Role:
 class Engine:
     """The program that serves rollouts (group ``engine``)."""
 
-    name: str = "swift"
+    name: str = ENGINE
     """The engine: which flags and which HTTP interface."""
-    entry: list[str] = field(default_factory=lambda: ["swift"])
-    """The command before `rollout`, as a list of arguments."""
+    entry: list[str] = field(default_factory=list)
+    """The command before the engine's own arguments, as a list; empty: the engine's usual one."""
 
 
 @dataclass
 class Learner:
     """The program that trains (group ``learner``)."""
 
-    name: str = "swift"
+    name: str = LEARNER
     """The learner: which arguments file and which entry script."""
-    entry: list[str] = field(default_factory=lambda: ["swift"])
-    """The command before `rlhf`, as a list of arguments."""
+    entry: list[str] = field(default_factory=list)
+    """The command before the learner's own arguments, as a list; empty: the learner's usual one."""
     debug: bool = False
     """Verbose distributed and NCCL logs, shell tracing in `scripts/train.sh`."""
     master_port: int | None = None
@@ -87,6 +92,8 @@ class Accelerator:
 
     kind: AcceleratorKind = AcceleratorKind.cuda
     """`cuda`: `gpus.*` become CUDA_VISIBLE_DEVICES; `cpu`: ids only count processes."""
+    cpu_entry: bool = False
+    """Use the commands that engine and learner have for a CPU; set by `accelerator=cpu`."""
     memory_gib: float | None = None
     """Memory of one device in GiB, for the memory estimate; unset: nvidia-smi's."""
 
@@ -105,8 +112,8 @@ class Gpus:
 class Health:
     """The gate: when the rollout server counts as ready."""
 
-    path: str = "/health/"
-    """The path of the health check; it must answer 200."""
+    path: str | None = None
+    """The path of the health check, which must answer 200; unset: the engine's own."""
     timeout_s: float = 300.0
     """Seconds until the gate gives up."""
     probe: HealthProbe = HealthProbe.http
@@ -155,8 +162,8 @@ class Watchdog:
 class LaunchBackend:
     """How a run is started (group ``launch``)."""
 
-    backend: Backend = Backend.foreground
-    """`foreground`; `detached`: returns at once; `nohup`: with `logs/nohup_*`; `tmux`."""
+    backend: str = "foreground"
+    """`foreground`; `detached` returns at once; `nohup` with `logs/nohup_*`; `tmux`; a plug-in."""
     tag: str | None = None
     """`nohup`: stands in the names of its files; unset: the experiment's name."""
 
@@ -190,57 +197,11 @@ class Console:
 
 
 @dataclass
-class RolloutServer:
-    """The rollout server's flags (`custom.extra.rollout_server` of a legacy experiment).
+class Checks:
+    """How the rules of `role=check` and of every launch are taken."""
 
-    Each key becomes `--key value` of `swift rollout`; unset keys are left to the
-    engine. Source: `VllmArguments` and `RolloutArguments` of ms-swift 4.6.
-    """
-
-    vllm_tensor_parallel_size: int | None = None
-    """TP: devices that one replica of the model is split over. Required."""
-    vllm_data_parallel_size: int | None = None
-    """DP: replicas of the model. Required; TP x DP is the number of server devices."""
-    vllm_max_model_len: int | None = None
-    """Tokens of prompt plus completion that the server accepts. Required."""
-    vllm_gpu_memory_utilization: float | None = None
-    """Share of each device's memory that vLLM takes, above 0 up to 1."""
-    vllm_max_num_seqs: int | None = None
-    """Sequences that one replica decodes at a time."""
-    vllm_enable_prefix_caching: bool | None = None
-    """Reuse the KV cache of shared prompt prefixes (the completions of one group)."""
-    vllm_enforce_eager: bool | None = None
-    """No CUDA graphs: slower, less memory, faster start."""
-    vllm_enable_lora: bool | None = None
-    """Serve LoRA adapters; refused unless `lora_policy` allows it."""
-    vllm_max_lora_rank: int | None = None
-    """The largest LoRA rank to serve; refused unless `lora_policy` allows it."""
-    lora_policy: LoraPolicy = LoraPolicy.forbid
-    """`forbid`: LoRA flags are errors; `allow`: they reach the server. No flag itself."""
-    vllm_quantization: str | None = None
-    """vLLM's quantisation method."""
-    vllm_disable_custom_all_reduce: bool | None = None
-    """Use NCCL's all-reduce instead of vLLM's own."""
-    vllm_disable_cascade_attn: bool | None = None
-    """Turn cascade attention off."""
-    vllm_limit_mm_per_prompt: Any = None
-    """Multimodal items a prompt may hold, for example `{image: 2}`."""
-    vllm_mm_processor_cache_gb: float | None = None
-    """GiB of cache for the multimodal processor."""
-    vllm_use_async_engine: bool | None = None
-    """Use vLLM's asynchronous engine (multi-turn rollouts need it)."""
-    vllm_engine_kwargs: Any = None
-    """Further vLLM engine arguments, as a mapping; passed as JSON."""
-    external_plugins: list[str] | None = None
-    """Python files that the server imports: environments and schedulers register there."""
-    multi_turn_scheduler: str | None = None
-    """Who decides on a next turn of a conversation: `gym_scheduler` asks an environment."""
-    max_turns: int | None = None
-    """Turns of a conversation at most."""
-    use_gym_env: bool | None = None
-    """The environment gives the reward; unset: where `gym_env` is set."""
-    gym_env: str | None = None
-    """The environment of rows whose `env_config` names none."""
+    warn: list[str] = field(default_factory=list)
+    """Names of rules whose errors are warnings; the run records those that mattered."""
 
 
 @dataclass
@@ -265,7 +226,8 @@ class Launch:
     learner: Learner = field(default_factory=Learner)
     runtime: Runtime = field(default_factory=Runtime)
     accelerator: Accelerator = field(default_factory=Accelerator)
-    rollout_server: RolloutServer = field(default_factory=RolloutServer)
+    rollout_server: Any = field(default_factory=dict)
+    """The settings of the chosen engine's server; its schema is the engine's own."""
     gpus: Gpus = field(default_factory=Gpus)
     health: Health = field(default_factory=Health)
     shutdown: Shutdown = field(default_factory=Shutdown)
@@ -284,6 +246,7 @@ class Launch:
     """`env`: variables of the old scripts count, below the command line (group `compat`)."""
     run: Run = field(default_factory=Run)
     console: Console = field(default_factory=Console)
+    checks: Checks = field(default_factory=Checks)
     preflight: bool = True
     """Check the port and the engine's environment before anything starts."""
     dry_run: Any = False
@@ -300,21 +263,11 @@ SECTIONS = ("model", "template", "data", "tuner", "training", "rlhf", "deepspeed
 """The sections of an experiment whose keys are the learner's arguments."""
 
 LAUNCHER_FLAGS = ("effective_batch_size",)
-"""Keys of a section that the launcher turns into flags (``learners/swift/arguments.py``)."""
+"""Keys of a section that the launcher turns into the learner's arguments."""
 
 LIFTED = (
-    "gpus",
-    "health",
-    "shutdown",
-    "run",
-    "console",
-    "preflight",
-    "dry_run",
-    "on_failure",
-    "restart",
-    "watchdog",
-    "resume",
-    "ports",
+    *("gpus", "health", "shutdown", "run", "console", "preflight", "dry_run", "on_failure"),
+    *("restart", "watchdog", "resume", "ports", "checks"),
 )
 """Typed nodes that a legacy experiment sets under `custom.extra.launch`."""
 
@@ -329,14 +282,3 @@ NO_OPTIONS = ("hanabi_env",)
 
 SEVERAL = ("tracking",)
 """Groups of which several options may be chosen at once, `tracking=[wandb,tensorboard]`."""
-
-
-def register() -> None:
-    """Register the schemas in Hydra's ConfigStore; calling it again changes nothing."""
-    from hydra.core.config_store import ConfigStore
-
-    store = ConfigStore.instance()
-    if f"{SCHEMA_NAME}.yaml" in store.repo:
-        return
-    store.store(name=SCHEMA_NAME, node=Launch)
-    store.store(group="rollout_server", name="schema", node=RolloutServer)

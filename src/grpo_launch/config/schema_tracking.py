@@ -19,7 +19,7 @@ class Wandb:
     enabled: bool = False
     """Report to it; set by `tracking=wandb`."""
     project: str | None = None
-    """The project, `WANDB_PROJECT`; unset: ms-swift's default, `ms-swift`."""
+    """The project, `WANDB_PROJECT`; unset: the name of the learner's product."""
     entity: str | None = None
     """The user or team, `WANDB_ENTITY`; unset: the account's own."""
     name: str | None = None

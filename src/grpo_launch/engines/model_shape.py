@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
 """Above this a ``config.json`` is not read."""
@@ -58,6 +58,8 @@ class ModelShape:
         full_attention: whether every layer keeps keys and values of all tokens.
         quantized: whether the weights are stored in less than ``dtype``.
     """
+
+    MISSING: ClassVar[str] = "the model has no local config.json"
 
     model_type: str | None = None
     hidden_size: int | None = None

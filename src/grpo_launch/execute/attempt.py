@@ -1,4 +1,4 @@
-"""One attempt of a run: start, gate, train, and end everything again."""
+"""One attempt of a run: start services, gate, start the job, and end everything again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from grpo_launch.execute.console import duration, tail
 from grpo_launch.execute.observe import Observer
 from grpo_launch.execute.processes import WITNESS, Processes
 from grpo_launch.execute.surroundings import Surroundings
-from grpo_launch.plan import SERVER, Probe, ProcessSpec, called
+from grpo_launch.plan import SERVER, Gate, ProcessSpec, called
 from grpo_launch.runs import record
 from grpo_launch.supervise.process import GuardedProcess
 from grpo_launch.supervise.watchdog import Duty, ServerHealth, Watch
@@ -32,7 +32,7 @@ GATE_GRACE_S = 10.0
 """How long the gate may be late: an answer that comes drop by drop holds it up."""
 
 LAST_PROBE_S = 5.0
-"""How long a learner's failure waits for the answer whether the engine is dead."""
+"""How long a job's failure waits for the answer whether an engine is dead."""
 
 PROBE_S = 60.0
 """How long a server may take for one token while the training makes no progress."""
@@ -43,7 +43,7 @@ class Ended:
     """The process whose end was the end of an attempt.
 
     Attributes:
-        name: the learner's, where there is one, else a server's.
+        name: the job's, where there is one, else a service's.
         status: its exit status.
     """
 
@@ -72,43 +72,52 @@ class Attempt:
         self.logs = logs
         self.observer = Observer(around.plan, around.cwd, logs, around.console)
         self._processes = Processes(around, logs, self.observer.look)
-        self._servers: dict[str, GuardedProcess] = {}
-        self._health = {probe.server: ServerHealth(probe) for probe in around.plan.gates}
+        self._services: dict[str, GuardedProcess] = {}
+        self._sides: dict[str, GuardedProcess] = {}
+        self._health = {gate.server: ServerHealth(gate) for gate in around.plan.gates}
 
     def run(self) -> Ended:
         """Supervise until something ends; everything of the attempt has ended then.
 
         Returns:
-            The process that the role is about: the learner where there is one, else the
-            first server that ended.
+            The process whose end was the attempt's: the job where there is one, else the
+            first service that ended.
 
         Raises:
             NotReadyError: a server never became ready.
-            ServerDiedError: a server, or the engine behind it, died under the learner.
+            ServerDiedError: a server, or the engine behind it, died under the job.
             GuardLostError: a guard was killed.
             StalledError: no progress, and the plan says that this ends an attempt.
             PreflightError: a process could not be started.
             InterruptedRunError: a signal asked for the end.
         """
         try:
-            names = [spec.name for spec in self._plan.processes]
+            names = [spec.name for spec in self._plan.of_attempt]
             # Two guards before anything starts: one could be killed with the launcher.
             for name in names if len(names) > 1 else (*names, WITNESS):
                 self._processes.guard(name)
-            for spec in self._plan.servers:
-                self._servers[spec.name] = self._start(spec)
-            self._wait_for_servers()
-            learner = self._start(self._plan.learner) if self._plan.learner else None
+            for spec in self._plan.services:
+                self._services[spec.name] = self._start(spec)
+            if self._plan.gates:
+                self._wait_for_servers()
+            for spec in self._plan.sides:
+                self._start_side(spec)
+            job = self._start(self._plan.main) if self._plan.main else None
             with self._around.noting():
-                self._around.record.enter(record.TRAINING if learner else record.SERVING)
-            return self._serve() if learner is None else self._train(learner)
+                self._around.record.enter(record.TRAINING if job else record.SERVING)
+            return self._serve() if job is None else self._train(job)
         finally:
             self._processes.tear_down()
             self.observer.look(at_most_every_s=0)
 
     def show_tail(self, name: str) -> None:
         """Show the last lines of a process's log."""
-        text = tail(self.logs / f"{name}.log", redaction.secrets(self._around.environ))
+        self._show(name, self._tail(name))
+
+    def _tail(self, name: str) -> str:
+        return tail(self.logs / f"{name}.log", redaction.secrets(self._around.environ))
+
+    def _show(self, name: str, text: str) -> None:
         if text:
             self._say(f"--- last lines of {self._log(name)}\n{text}\n---")
 
@@ -119,14 +128,28 @@ class Attempt:
         self._say(f"{spec.name}: started{where}, pid {process.pid}, log {spec.log}")
         return process
 
+    def _start_side(self, spec: ProcessSpec) -> None:
+        try:
+            self._sides[spec.name] = self._start(spec)
+        except PreflightError as error:  # nothing waits for it
+            self._say(f"warning: {error}")
+
+    def _look_at_sides(self) -> None:
+        """Tell once of each that has ended; nothing else follows."""
+        for name in [name for name, side in self._sides.items() if not side.is_running]:
+            status = self._sides.pop(name).status
+            how = "its guard was killed" if status is None else f"status {status}"
+            self._say(f"warning: {called(name)} has ended ({how}), the run goes on without it")
+
     def _wait_for_servers(self) -> None:
         """Wait at the gates, watching the servers meanwhile that are ours."""
         with self._around.noting():
             self._around.record.enter(record.WAITING)
-        waiting = {probe.server: probe for probe in self._plan.gates}
-        for probe in waiting.values():
-            self._say(f"waiting for {probe.url}{probe.health_path}")
-            self._processes.ask(probe)
+        waiting = {gate.server: gate for gate in self._plan.gates}
+        for gate in waiting.values():
+            path = gate.checks[0].path if gate.checks else ""
+            self._say(f"waiting for {gate.url}{path}")
+            self._processes.ask(gate)
         started = said = time.monotonic()
         try:
             while waiting:
@@ -140,8 +163,8 @@ class Attempt:
                     del waiting[name]
                     of = f", of the run {answer.run}" if answer.run else ""
                     self._say(f"{name}: ready after {duration(answer.seconds)}{of}")
-                    if name in self._servers:
-                        self._processes.watch_vital(name, self._plan.watchdog.vital)
+                    if name in self._services and (spec := self._plan.process(name)):
+                        self._processes.watch_vital(name, spec.signs.vital)
                 self._not_too_late(waiting.values(), time.monotonic() - started)
                 if waiting and time.monotonic() - said >= NOTICE_S:
                     said = time.monotonic()
@@ -156,55 +179,59 @@ class Attempt:
         Raises:
             NotReadyError: one has ended.
         """
-        for name, server in self._servers.items():
+        for name, server in self._services.items():
             if not server.is_running:
                 what = f"{called(name)} ended with status {_status(server)} before it was ready"
                 self._show_of(name)
                 raise NotReadyError(self._log(name), what, "its last lines are above")
 
-    def _not_too_late(self, waiting: Iterable[Probe], waited_s: float) -> None:
+    def _not_too_late(self, waiting: Iterable[Gate], waited_s: float) -> None:
         """A gate answers within its own time, but for one that is held up.
 
         Raises:
             NotReadyError: one did not.
         """
-        for probe in waiting:
-            if waited_s >= probe.timeout_s + GATE_GRACE_S:
-                self._show_of(probe.server)
+        for gate in waiting:
+            if waited_s >= gate.timeout_s + GATE_GRACE_S:
+                self._show_of(gate.server)
                 what = f"no whole answer after {duration(waited_s)}"
-                raise NotReadyError(probe.url, what, probe.advice)
+                raise NotReadyError(gate.url, what, gate.advice)
 
     def _show_of(self, server: str) -> None:
         """Show the last lines of a server's log, where it is ours."""
-        if server in self._servers:
+        if server in self._services:
             self.show_tail(server)
 
     def _serve(self) -> Ended:
+        """Until a service ends."""
         while True:
-            for name, server in self._servers.items():
-                if not server.is_running:
-                    return Ended(name, _status(server))
+            for name, service in self._services.items():
+                if not service.is_running:
+                    return Ended(name, _status(service))
             self._no_engine_is_lost()
+            self._look_at_sides()
             self._processes.turn()
 
-    def _train(self, learner: GuardedProcess) -> Ended:
+    def _train(self, job: GuardedProcess) -> Ended:
+        """Until the job ends, which no service may do before."""
         watch = Watch(self._plan.watchdog)
-        while learner.status != 0:
-            # First the servers: a learner that fails then fails because of one.
-            for name, server in self._servers.items():
-                if not server.is_running:
-                    raise self._server_died(name, server)
+        while job.status != 0:
+            # First the services: a job that fails then fails because of one.
+            for name, service in self._services.items():
+                if not service.is_running:
+                    raise self._server_died(name, service)
             self._no_engine_is_lost()
-            if not learner.is_running:
-                status = _status(learner)
+            if not job.is_running:
+                status = _status(job)
                 if dead := self._dead_engine():
-                    server = self._servers[dead]
-                    running = server.is_running
-                    raise self._engine_died(dead) if running else self._server_died(dead, server)
-                return Ended(learner.name, status)
+                    service = self._services[dead]
+                    running = service.is_running
+                    raise self._engine_died(dead) if running else self._server_died(dead, service)
+                return Ended(job.name, status)
+            self._look_at_sides()
             self._watch_over(watch)
             self._processes.turn()
-        return Ended(learner.name, 0)
+        return Ended(job.name, 0)
 
     # What can go wrong behind a living process
 
@@ -221,44 +248,45 @@ class Attempt:
         """
         if self.observer.has_progressed():
             watch.progress()
-        for probe in self._plan.gates:
-            self._take_health(probe)
+        for gate in self._plan.gates:
+            self._take_health(gate)
         for name, answer in self._processes.answers().items():
             if answer.error is not None and not answer.timed_out:
-                if name in self._servers:
+                if name in self._services:
                     raise self._engine_died(name)
                 raise self._gone(name, "gives no token any more, its engine is dead")
         for duty in watch.due():
             if duty is Duty.STALL:
                 self._stalled(watch.idle_s)
-            for probe in self._plan.gates:
+            for gate in self._plan.gates:
                 if duty is Duty.HEALTH:
-                    self._health[probe.server].ask()
-                elif duty is Duty.PROBE:
+                    self._health[gate.server].ask()
+                elif duty is Duty.PROBE and gate.generation is not None:
                     with contextlib.suppress(PreflightError):  # no reason to end a training
-                        self._processes.ask(probe, only_generate_s=PROBE_S)
-                    self.observer.asked(probe.server)
+                        self._processes.ask(gate, only_generate_s=PROBE_S)
+                    self.observer.asked(gate.server)
 
-    def _take_health(self, probe: Probe) -> None:
-        health = self._health[probe.server]
+    def _take_health(self, gate: Gate) -> None:
+        health = self._health[gate.server]
         if not health.take():
             return
-        if health.is_gone and probe.server not in self._servers:
-            raise self._gone(probe.server, "is gone, nobody listens there any more")
+        if health.is_gone and gate.server not in self._services:
+            raise self._gone(gate.server, "is gone, nobody listens there any more")
         if health.has_fallen_silent:
-            self._say(f"warning: {probe.url}: {health.problem}")
+            self._say(f"warning: {gate.url}: {health.problem}")
 
     def _dead_engine(self) -> str | None:
         """The server of ours behind whose health the engine is gone, or None.
 
-        A learner that fails may have failed because of it.
+        A job that fails may have failed because of it.
         """
         self._processes.give_up()
+        asked = 0
         with contextlib.suppress(PreflightError):
-            for probe in self._plan.gates:
-                if probe.server in self._servers:
-                    self._processes.ask(probe, only_generate_s=LAST_PROBE_S)
-        asked = len(self._servers)
+            for gate in self._plan.gates:
+                if gate.server in self._services and gate.generation is not None:
+                    self._processes.ask(gate, only_generate_s=LAST_PROBE_S)
+                    asked += 1
         deadline = time.monotonic() + LAST_PROBE_S
         while asked and time.monotonic() < deadline:
             self._processes.turn(0.1)
@@ -282,23 +310,24 @@ class Attempt:
             raise StalledError(self._plan.run_dir, what, f"look at {path}")
 
     def _server_died(self, name: str, server: GuardedProcess) -> ServerDiedError:
-        return self._death(
-            name, f"{called(name)} died under the learner (status {_status(server)})"
-        )
+        under = called(self._plan.job or "")
+        return self._death(name, f"{called(name)} died under {under} (status {_status(server)})")
 
     def _engine_died(self, name: str, which: str = "") -> ServerDiedError:
         whose = "" if name == SERVER else f" of {name}"
         return self._death(name, f"the engine{whose} died{which}, though its server is still there")
 
     def _death(self, name: str, what: str) -> ServerDiedError:
-        self.show_tail(name)
-        others = "; the learner has been stopped" if self._plan.learner else ""
+        text = self._tail(name)  # before its end is asked for, which it may log at length
+        self._processes.stop()  # a terminal may hold up what is said of it
+        self._show(name, text)
+        others = f"; {called(self._plan.job)} has been stopped" if self._plan.job else ""
         fix = f"its last lines are above{others}"
         return ServerDiedError(self._log(name), what, fix)
 
     def _gone(self, name: str, what: str) -> ServerDiedError:
         """The error for a server of another launcher."""
-        url = next(probe.url for probe in self._plan.gates if probe.server == name)
+        url = next(gate.url for gate in self._plan.gates if gate.server == name)
         return ServerDiedError(url, what, "look at that server's own terminal")
 
     def _log(self, name: str) -> str:

@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from grpo_launch.base import redaction
+from grpo_launch.base.tailing import Tail
 from grpo_launch.config.choices import ConsoleMode
 from grpo_launch.errors import LaunchError
-from grpo_launch.runs.metrics import Step
+
+if TYPE_CHECKING:
+    from grpo_launch.runs.metrics import Step
 
 _LINES_OF_A_TAIL = 20
 _BYTES_OF_A_TAIL = 64 * 1024
@@ -155,7 +158,7 @@ class Console:
                 refresh_per_second=4,
             )
             self._bar.start()
-            self._task = self._bar.add_task("train", total=step.max_steps, facts="")
+            self._task = self._bar.add_task("train", total=step.max_steps or None, facts="")
         self._bar.update(self._task, completed=step.step, facts=_facts(step))
 
     def _print(self, step: Step) -> None:
@@ -164,7 +167,7 @@ class Console:
         due = step.step - self._printed_step >= max(1, step.max_steps // 20)
         if due or now - self._printed_at >= QUIET_S or step.step in (1, step.max_steps):
             self._printed_step, self._printed_at = step.step, now
-            self.say(f"step {step.step}/{step.max_steps}  {_facts(step)}")
+            self.say(f"step {step.of_all}  {_facts(step)}")
 
 
 def complain(error: LaunchError, hidden: Sequence[str] = ()) -> int:
@@ -193,14 +196,9 @@ def tail(path: Path, hidden: Sequence[str] = (), lines: int = _LINES_OF_A_TAIL) 
         hidden: texts that are shown as stars; a long line is cut after that.
         lines: how many.
     """
-    try:
-        with open(path, "rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _BYTES_OF_A_TAIL))
-            text = file.read(_BYTES_OF_A_TAIL).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    text = redaction.masked(text, hidden)
+    end = Tail(path)
+    end.skip(_BYTES_OF_A_TAIL)
+    text = redaction.masked(end.read().decode("utf-8", "replace"), hidden)
     return "\n".join(map(_shown, text.replace("\r", "\n").rstrip().split("\n")[-lines:]))
 
 

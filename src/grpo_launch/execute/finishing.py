@@ -1,7 +1,7 @@
 """After a training that ended well: the plan's last programs, which cannot spoil the run.
 
-Today that is one, the upload of the newest checkpoint. It runs behind a guard like the two
-halves, has a time limit, and ends with the launcher. Whatever becomes of it is a line on the
+Today that is one, the upload of the newest checkpoint. It runs behind a guard like
+all others, has a time limit, and ends with the launcher. Whatever becomes of it is a line on the
 console and a note in the record; the run's status stays what it is.
 """
 

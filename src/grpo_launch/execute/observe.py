@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from grpo_launch.base.tailing import TextTail
 from grpo_launch.execute.console import Console
-from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, ProcessSpec
+from grpo_launch.plan import LaunchPlan, ProcessSpec
 from grpo_launch.runs.metrics import MetricsFollower, Step
-from grpo_launch.supervise.follow import LogAlarm, LogFollower
+from grpo_launch.supervise.alarm import LogAlarm
 
 
 class Observer:
@@ -24,11 +25,10 @@ class Observer:
     def __init__(self, plan: LaunchPlan, cwd: Path, logs: Path, console: Console) -> None:
         self._plan = plan
         self._console = console
-        self._followers = {
-            spec.name: LogFollower(logs / f"{spec.name}.log") for spec in plan.processes
-        }
-        self._alarms = {spec.name: LogAlarm(spec.alarms) for spec in plan.processes}
-        self._metrics = MetricsFollower(cwd / plan.output_dir)
+        specs = plan.of_attempt
+        self._tails = {spec.name: TextTail(logs / f"{spec.name}.log") for spec in specs}
+        self._alarms = {spec.name: LogAlarm(spec.signs.alarms) for spec in specs}
+        self._metrics = MetricsFollower(cwd / plan.output_dir, plan.metrics)
         self._shown = _shown(plan, console)
         self._beginning: dict[str, str] = dict.fromkeys(self._shown, "")
         self._looked = 0.0
@@ -48,14 +48,14 @@ class Observer:
         self._looked = now
         steps = self._metrics.poll()
         self._console.steps(steps)
-        for spec in self._plan.processes:
-            text = self._followers[spec.name].read()
+        for spec in self._plan.of_attempt:
+            text = self._tails[spec.name].read()
             if spec.name in self._shown:
                 self._console.log(self._labelled(spec, text))
-            if spec.half == LEARNER:
+            if spec.name == self._plan.job:
                 self._progressed |= bool(text or steps)
-            if spec.half == SERVER:
-                self._progressed |= self._serves_others(spec.name, text)
+            elif spec.signs.served:
+                self._progressed |= self._serves_others(spec, text)
             for message in self._alarms[spec.name].heard(text):
                 self._console.say(f"warning: {spec.log}: {message}")
 
@@ -63,10 +63,10 @@ class Observer:
         """Note that the watchdog asks ``server`` for a token itself: the answer is no progress."""
         self._asked[server] = self._asked.get(server, 0) + 1
 
-    def _serves_others(self, server: str, text: str) -> bool:
-        served, asked = text.count(self._plan.watchdog.served), self._asked.get(server, 0)
+    def _serves_others(self, spec: ProcessSpec, text: str) -> bool:
+        served, asked = text.count(spec.signs.served), self._asked.get(spec.name, 0)
         own = min(served, asked)
-        self._asked[server] = asked - own
+        self._asked[spec.name] = asked - own
         return served > own
 
     def _labelled(self, spec: ProcessSpec, text: str) -> str:
@@ -83,7 +83,7 @@ class Observer:
 
 
 def _shown(plan: LaunchPlan, console: Console) -> tuple[str, ...]:
-    """The processes whose output a person sees: servers that are alone, or the learner's."""
-    if plan.learner is None:
-        return tuple(spec.name for spec in plan.servers)
-    return (plan.learner.name,) if console.shows_log else ()
+    """The processes whose output a person sees: services that are alone, or the job's."""
+    if plan.job is None:
+        return tuple(spec.name for spec in plan.services)
+    return (plan.job,) if console.shows_log else ()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grpo_launch.errors import InterruptedRunError, PreflightError
 from grpo_launch.execute.surroundings import Surroundings
-from grpo_launch.plan import Probe, ProcessSpec, called
+from grpo_launch.plan import Gate, ProcessSpec, called
 from grpo_launch.runs import record
 from grpo_launch.supervise import events, guard, proc, spawn, tree
 from grpo_launch.supervise.probing import Answer, Probing
@@ -65,6 +65,8 @@ class Processes:
         self._strangers = tree.children()
         self._vital: dict[int, Lost] = {}
         self._lost: Lost | None = None
+        self._is_stopping = False
+        self._stopped: list[str] = []
 
     def start(self, spec: ProcessSpec) -> GuardedProcess:
         """Let the guard of that name start its process.
@@ -127,8 +129,10 @@ class Processes:
         Raises:
             InterruptedRunError: a signal asked for the end.
         """
+        running = len(self._running())
         self._take_in(timeout_s)
-        self._look()
+        if running <= len(self._running()):  # an end is acted on first
+            self._look()
         if self._around.signals.received:
             raise InterruptedRunError(self._around.signals.received[0])
 
@@ -159,7 +163,7 @@ class Processes:
 
     # Questions to the servers
 
-    def ask(self, probe: Probe, *, only_generate_s: float | None = None) -> None:
+    def ask(self, gate: Gate, *, only_generate_s: float | None = None) -> None:
         """Ask a server, unless it is being asked already; see :class:`Probing`.
 
         A server that was started here must own its port.
@@ -167,15 +171,22 @@ class Processes:
         Raises:
             PreflightError: the program that asks cannot be started.
         """
-        if probe.server in self._probing:
+        if gate.server in self._probing:
             return
-        server = self._guarded.get(probe.server)
+        server = self._guarded.get(gate.server)
         guard_pid = 0 if server is None else server.guard_pid
+        spec = self._plan.process(gate.server)
         try:
-            asked = Probing(probe, self._around.environ, guard_pid, only_generate_s)
+            asked = Probing(
+                gate,
+                self._around.environ,
+                guard_pid,
+                only_generate_s,
+                moves=spec is not None and spec.signs.moves,
+            )
         except OSError as error:
             raise _cannot_start("gate", error) from None
-        self._probing[probe.server] = asked
+        self._probing[gate.server] = asked
 
     def answers(self) -> dict[str, Answer]:
         """What has been answered since the last call, by server."""
@@ -209,15 +220,24 @@ class Processes:
 
     # The end
 
+    def stop(self) -> None:
+        """Let all guards end their processes at once; calling it again is harmless."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._stopped = self._running()
+            for process in sorted(self._guarded.values(), key=lambda p: not p.is_running):
+                process.stop(self._plan.deadlines)
+
+    def _running(self) -> list[str]:
+        return [process.name for process in self._guarded.values() if process.is_running]
+
     def tear_down(self) -> None:
-        """End everything, both halves at once; note how it ended."""
+        """End everything; note how it ended."""
         say = self._around.console.say
+        self.stop()
         self.give_up()
-        running = [p.name for p in self._guarded.values() if p.is_running]
-        for process in self._guarded.values():
-            process.stop(self._plan.deadlines)
-        if running:  # said and noted after the fact: a disk or a terminal may hold that up
-            say(f"stopping {' and '.join(map(called, running))}")
+        if self._stopped:  # said and noted after the fact: a disk or a terminal may hold that up
+            say(f"stopping {' and '.join(map(called, self._stopped))}")
             with self._around.noting():
                 self._around.record.enter(record.STOPPING)
         # Whatever lost its guard has come back to this process, the nearest subreaper.
@@ -280,7 +300,9 @@ class Processes:
 
     def _is_ours(self, entry: proc.Entry) -> bool:
         started = {*self._guards(), *self._helpers}
-        return entry.pid in started or guard.belongs(entry, self._around.paths.directory)
+        return entry.pid in started or guard.belongs(
+            entry, self._around.paths.directory, self._around.paths.names
+        )
 
     def _is_in_a_hurry(self) -> bool:
         return self._around.signals.received.count(signal.SIGINT) > 1

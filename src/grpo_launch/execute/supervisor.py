@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from grpo_launch.base import atomic, redaction
-from grpo_launch.config.choices import Backend, ConsoleMode
+from grpo_launch.config.choices import ConsoleMode
 from grpo_launch.errors import (
     GuardLostError,
     InterruptedRunError,
@@ -31,7 +31,7 @@ from grpo_launch.execute.attempt import Attempt, Ended
 from grpo_launch.execute.console import Console, complain, duration
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import LaunchPlan, called
-from grpo_launch.runs import record
+from grpo_launch.runs import plans, reading, record
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.outputs import Outputs
 from grpo_launch.runs.record import RunRecord
@@ -43,12 +43,12 @@ _PORT_INTERVAL_S = 0.25
 
 
 def main() -> int:
-    """Execute the run that ``sys.argv`` says, see ``foreground.command``.
+    """Execute the run that ``sys.argv`` says, see ``backends/supervisor.py``.
 
     Returns:
         The exit status (see ``grpo_launch.errors``).
     """
-    directory, exit_file, ready, *held = sys.argv[1:]
+    directory, exit_file, ready, lingers, *held = sys.argv[1:]
     for descriptor in filter(None, (ready, *held)):  # until this process ends, by nobody else
         fcntl.fcntl(int(descriptor), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     status = 1
@@ -62,21 +62,18 @@ def main() -> int:
         if exit_file:
             with contextlib.suppress(OSError):  # then the guard beside it tries
                 atomic.write(exit_file, f"{status}\n")
-    if _is_to_be_read(Path(directory)):
+    if lingers and sys.stdin.isatty() and _has_failed(Path(directory)):
         sys.stderr.flush()
         words = spawn.program("grpo_launch.execute.hold", str(status), bare=True)
         os.execv(words[0], words)  # noqa: S606 (a program of ours, no shell)
     return status
 
 
-def _is_to_be_read(directory: Path) -> bool:
-    """Whether a terminal would close over the last lines of a run that failed."""
+def _has_failed(directory: Path) -> bool:
     try:
-        state = record.read(directory)
+        return reading.read(directory)[0].state == record.FAILED
     except (OSError, ValueError):
         return False
-    in_tmux = state["backend"] == Backend.tmux.value and sys.stdin.isatty()
-    return in_tmux and state["state"] == record.FAILED
 
 
 def supervise(
@@ -98,15 +95,15 @@ def supervise(
             that came when the training was done already.
 
     Returns:
-        The status of the process that the role is about: the learner's where
-        there is one, else the server's; 128 + N for signal N.
+        The status of the job where there is one, else of the service that ended first;
+        128 + N for signal N.
 
     Raises:
         LaunchError: why the run failed; see the subclasses.
     """
     with events.Signals() as signals:
         tree.become_subreaper()
-        plan = LaunchPlan.from_json((directory / "plan.json").read_text(encoding="utf-8"))
+        plan, notes = plans.read(directory)
         around = Surroundings(
             plan=plan,
             record=RunRecord.open(directory),
@@ -114,8 +111,15 @@ def supervise(
             environ=environ,
             cwd=Path.cwd(),
             signals=signals,
-            paths=RunPaths(str(directory), exit_file, _groups(plan)),
+            paths=RunPaths(
+                str(directory),
+                exit_file,
+                _groups(plan),
+                names=tuple(spec.name for spec in plan.of_attempt),
+            ),
         )
+        for note in notes:
+            around.console.say(f"warning: {plans.NAME}: {note}")
         try:
             status = _Run(around).execute(ready)
             if sweeping and signals.received:
@@ -146,7 +150,8 @@ class _Run:
         self._around = around
         self._plan = around.plan
         directory = around.record.directory
-        self._outputs = Outputs(around.cwd / around.plan.output_dir, directory / "logs")
+        output_dir = around.cwd / around.plan.output_dir
+        self._outputs = Outputs(around.plan, output_dir, directory / "logs")
         self._started = time.monotonic()
         self._steps: list[Step] = []
 
@@ -211,7 +216,7 @@ class _Run:
             self._around.record.attempt(number, resumed_from)
         with self._around.noting():
             logs.mkdir(parents=True, exist_ok=True)
-            _point_logs(logs, [spec.name for spec in self._plan.processes])
+            _point_logs(logs, [spec.name for spec in self._plan.of_attempt])
             file = self._plan.recovery.arguments_file
             if file is not None:
                 shutil.copy(self._around.cwd / file, logs)
@@ -267,23 +272,24 @@ class _Run:
             PreflightError: its arguments cannot be written; it would begin anew then,
                 perhaps over its own checkpoints.
         """
-        file = self._plan.recovery.arguments_file
-        if file is None:
+        recovery = self._plan.recovery
+        if (file := recovery.arguments_file) is None:
             return None
-        found = self._outputs.newest()
+        newest = self._outputs.newest() if recovery.checkpoint_key else None
         path = self._around.cwd / file
         try:
             text = path.read_text(encoding="utf-8")
-            if not self._plan.recovery.versioned:
-                text = resume.in_directory(text, f"{self._plan.output_dir}/attempt_{number}")
-            if found is not None:
-                text = resume.from_checkpoint(text, str(found.path))
+            if recovery.output_key and not recovery.versioned:
+                directory = f"{self._plan.output_dir}/attempt_{number}"
+                text = resume.with_argument(text, recovery.output_key, directory)
+            if newest is not None:
+                text = resume.with_argument(text, recovery.checkpoint_key, str(newest.path))
             atomic.write(path, text)
         except OSError as error:
             what = f"cannot be rewritten for a restart ({error.strerror})"
             raise PreflightError(file, what, "start again with resume=") from None
         # Without a new one the learner goes on from where the run itself began.
-        if (origin := str(found.path) if found else self._plan.recovery.resumed_from) is None:
+        if (origin := str(newest.path) if newest else recovery.resumed_from) is None:
             self._around.console.say("no complete checkpoint yet, training starts anew")
         else:
             self._around.console.say(f"training goes on from {origin}")

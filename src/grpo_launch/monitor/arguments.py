@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import NoReturn
 
 from grpo_launch import __version__
 from grpo_launch.errors import ConfigError
-from grpo_launch.monitor.detail import HALVES, LAUNCHER, is_server
+from grpo_launch.monitor.detail import LAUNCHER
 from grpo_launch.monitor.prune import STATES
+from grpo_launch.plan import LEARNER, SERVER
 from grpo_launch.runs.find import LATEST
+
+_USUAL = re.compile(rf"{SERVER}(_\d+)?|{LEARNER}|{LAUNCHER}")
+"""What alone, without a run beside it, is the name of a process."""
 
 _RUN = """\
 RUN is "latest" (the default), an id, the beginning of one, an experiment (its newest
@@ -66,14 +71,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _sort_out(options: argparse.Namespace) -> None:
     """Tell a run from a log: both may be left out."""
     words: list[str] = options.words
-    logs = (*HALVES, LAUNCHER)
-    places = [i for i in (-1, 0) if words and (words[i] in logs or is_server(words[i]))]
-    half = words.pop(places[0]) if places else None
+    places = [i for i in (-1, 0) if words and _USUAL.fullmatch(words[i])]
+    places += [-1] if len(words) > 1 else []
+    options.process = words.pop(places[0]) if places else None
     if len(words) > 1:
-        what = f"{words[1]} is neither {' nor '.join(logs)}"
+        what = f"{words[1]} is one word too many"
         raise ConfigError("command line", what, "see grpo-runs logs --help")
     options.run = words[0] if words else LATEST
-    options.halves = HALVES if half is None else (half,)
 
 
 def _parser() -> _Parser:
@@ -93,7 +97,7 @@ def _parser() -> _Parser:
     add = _Adder(commands, shared)
     add("list", "all runs, newest last")
     _run(add("status", "one run in full: processes, attempts, checkpoints, logs, metrics"))
-    _logs(add("logs", "what the two halves wrote, and go on to write", _LOGS))
+    _logs(add("logs", "what its processes wrote, and go on to write", _LOGS))
     _stop(add("stop", "end a run; returns when nothing of it is left", _STOP))
     _run(add("watch", "one run, live; without a terminal once", _WATCH))
     _prune(add("prune", "remove the directories of runs that have ended", _PRUNE))
@@ -130,16 +134,16 @@ def _run(parser: argparse.ArgumentParser, default: str | None = LATEST) -> None:
 
 
 _LOGS = """\
-Without server or learner the last lines of both are printed; launcher is what the
-launcher of a run in the background said. -f goes on until the run has ended,
-across restarts. Colours and other control sequences are left out, and very long lines
-are cut. With --json each line is one JSON object.
+Without a process the last lines of all are printed; launcher is what the launcher of a
+run in the background said. A process with another name is given after its run. -f goes on
+until the run has ended, across restarts. Colours and other control sequences are left out,
+and very long lines are cut. With --json each line is one JSON object.
 """
 
 
 def _logs(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "grpo-runs logs [RUN] [server|learner|launcher] [-f] [-n LINES] [--attempt N] ..."
+        "grpo-runs logs [RUN] [server|learner|launcher|NAME] [-f] [-n LINES] [--attempt N] ..."
     )
     parser.add_argument(
         "words",

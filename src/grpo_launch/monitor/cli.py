@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> int:
     if options.command == "status":
         return status.run(context, options.run, as_json=as_json)
     if options.command == "logs":
-        wanted = logs.Wanted(options.halves, options.lines, options.attempt, options.follow)
+        wanted = logs.Wanted(options.process, options.lines, options.attempt, options.follow)
         return logs.run(context, options.run, wanted, as_json=as_json)
     if options.command == "stop":
         word = None if options.all else options.run or LATEST

@@ -40,7 +40,7 @@ class Scene:
         detail: the run.
         gpus: its GPUs, where NVML tells of them.
         gpu_problem: why it does not, where the run has GPUs.
-        tails: the last lines of each log, by half.
+        tails: the last lines of each log, by process.
     """
 
     detail: Detail
@@ -96,7 +96,7 @@ def _training(shown: Detail, width: int) -> Iterable[Text]:
     last = shown.steps[-1]
     yield Text()
     share = last.step / last.max_steps if last.max_steps else 0.0
-    line = _fact("step", f"{last.step}/{last.max_steps}")
+    line = _fact("step", last.of_all)
     across = max(10, min(_WIDEST, width - 50))
     full = round(across * min(1.0, share))
     line.append("━" * full, style="green").append("─" * (across - full), style="dim")
@@ -127,16 +127,16 @@ def _fact(name: str, value: str) -> Text:
 def _processes(shown: Detail) -> Iterable[Text]:
     recorded = shown.view.recorded
     rows: list[tuple[str, ...]] = []
-    for process in recorded.processes if recorded else ():
-        others = shown.children(process)
+    for name, process in recorded.processes.items() if recorded else ():
+        others = shown.children(name, process)
         fate = "alive" if shown.is_alive(process) else "gone"
         fate = fate if process.exit is None else f"exit {process.exit}"
-        gpus = shown.planned.gpus.get(process.name, ())
+        gpus = shown.planned.gpus.get(name, ())
         rows.append(
             (
-                one_line(process.name).ljust(6),
+                one_line(name).ljust(6),
                 fate,
-                f"pid {process.identity.pid}",
+                f"pid {process.pid}",
                 f"and {len(others)} more" if others else "",
                 f"GPU {','.join(gpus)}" if gpus else "",
             )
@@ -147,10 +147,8 @@ def _processes(shown: Detail) -> Iterable[Text]:
 
 
 def _gpus(scene: Scene) -> Iterable[Text]:
-    halves = {
-        gpu: half for half, gpus in scene.detail.planned.gpus.items() for gpu in gpus
-    }  # fmt: skip
-    if not halves or not scene.detail.view.is_here or scene.detail.view.is_over:
+    owners = {gpu: name for name, ids in scene.detail.planned.gpus.items() for gpu in ids}
+    if not owners or not scene.detail.view.is_here or scene.detail.view.is_over:
         return
     yield Text()
     if scene.gpu_problem is not None:
@@ -159,7 +157,7 @@ def _gpus(scene: Scene) -> Iterable[Text]:
     rows = [
         (
             f"GPU {gpu.id}",
-            halves.get(gpu.id, ""),
+            owners.get(gpu.id, ""),
             f"{size(gpu.used)} of {size(gpu.total)}",
             "" if gpu.use is None else f"{gpu.use}% busy",
         )

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from grpo_launch.monitor import planned
 from grpo_launch.monitor.listing import brief, finite
-from grpo_launch.monitor.recorded import RecordedProcess
 from grpo_launch.monitor.view import View
-from grpo_launch.plan import LEARNER, SERVER
-from grpo_launch.runs import checkpoints, shares
+from grpo_launch.runs import checkpoints, plans, record, shares
 from grpo_launch.runs.checkpoints import Checkpoint
 from grpo_launch.runs.metrics import History, Step
+from grpo_launch.runs.reading import RecordedProcess
 from grpo_launch.runs.shares import Split
 from grpo_launch.runs.timing import Timings
 
-HALVES = (SERVER, LEARNER)
 LAUNCHER = "launcher"
 """Whose log a run in the background has besides."""
 
@@ -67,16 +65,18 @@ class Detail:
 
     def is_alive(self, process: RecordedProcess) -> bool:
         """Whether a process of the record itself lives."""
-        identity = (process.identity.pid, process.identity.start_time)
+        identity = (process.pid, process.start_time)
         return identity in [(p.entry.pid, p.entry.start_time) for p in self.view.alive]
 
-    def children(self, process: RecordedProcess) -> list[int]:
-        """The pids of the living processes of that half, without the first."""
-        return [
-            p.pid
-            for p in self.view.alive
-            if p.name == process.name and p.pid != process.identity.pid
-        ]
+    def children(self, name: str, process: RecordedProcess) -> list[int]:
+        """The pids of what lives below that process."""
+        return [p.pid for p in self.view.alive if p.name == name and p.pid != process.pid]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not understood of its record and its plan, with the file's name."""
+        parts = {record.NAME: self.view.notes, plans.NAME: self.planned.notes}
+        return [f"{file}: {note}" for file, notes in parts.items() for note in notes]
 
 
 def detail(
@@ -99,13 +99,14 @@ def detail(
         past = planned.history(directory, shown.recorded, plan)
     inside = _is_inside(plan.output_dir, directory)
     started = shown.recorded.started if shown.recorded else 0.0
-    every = checkpoints.every(plan.output_dir) if with_checkpoints else []
+    layout = plan.plan.checkpoints if with_checkpoints else None
+    every = checkpoints.every(plan.output_dir, layout)
     kept = [c for c in every if inside or c.written >= started]
     steps = past.steps() if past else []
     return Detail(
         view=shown,
         planned=plan,
-        logs=newest_logs(directory),
+        logs=newest_logs(directory, plan.names),
         checkpoints=tuple(kept),
         steps=tuple(steps),
         metrics=dict(past.newest) if past else {},
@@ -113,31 +114,18 @@ def detail(
     )
 
 
-def newest_logs(directory: Path) -> dict[str, Path]:
-    """The logs of the newest attempt, and a background run's own; absolute, by name."""
+def newest_logs(directory: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The logs of the newest attempt, and a background run's own; absolute, by name.
+
+    Args:
+        directory: the run directory.
+        names: of the processes in its plan.
+    """
     logs = directory / "logs"
-    newest = max(attempts(directory), default=0)
-    attempt = logs / f"attempt_{newest}"
-    named = {name: attempt / f"{name}.log" for name in logged(directory, newest)}
-    named[LAUNCHER] = logs / f"{LAUNCHER}.log"
-    return {name: path for name, path in named.items() if path.is_file()}
-
-
-def logged(directory: Path, attempt: int) -> list[str]:
-    """The processes that have a log of that attempt: the servers, then the learner."""
-    try:
-        names = os.listdir(directory / "logs" / f"attempt_{attempt}")
-    except OSError:
-        return []
-    there = {name.removesuffix(".log") for name in names if name.endswith(".log")}
-    servers = sorted(filter(is_server, there), key=lambda name: (len(name), name))
-    return [*servers, *({LEARNER} & there)]
-
-
-def is_server(name: str) -> bool:
-    """Whether a process of that name is a rollout server."""
-    number = name.removeprefix(f"{SERVER}_")
-    return name == SERVER or (number != name and number.isdecimal())
+    attempt = logs / f"attempt_{max(attempts(directory), default=0)}"
+    paths = {name: attempt / f"{name}.log" for name in names}
+    paths[LAUNCHER] = logs / f"{LAUNCHER}.log"
+    return {name: path for name, path in paths.items() if path.is_file()}
 
 
 def attempts(directory: Path) -> list[int]:
@@ -161,7 +149,7 @@ def full(shown: Detail, now: float) -> dict[str, Any]:
     return {
         **brief(shown.view, now),
         "supervisor": recorded.supervisor.pid if recorded else None,
-        "processes": _processes(shown, recorded.processes if recorded else ()),
+        "processes": _processes(shown, recorded.processes if recorded else {}),
         "attempts": [
             {
                 "number": attempt.number,
@@ -169,7 +157,7 @@ def full(shown: Detail, now: float) -> dict[str, Any]:
                 "ended": attempt.ended,
                 "reason": attempt.reason,
                 "resumed_from": attempt.resumed_from,
-                "exits": {p.name: p.exit for p in attempt.processes},
+                "exits": {name: p.exit for name, p in attempt.processes.items()},
             }
             for attempt in (recorded.attempts if recorded else ())
         ],
@@ -181,6 +169,7 @@ def full(shown: Detail, now: float) -> dict[str, Any]:
         "eta_s": shown.eta_s,
         "split": None if shown.split is None else _split(shown.split),
         "metrics": {name: finite(value) for name, value in shown.metrics.items()},
+        "notes": shown.notes,
     }
 
 
@@ -201,18 +190,18 @@ def _split(split: Split) -> dict[str, Any]:
     }
 
 
-def _processes(shown: Detail, processes: Sequence[RecordedProcess]) -> list[dict[str, Any]]:
+def _processes(shown: Detail, processes: Mapping[str, RecordedProcess]) -> list[dict[str, Any]]:
     return [
         {
-            "name": process.name,
-            "pid": process.identity.pid,
+            "name": name,
+            "pid": process.pid,
             "exit": process.exit,
             "is_alive": shown.is_alive(process),
-            "children": shown.children(process),
-            "gpus": list(shown.planned.gpus.get(process.name, ())),
+            "children": shown.children(name, process),
+            "gpus": list(shown.planned.gpus.get(name, ())),
             "argv": list(process.argv),
         }
-        for process in processes
+        for name, process in processes.items()
     ]
 
 

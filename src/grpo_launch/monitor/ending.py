@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from grpo_launch.errors import PreflightError, one_line
+from grpo_launch.errors import ConfigError, PreflightError, one_line
 from grpo_launch.monitor import groups, living, planned
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.listing import who
@@ -78,7 +78,7 @@ class Ending:
         self._kill = kill
         self._look = look
         self._began = context.monotonic()
-        self._deadlines = planned.read(found.directory).deadlines
+        self._deadlines = planned.read(found.directory).plan.deadlines
         self._first = self._now()
 
     def ask(self) -> None:
@@ -88,9 +88,8 @@ class Ending:
             PreflightError: the run is not of this host, or may not be ended by this user.
         """
         self._refuse()
-        if self._first.is_supervised:
-            self._signal(signal.SIGTERM)
-            self._signal(signal.SIGCONT)  # a stopped one takes its SIGTERM only then
+        if self._first.is_supervised and self._first.recorded is not None:
+            self._cancel(self._first.recorded.backend)
 
     def finish(self) -> Ended:
         """Wait until nothing of the run is left, ending what its supervisor cannot.
@@ -125,7 +124,9 @@ class Ending:
     def _refuse(self) -> None:
         first, name = self._first, self._found.name
         if not first.is_here and not first.has_end:
-            host = one_line((first.recorded.host if first.recorded else None) or "another host")
+            host = one_line(
+                (first.recorded.supervisor.host if first.recorded else None) or "another host"
+            )
             raise PreflightError(name, f"runs on {host}", f"say grpo-runs stop {name} there")
         if first.recorded is None and not first.is_over:
             what = f"{first.problem}, and these are alive: {and_(who(first))}"
@@ -137,12 +138,22 @@ class Ending:
                     what = f"belongs to another user (uid {owner.stat().st_uid})"
                     raise PreflightError(name, what, "ask them to stop it")
 
+    def _cancel(self, name: str) -> None:
+        """By the run's own backend, or, where this installation lacks it, as on this machine."""
+        from grpo_launch.backends import local, registry
+
+        try:
+            cancel = registry.get(name).cancel
+        except ConfigError:
+            cancel = local.cancel
+        cancel(self._found.directory)
+
     def _signal(self, signum: int) -> None:
         # Read again: between two programs of a start the supervisor changes.
         recorded = self._now().recorded
-        entry = proc.read(recorded.supervisor.pid) if recorded else None
-        if recorded and entry and entry.start_time == recorded.supervisor.start_time:
-            tree.send([entry], signum)
+        if recorded is not None:
+            who = recorded.supervisor
+            tree.send_to(who.pid, who.start_time, signum)
 
     def _hurry(self, shown: View) -> None:
         """A second Ctrl-C, for as long as there is something to end."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from grpo_launch.base import redaction
+from grpo_launch.base.tailing import Tail
 
 LONGEST = 2000
 """Characters of a line that are shown; after them stands how long it is."""
@@ -112,31 +113,21 @@ class LogReader:
 
     def __init__(self, path: Path, hidden: Sequence[str] = ()) -> None:
         self._path = path
-        self._offset = 0
+        self._tail = Tail(path)
         self._splitter = LineSplitter(hidden)
 
     def skip_to_last(self, count: int) -> None:
         """Leave out all but the last ``count`` lines of what is there."""
         try:
             with open(self._path, "rb") as file:
-                self._offset = _beginning_of_last(file, count)
+                self._tail.offset = _beginning_of_last(file, count)
         except OSError:
             return
 
     def read(self) -> Iterator[str]:
         """The lines that were finished since the last call."""
-        try:
-            with open(self._path, "rb") as file:
-                size = file.seek(0, 2)
-                if size < self._offset:  # it was cut off meanwhile
-                    self._offset = 0
-                file.seek(self._offset)
-                # Not until its end: a fast writer would keep us here.
-                while block := file.read(min(_BLOCK, size - self._offset)):
-                    self._offset += len(block)
-                    yield from self._splitter.feed(block)
-        except OSError:
-            return
+        for block in self._tail.blocks():
+            yield from self._splitter.feed(block)
 
     def rest(self) -> list[str]:
         """The line that has no end yet, if there is one."""

@@ -57,7 +57,9 @@ def remarks(shown: View) -> list[str]:
     if shown.problem is not None:
         found.append(shown.problem)
     if not shown.is_here and shown.recorded is not None and not shown.has_end:
-        found.append(f"on host {one_line(shown.recorded.host or '')}, as last written there")
+        found.append(
+            f"on host {one_line(shown.recorded.supervisor.host or '')}, as last written there"
+        )
     if not shown.is_supervised and (shown.alive or shown.guards):
         found.append(f"still alive: {and_(who(shown))}")
     return found
@@ -86,7 +88,7 @@ def brief(shown: View, now: float) -> dict[str, Any]:
         "directory": str(shown.found.directory),
         "state": shown.state,
         "problem": shown.problem,
-        "host": recorded.host if recorded else None,
+        "host": recorded.supervisor.host if recorded else None,
         "is_here": shown.is_here,
         "is_supervised": shown.is_supervised,
         "is_over": shown.is_over,
@@ -121,7 +123,7 @@ def _row(shown: View, now: float) -> tuple[str, ...]:
         one_line(shown.state),
         one_line(recorded.role),
         str(recorded.attempt),
-        f"{step.step}/{step.max_steps}" if step else NOTHING,
+        step.of_all if step else NOTHING,
         NOTHING if step is None or step.reward is None else f"{step.reward:.2f}",
         f"{age(max(0.0, now - recorded.started))} ago",
         NOTHING if took is None else age(took),

@@ -9,11 +9,11 @@ sets its title writes over its environment (setproctitle, which vLLM's engines u
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grpo_launch.monitor.recorded import Identity, Recorded
+from grpo_launch.runs.reading import Identity, Record
 from grpo_launch.supervise import logs, proc
 from grpo_launch.supervise.guard import GUARD_MARK, RUN_MARK
 
@@ -25,7 +25,7 @@ class Living:
     """A living process of a run.
 
     Attributes:
-        name: the half that it belongs to, or None where nothing tells.
+        name: the process of the plan that it belongs to, or None where nothing tells.
         entry: the process.
     """
 
@@ -50,7 +50,7 @@ class Machine:
     Attributes:
         entries: the living processes, by pid.
         marked: real path of a run, and the processes that carry its mark.
-        writers: log of a half, and the processes whose standard output or error it is.
+        writers: log of a process, and the processes whose standard output or error it is.
         guards: real path of a run, and the living guards of it, by name.
     """
 
@@ -59,22 +59,23 @@ class Machine:
     writers: dict[logs.Log, set[int]] = field(default_factory=dict)
     guards: dict[str, dict[str, proc.Entry]] = field(default_factory=dict)
 
-    def of(self, directory: Path, recorded: Recorded | None) -> list[Living]:
+    def of(self, directory: Path, recorded: Record | None, names: Container[str]) -> list[Living]:
         """The living processes of a run, without its supervisor and its guards.
 
         Args:
             directory: the run directory.
             recorded: its record, where it can be read.
+            names: of the processes in its plan.
         """
         run = os.path.realpath(directory)
         guards = self.guards_of(directory, recorded)
-        names = dict.fromkeys(self.marked.get(run, ()), None) | self._known(run, recorded)
+        known = dict.fromkeys(self.marked.get(run, ()), None) | self._known(run, recorded, names)
         children: dict[int, list[int]] = {}
         for entry in self.entries.values():
             children.setdefault(entry.ppid, []).append(entry.pid)
-        waiting = [(pid, name) for pid, name in names.items() if name is not None]
+        waiting = [(pid, name) for pid, name in known.items() if name is not None]
         waiting += [(entry.pid, name) for name, entry in guards.items()]
-        waiting += [(pid, None) for pid, name in names.items() if name is None]
+        waiting += [(pid, None) for pid, name in known.items() if name is None]
         found: dict[int, str | None] = {}
         while waiting:
             pid, name = waiting.pop(0)
@@ -90,23 +91,25 @@ class Machine:
             if pid not in spared and pid in self.entries
         ]
 
-    def guards_of(self, directory: Path, recorded: Recorded | None) -> dict[str, proc.Entry]:
+    def guards_of(self, directory: Path, recorded: Record | None) -> dict[str, proc.Entry]:
         """The living guards of a run, by name."""
         found = dict(self.guards.get(os.path.realpath(directory), {}))
-        for process in recorded.processes if recorded else ():
+        for name, process in recorded.processes.items() if recorded else ():
             if self._is_there(process.guard):
-                found[process.name] = self.entries[process.guard.pid]
+                found[name] = self.entries[process.guard.pid]
         return found
 
-    def _known(self, run: str, recorded: Recorded | None) -> dict[int, str | None]:
-        """Processes whose half is known."""
+    def _known(
+        self, run: str, recorded: Record | None, names: Container[str]
+    ) -> dict[int, str | None]:
+        """Processes of which it is known what they are in the plan."""
         found: dict[int, str | None] = {}
         for log, pids in self.writers.items():
-            if log.run == run:
+            if log.run == run and log.name in names:
                 found.update(dict.fromkeys(pids, log.name))
-        for process in recorded.processes if recorded else ():
-            if self._is_there(process.identity):
-                found[process.identity.pid] = process.name
+        for name, process in recorded.processes.items() if recorded else ():
+            if self._is_there(process):
+                found[process.pid] = name
         return found
 
     def _is_there(self, identity: Identity) -> bool:

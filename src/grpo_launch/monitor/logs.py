@@ -1,4 +1,4 @@
-"""``grpo-runs logs``: what the two halves wrote, and what they go on to write."""
+"""``grpo-runs logs``: what the processes of a run wrote, and what they go on to write."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError, one_line
-from grpo_launch.monitor import living, masking
+from grpo_launch.monitor import living, masking, planned
 from grpo_launch.monitor.context import Context
-from grpo_launch.monitor.detail import HALVES, LAUNCHER, attempts, is_server, logged
+from grpo_launch.monitor.detail import LAUNCHER, attempts
 from grpo_launch.monitor.lines import LogReader
 from grpo_launch.monitor.view import goes_on, view
 from grpo_launch.monitor.words import and_
-from grpo_launch.plan import SERVER, called
+from grpo_launch.plan import called
 from grpo_launch.runs import find
 
 PERIOD_S = 0.2
@@ -27,7 +27,7 @@ class Line:
     """One line of a log.
 
     Attributes:
-        process: ``server`` (of several ``server_0``, ...), ``learner`` or ``launcher``.
+        process: its name in the plan, or ``launcher``.
         attempt: the attempt that wrote it; None for the launcher, which sees them all.
         text: the line, fit for a terminal.
     """
@@ -42,13 +42,14 @@ class Wanted:
     """What is to be printed.
 
     Attributes:
-        halves: whose logs: ``server`` (all of them), ``server_0``, ``learner``, ``launcher``.
+        process: whose log: a name of the plan, ``launcher``, or ``server`` for all of
+            ``server_0``, ``server_1``, ...; None: those of all processes.
         lines: how many of the last lines of each.
         attempt: of which attempt; None: the newest, and those that follow it.
         follow: go on until the run has ended.
     """
 
-    halves: Sequence[str] = HALVES
+    process: str | None = None
     lines: int = 10
     attempt: int | None = None
     follow: bool = False
@@ -66,7 +67,7 @@ def run(context: Context, word: str, wanted: Wanted, *, as_json: bool) -> int:
     found = find.one(word, context.root, context.cwd)
     logs = Logs(found.directory, wanted)
     if not logs.are_there() and not (wanted.follow and goes_on(found)):
-        raise _no_such_log(found, wanted)
+        raise _no_such_log(found, wanted, logs.known)
     show = _as_json(context) if as_json else _as_text(context)
     last_look = False
     while True:
@@ -91,9 +92,13 @@ class Logs:
     Args:
         directory: the run directory.
         wanted: what to read of them.
+
+    Attributes:
+        known: the processes of the plan.
     """
 
     def __init__(self, directory: Path, wanted: Wanted) -> None:
+        self.known = planned.read(directory).names
         self._directory = directory
         self._wanted = wanted
         self._readers: dict[tuple[str, int], LogReader] = {}
@@ -145,13 +150,11 @@ class Logs:
             yield Line(name, number or None, text)
 
     def _names(self) -> list[str]:
-        """The processes whose logs are wanted; servers are known by what is there."""
-        numbers = self._attempts(SERVER)[-1:]
-        servers = [n for i in numbers for n in logged(self._directory, i) if is_server(n)]
-        names: list[str] = []
-        for half in self._wanted.halves:
-            names += servers if half == SERVER else [half]
-        return names
+        """The processes whose logs are wanted."""
+        word = self._wanted.process
+        if word == LAUNCHER:
+            return [LAUNCHER]
+        return [name for name in self.known if word in (None, name) or _is_one_of(word, name)]
 
     def _attempts(self, name: str) -> list[int]:
         if name == LAUNCHER:
@@ -215,14 +218,23 @@ def _end(found: find.Found) -> str:
     return one_line(f"{shown.state}, {reason}" if reason else shown.state)
 
 
-def _no_such_log(found: find.Found, wanted: Wanted) -> ConfigError:
+def _is_one_of(word: str | None, name: str) -> bool:
+    """Whether ``name`` is one of several processes that ``word`` names together."""
+    return name.startswith(f"{word}_") and name.removeprefix(f"{word}_").isdecimal()
+
+
+def _no_such_log(found: find.Found, wanted: Wanted, known: Sequence[str]) -> ConfigError:
     there = attempts(found.directory)
     if wanted.attempt is not None and wanted.attempt not in there:
         known = and_([str(number) for number in there])
         fix = f"choose {known.replace(' and ', ' or ')}" if there else "look at run.json"
         return ConfigError("--attempt", f"{found.name} has no logs of {wanted.attempt}", fix)
-    if wanted.halves == (LAUNCHER,):
+    if wanted.process == LAUNCHER:
         what = "has no log of its launcher"
         return ConfigError(found.name, what, "look at the terminal that it was started in")
-    what = f"has no log of {and_([*map(called, wanted.halves)])} yet"
+    word = wanted.process
+    if word and not any(name == word or _is_one_of(word, name) for name in known):
+        fix = f"choose {' or '.join([*known, LAUNCHER])}"
+        return ConfigError(found.name, f"has no process {word}", fix)
+    what = f"has no log of {and_([*map(called, (word,) if word else known)])} yet"
     return ConfigError(found.name, what, "say -f to wait for it, or look at run.json")

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from grpo_launch.base import redaction
-from grpo_launch.runs import record
+from grpo_launch.runs import reading
 from grpo_launch.supervise import proc
 
 
@@ -19,12 +19,12 @@ def hidden(directory: Path) -> tuple[str, ...]:
     """The texts to mask in the logs of the run in ``directory``: its own and this process's."""
     found = [*redaction.secrets(dict(os.environ))]
     try:
-        state = record.read(directory)
-        pids = [state["supervisor"]["pid"]] if record.is_supervised(state) else []
-        guards = [process["guard"] for process in state["processes"].values()]
-        pids += [g["pid"] for g in guards if pids and proc.is_running(g["pid"], g["start_time"])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known, _ = reading.read(directory)
+    except (OSError, ValueError):
         return tuple(found)
+    pids = [known.supervisor.pid] if known.is_supervised else []
+    guards = [process.guard for process in known.processes.values()]
+    pids += [g.pid for g in guards if pids and proc.is_running(g.pid, g.start_time)]
     for pid in pids:
         pairs = (os.fsdecode(item).partition("=") for item in proc.environ(pid))
         found += redaction.secrets({name: value for name, _, value in pairs})

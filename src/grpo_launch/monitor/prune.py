@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError, PreflightError, one_line
-from grpo_launch.monitor import living
+from grpo_launch.monitor import living, planned
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.listing import FORMAT
 from grpo_launch.monitor.view import UNREADABLE, View, view
 from grpo_launch.monitor.words import age, size, table
-from grpo_launch.runs import find, record
+from grpo_launch.runs import checkpoints, find, record
 
 STATES = (record.DONE, record.FAILED, record.INTERRUPTED, record.LOST)
 """The states in which a run may be removed."""
@@ -25,7 +24,6 @@ _REMOVING = ".removing-"
 """A directory with this name is being removed, or its removal was interrupted."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def _stays(shown: View, choice: Choice, root: Path, now: float) -> str | None:
     if recorded is None or shown.state == UNREADABLE:
         return "its record cannot be read"
     if not shown.is_over:
-        where = "" if shown.is_here else f" on host {recorded.host}"
+        where = "" if shown.is_here else f" on host {recorded.supervisor.host}"
         return one_line(f"is {shown.state}{where}")
     if shown.state not in STATES:
         return one_line(f"is {shown.state}")
@@ -163,8 +161,11 @@ def _stays(shown: View, choice: Choice, root: Path, now: float) -> str | None:
 def _weigh(directory: Path) -> tuple[int, bool]:
     """The bytes of a directory on disk, and whether there is a checkpoint in it."""
     used, has_checkpoints = 0, False
+    layout = planned.read(directory).plan.checkpoints
     for path, directories, files in os.walk(directory):  # follows no links
-        has_checkpoints |= any(_CHECKPOINT.fullmatch(name) for name in directories)
+        if layout is not None:
+            numbers = (checkpoints.number(Path(name), layout) for name in directories)
+            has_checkpoints |= any(number is not None for number in numbers)
         for name in (".", *files):
             with contextlib.suppress(OSError):
                 used += os.lstat(f"{path}{os.sep}{name}").st_blocks * 512

@@ -12,10 +12,10 @@ from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.detail import Detail, detail, full
 from grpo_launch.monitor.listing import FORMAT, remarks
-from grpo_launch.monitor.recorded import RecordedProcess
 from grpo_launch.monitor.view import view
 from grpo_launch.monitor.words import addresses, age, idle, moment, number, size, split, table
 from grpo_launch.runs import find
+from grpo_launch.runs.reading import RecordedProcess
 
 _LONGEST_COMMAND = 60
 
@@ -48,6 +48,9 @@ def lines(shown: Detail, now: float, cwd: str) -> list[str]:
     """
     told = [f"{one_line(shown.view.found.name)}  {one_line(shown.view.state)}"]
     told += [f"  {remark}" for remark in remarks(shown.view)]
+    if notes := shown.notes:
+        more = f", and {len(notes) - 1} more" if len(notes) > 1 else ""
+        told.append(f"  {one_line(notes[0])}{more}")
     facts = list(_facts(shown, now, cwd))
     width = max(len(name) for name, _ in facts)
     told += [f"  {name:<{width}}  {value}" for name, value in facts]
@@ -87,7 +90,7 @@ def _facts(shown: Detail, now: float, cwd: str) -> Iterator[tuple[str, str]]:
     yield "directory", short(str(view.found.directory), cwd)
     if shown.steps:
         last = shown.steps[-1]
-        facts = [f"{last.step}/{last.max_steps}"]
+        facts = [last.of_all]
         facts += [] if last.reward is None else [f"reward {last.reward:.2f}"]
         facts += [] if shown.step_s is None else [f"{shown.step_s:.1f} s/step"]
         facts += [f"{age(shown.eta_s)} left"] if shown.eta_s else []
@@ -100,18 +103,18 @@ def _processes(shown: Detail) -> list[tuple[str, ...]]:
     recorded = shown.view.recorded
     return [
         (
-            one_line(process.name),
-            f"pid {process.identity.pid}",
-            _fate(shown, process),
-            "GPU " + ",".join(gpus) if (gpus := shown.planned.gpus.get(process.name)) else "",
+            one_line(name),
+            f"pid {process.pid}",
+            _fate(shown, name, process),
+            "GPU " + ",".join(gpus) if (gpus := shown.planned.gpus.get(name)) else "",
             _command(process.argv),
         )
-        for process in (recorded.processes if recorded else ())
+        for name, process in (recorded.processes.items() if recorded else ())
     ]
 
 
-def _fate(shown: Detail, process: RecordedProcess) -> str:
-    others = shown.children(process)
+def _fate(shown: Detail, name: str, process: RecordedProcess) -> str:
+    others = shown.children(name, process)
     more = f" and {len(others)} more" if others else ""
     if shown.is_alive(process):
         return f"alive{more}"

@@ -9,10 +9,10 @@ from pathlib import Path
 from grpo_launch.errors import one_line
 from grpo_launch.monitor import living, planned
 from grpo_launch.monitor.living import Living, Machine
-from grpo_launch.monitor.recorded import Recorded, read
-from grpo_launch.runs import record
+from grpo_launch.runs import reading, record
 from grpo_launch.runs.find import Found
 from grpo_launch.runs.metrics import Step
+from grpo_launch.runs.reading import Record
 from grpo_launch.supervise import proc
 
 UNREADABLE = "unreadable"
@@ -32,6 +32,7 @@ class View:
             ``unreadable`` where there is no record.
         recorded: the record, or None.
         problem: why there is no record.
+        notes: what of the record is not understood, a line each.
         is_here: whether it runs, or ran, on this host; another host's processes
             cannot be seen.
         is_supervised: whether its supervisor is alive.
@@ -42,8 +43,9 @@ class View:
 
     found: Found
     state: str
-    recorded: Recorded | None
+    recorded: Record | None
     problem: str | None
+    notes: tuple[str, ...]
     is_here: bool
     is_supervised: bool
     alive: tuple[Living, ...]
@@ -80,63 +82,54 @@ def view(found: Found, machine: Machine, *, with_step: bool = True) -> View:
         machine: what was alive a moment ago.
         with_step: whether to look how far the training is.
     """
-    recorded, problem = _read(found.directory)
-    here = recorded is None or _is_here(recorded)
-    supervised = recorded is not None and _is_supervised(recorded)
+    recorded, problem, notes = _read(found.directory)
+    here = recorded is None or recorded.is_here
+    supervised = recorded is not None and recorded.is_supervised
     if here and not supervised and recorded is not None and recorded.ended is None:
         # It may have written its end and gone since it was read.
-        recorded, problem = _read(found.directory)
+        recorded, problem, notes = _read(found.directory)
     state = UNREADABLE if recorded is None else recorded.state
     if recorded is not None and recorded.ended is None and here and not supervised:
         state = record.LOST
     # Numbers of processes mean nothing on another host or after another boot.
-    named = recorded if here and recorded and recorded.boot == record.boot_id() else None
+    named = recorded if here and recorded and recorded.is_of_this_boot else None
+    plan = planned.read(found.directory)
     return View(
         found=found,
         state=state,
         recorded=recorded,
         problem=problem,
+        notes=notes,
         is_here=here,
         is_supervised=supervised,
-        alive=tuple(machine.of(found.directory, named)),
+        alive=tuple(machine.of(found.directory, named, plan.names)),
         guards=tuple(machine.guards_of(found.directory, named).values()),
-        step=_last_step(found.directory, recorded) if recorded and with_step else None,
+        step=_last_step(found.directory, recorded, plan) if recorded and with_step else None,
     )
 
 
 def goes_on(found: Found, look: Callable[[], Machine] = living.look) -> bool:
     """Whether a run has not ended yet; cheap to ask for again and again."""
-    recorded, _ = _read(found.directory)
-    if recorded is not None and (recorded.ended is not None or not _is_here(recorded)):
+    recorded, _, _ = _read(found.directory)
+    if recorded is not None and (recorded.ended is not None or not recorded.is_here):
         return recorded.ended is None
-    if recorded is not None and _is_supervised(recorded):
+    if recorded is not None and recorded.is_supervised:
         return True
     shown = view(found, look(), with_step=False)
     return not shown.has_end and not shown.is_over
 
 
-def _read(directory: Path) -> tuple[Recorded | None, str | None]:
-    """The record of a run, or why there is none."""
+def _read(directory: Path) -> tuple[Record | None, str | None, tuple[str, ...]]:
+    """The record of a run, or why there is none, and what of it is not understood."""
     try:
-        return read(directory), None
+        recorded, notes = reading.read(directory)
     except OSError as error:
-        return None, f"{record.NAME} cannot be read ({error.strerror})"
+        return None, f"{record.NAME} cannot be read ({error.strerror})", ()
     except ValueError as error:
-        return None, one_line(str(error).removeprefix(f"{directory}/"))
+        return None, one_line(str(error)), ()
+    return recorded, None, notes
 
 
-def _last_step(directory: Path, recorded: Recorded) -> Step | None:
-    glance = planned.history(directory, recorded, planned.read(directory), _GLANCE)
-    steps = glance.steps()
+def _last_step(directory: Path, recorded: Record, plan: planned.Planned) -> Step | None:
+    steps = planned.history(directory, recorded, plan, _GLANCE).steps()
     return steps[-1] if steps else None
-
-
-def _is_here(recorded: Recorded) -> bool:
-    return record.is_here(recorded.host, recorded.pid_namespace)
-
-
-def _is_supervised(recorded: Recorded) -> bool:
-    """As ``record.is_supervised``, of a record whose types are checked."""
-    who = recorded.supervisor
-    same = _is_here(recorded) and recorded.boot == record.boot_id()
-    return same and proc.is_running(who.pid, who.start_time)

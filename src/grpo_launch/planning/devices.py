@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from grpo_launch.config import schema
 from grpo_launch.config.endpoint import server_count
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.base import engine
 from grpo_launch.errors import PreflightError
 
 
@@ -33,9 +34,7 @@ class Devices:
 
 def world_size(config: LaunchConfig) -> int | None:
     """TP x DP of each rollout server, or None where one of them is missing."""
-    tp = config.rollout_server.get("vllm_tensor_parallel_size")
-    dp = config.rollout_server.get("vllm_data_parallel_size")
-    return None if tp is None or dp is None else tp * dp
+    return engine(config.engine.name).sizes(config.rollout_server).devices
 
 
 def needed(config: LaunchConfig) -> int | None:
@@ -91,7 +90,7 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
                 config.where("gpus.server"),
                 f"is not set, and {len(free)} of the {count} devices that {_product(config)} needs "
                 "are free",
-                "set gpus.server=[...] or a smaller rollout_server.vllm_data_parallel_size",
+                f"set gpus.server=[...]{_or_smaller(config)}",
             )
     learner = config.gpus.learner
     if learner is None and is_elsewhere(config, "learner"):
@@ -105,6 +104,11 @@ def _product(config: LaunchConfig) -> str:
     """What decides how many devices serve."""
     count = server_count(config)
     return "TP x DP" if count == 1 else f"TP x DP of {count} servers"
+
+
+def _or_smaller(config: LaunchConfig) -> str:
+    key = engine(config.engine.name).size_keys.data_parallel
+    return f" or a smaller rollout_server.{key}" if key else ""
 
 
 def needs_discovery(config: LaunchConfig) -> bool:

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from grpo_launch.config import endpoint, kinds
+from grpo_launch.config import endpoint, kinds, schema
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.plan import LaunchPlan
 
 MASTER_PORT_KEY = "learner.master_port"
+
+
+class Port(NamedTuple):
+    """A port that a process of the plan will listen on.
+
+    Attributes:
+        number: the TCP port.
+        where: the place that said it.
+        choose: the override that chooses another one.
+    """
+
+    number: int
+    where: str
+    choose: str
+
+
+def ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[Port]:
+    """The ports that the plan's processes will listen on."""
+    several = len(plan.gates) > 1
+    automatic = config.ports is schema.PortPolicy.auto
+    for number, key in listening(config, [spec.part for spec in plan.processes]):
+        value = "PORT" if key == MASTER_PORT_KEY else "[PORT,...]" if several else "[PORT]"
+        yield Port(number, "ports=auto" if automatic else config.where(key), f"'{key}={value}'")
 
 
 def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str]]:

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from grpo_launch.base import resources
-from grpo_launch.base.shipped_files import located, relative
-from grpo_launch.config import schema
-from grpo_launch.config.endpoint import Endpoint, endpoints, server_names
+from grpo_launch import runtimes
+from grpo_launch.config import encoding, schema
+from grpo_launch.config.endpoint import PORT_KEY, Endpoint, endpoints, server_names
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.engines.swift import serve
+from grpo_launch.engines.base import Engine, ServeRequest, engine
 from grpo_launch.errors import ConfigError
-from grpo_launch.learners.swift import arguments, timing
+from grpo_launch.learners.base import Learner, TrainRequest, learner
 from grpo_launch.plan import (
     LEARNER,
     SERVER,
     Deadlines,
+    Gate,
     LaunchPlan,
     PlannedFile,
-    Probe,
     ProcessSpec,
     Recovery,
     Watchdog,
 )
 from grpo_launch.planning.devices import Devices
 from grpo_launch.planning.listening import listening
-from grpo_launch.runtimes.enter import enter
 from grpo_launch.tracking import upload, variables
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What one plan starts, see :func:`build`."""
+
+    parts: Sequence[str]
+    devices: Devices
+    run_dir: str
+    cwd: Path
+    run_id: str
+
+    @property
+    def directory(self) -> str:
+        """The run directory, absolute."""
+        return str(self.cwd / self.run_dir)
 
 
 def build(
@@ -39,6 +52,7 @@ def build(
     run_dir: str,
     cwd: Path,
     run_id: str = "",
+    downgraded: Sequence[str] = (),
 ) -> LaunchPlan:
     """The plan of a valid configuration.
 
@@ -49,177 +63,199 @@ def build(
         run_dir: the run directory, absolute or relative to ``cwd``.
         cwd: the working directory of the processes.
         run_id: names the run for trackers; empty: the name of its directory.
+        downgraded: names of the rules whose errors were taken as warnings.
 
     Raises:
-        ConfigError: the learner has no device, or batch sizes contradict each other.
+        ConfigError: the settings of the server do not say how many devices it takes, or no
+            device is left for the learner.
     """
-    run_id = run_id or Path(run_dir).name
-    processes: list[ProcessSpec] = []
-    files: list[PlannedFile] = []
-    output_dir = str(config.get("training.output_dir", f"{run_dir}/output"))
-    if SERVER in parts:
-        processes += _servers(config, devices, run_dir, cwd)
-    if LEARNER in parts:
-        if not devices.learner:
-            raise ConfigError(
-                config.where("gpus.learner"),
-                "is not set, and no visible device is left for the learner",
-                "set gpus.learner=[...]",
-            )
-        file = _arguments_file(config, devices, run_dir, output_dir, cwd)
-        files.append(file)
-        processes.append(_learner(config, devices, run_dir, file.path, cwd, run_id))
-        if variables.WANDB in variables.trackers(config):
-            files.append(_facts(config, devices, processes, run_dir))
+    stage = _Stage(parts, devices, run_dir, cwd, run_id or Path(run_dir).name)
+    served, trained = engine(config.engine.name), learner(config.learner.name)
+    output_dir = trained.output_dir(config, f"{stage.run_dir}/output")
+    learns = LEARNER in stage.parts
+    request = _training(config, stage, output_dir)
+    services = [*_servers(config, served, stage)] if SERVER in stage.parts else []
+    job = [_learner(config, trained, request, stage)] if learns else []
+    files = [*trained.files(request)] if learns else []
+    arguments_file = files[0].path if files else None
+    processes = (*services, *job)
+    if learns and variables.WANDB in variables.trackers(config):
+        files.append(_facts(config, stage, processes))
     return LaunchPlan(
         experiment=config.experiment,
         role=config.role,
-        run_dir=run_dir,
+        run_dir=stage.run_dir,
         output_dir=output_dir,
-        processes=tuple(processes),
-        gates=_gates(config, starts_servers=SERVER in parts),
+        processes=processes,
+        job=LEARNER if learns else None,
+        gates=tuple(_gates(config, served, trained, stage)),
         files=tuple(files),
         deadlines=Deadlines(config.shutdown.term_s, config.shutdown.kill_s),
         groups=config.shutdown.cgroup is schema.CgroupUse.auto,
-        ports=tuple(port for port, _ in listening(config, parts)),
-        recovery=_recovery(config, files),
+        ports=tuple(port for port, _ in listening(config, stage.parts)),
+        recovery=_recovery(config, trained, arguments_file),
         watchdog=_watchdog(config),
         console=config.console.learner.value,
-        afterwards=(upload.upload(config, run_id, run_dir, cwd),)
-        if LEARNER in parts and variables.uploads(config)
+        metrics=trained.metrics,
+        checkpoints=trained.checkpoints,
+        afterwards=(upload.upload(config, stage.run_id, stage.run_dir, stage.cwd),)
+        if learns and trained.checkpoints and variables.uploads(config)
         else (),
+        downgraded=tuple(downgraded),
     )
 
 
-def _servers(
-    config: LaunchConfig, devices: Devices, run_dir: str, cwd: Path
-) -> Iterator[ProcessSpec]:
-    addresses = endpoints(config)
-    tracked = variables.of_server(config, str(cwd / run_dir))
+def serve_requests(config: LaunchConfig, cwd: Path) -> list[ServeRequest]:
+    """What each rollout server is asked to serve, and where."""
+    return [_serving(config, address, cwd) for address in endpoints(config)]
+
+
+def _serving(config: LaunchConfig, address: Endpoint, cwd: Path) -> ServeRequest:
+    return ServeRequest(
+        entry=tuple(config.engine.entry),
+        model=str(config.get("model.model")),
+        host=address.host,
+        port=address.port,
+        group_port=address.group_port,
+        settings=config.rollout_server,
+        encoding=encoding.of(config),
+        cwd=cwd,
+    )
+
+
+def _training(config: LaunchConfig, stage: _Stage, output_dir: str) -> TrainRequest:
+    devices = stage.devices
+    return TrainRequest(
+        config=config,
+        devices=devices.learner,
+        cuda=devices.cuda,
+        run_dir=stage.run_dir,
+        output_dir=output_dir,
+        cwd=stage.cwd,
+    )
+
+
+def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[ProcessSpec]:
+    if served.sizes(config.rollout_server).devices is None:
+        what = "does not say how many devices a server takes"
+        raise ConfigError(
+            config.where("rollout_server"), what, "set its tensor and data parallel size"
+        )
+    requests = serve_requests(config, stage.cwd)
+    tracked = variables.of_server(config, stage.directory)
     for number, name in enumerate(server_names(config)):
-        own = devices.of_server(number, len(addresses))
-        entered = enter(config.runtime, serve.argv(config, addresses[number], cwd), cwd)
-        visible = {"CUDA_VISIBLE_DEVICES": _visible(own, devices)}
+        request = requests[number]
+        own = stage.devices.of_server(number, len(requests))
+        entered = runtimes.of(config.runtime).enter(served.argv(request), stage.cwd)
+        visible = {"CUDA_VISIBLE_DEVICES": ",".join(own) if stage.devices.cuda else ""}
         yield ProcessSpec(
             name=name,
-            half=SERVER,
+            part=SERVER,
             argv=entered.argv,
-            cwd=str(cwd),
-            log=f"{run_dir}/logs/{name}.log",
-            env={**entered.env, **visible, **tracked.said, **config.env.set},
+            cwd=str(stage.cwd),
+            log=f"{stage.run_dir}/logs/{name}.log",
+            env={
+                **entered.env,
+                **visible,
+                **served.env(request),
+                **tracked.said,
+                **config.env.set,
+            },
             env_defaults={**tracked.defaults, **config.env.defaults},
             path=entered.path,
             devices=own,
-            alarms=serve.ALARMS,
+            signs=served.signs,
         )
 
 
 def _learner(
-    config: LaunchConfig, devices: Devices, run_dir: str, file: str, cwd: Path, run_id: str
+    config: LaunchConfig, trained: Learner, request: TrainRequest, stage: _Stage
 ) -> ProcessSpec:
-    tracked = variables.of_learner(config, run_id, str(cwd / run_dir))
-    script = relative(resources.path("scripts/train.sh"), cwd)
-    entered = enter(config.runtime, ["bash", script, *config.learner.entry], cwd)
-    visible = _visible(devices.learner, devices)
-    env = {**entered.env, "CUDA_VISIBLE_DEVICES": visible, "config": file, "gpus": visible}
-    if config.learner.debug:
-        env["debug"] = "true"
-    if config.learner.master_port is not None:
-        env["MASTER_PORT"] = str(config.learner.master_port)
+    if not request.devices:
+        what = "is not set, and no visible device is left for the learner"
+        raise ConfigError(config.where("gpus.learner"), what, "set gpus.learner=[...]")
+    tracked = variables.of_learner(config, stage.run_id, stage.directory)
+    entered = runtimes.of(config.runtime).enter(trained.argv(request), stage.cwd)
+    visible = {"CUDA_VISIBLE_DEVICES": request.visible}
     return ProcessSpec(
         name=LEARNER,
-        half=LEARNER,
+        part=LEARNER,
         argv=entered.argv,
-        cwd=str(cwd),
-        log=f"{run_dir}/logs/{LEARNER}.log",
-        env={**env, **tracked.said, **config.env.set},
+        cwd=str(stage.cwd),
+        log=f"{stage.run_dir}/logs/{LEARNER}.log",
+        env={
+            **entered.env,
+            **visible,
+            **trained.env(request),
+            **tracked.said,
+            **config.env.set,
+        },
         env_defaults={**tracked.defaults, **config.env.defaults},
         path=entered.path,
-        devices=devices.learner,
+        devices=request.devices,
     )
 
 
-def _arguments_file(
-    config: LaunchConfig, devices: Devices, run_dir: str, output_dir: str, cwd: Path
-) -> PlannedFile:
-    flat = arguments.flatten(config, len(devices.learner), output_dir)
-    found = {key: located(key, value, cwd) for key, value in flat.items()}
-    if config.learner.timing:
-        found["external_plugins"] = timing.with_plugin(found.get("external_plugins"), cwd)
-    text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=10_000)
-    return PlannedFile(f"{run_dir}/learner_arguments.yaml", text)
-
-
-def _facts(
-    config: LaunchConfig, devices: Devices, processes: Sequence[ProcessSpec], run_dir: str
-) -> PlannedFile:
+def _facts(config: LaunchConfig, stage: _Stage, processes: Sequence[ProcessSpec]) -> PlannedFile:
     """The launcher's part of the configuration of the W&B run."""
+    devices = stage.devices
     body = {
-        "run": run_dir,
+        "run": stage.run_dir,
         "gpus": {SERVER: list(devices.server), LEARNER: list(devices.learner)},
         "accelerator": config.accelerator.kind.value,
         "server_urls": [address.url for address in endpoints(config)],
         "processes": {spec.name: list(spec.argv) for spec in processes},
         "rollout_server": dict(config.rollout_server),
     }
-    return PlannedFile(f"{run_dir}/{variables.CONFIG_FILE}", variables.facts(config, body))
+    text = variables.facts(config, body)
+    return PlannedFile(f"{stage.run_dir}/{variables.CONFIG_FILE}", text)
 
 
-def _gates(config: LaunchConfig, *, starts_servers: bool) -> tuple[Probe, ...]:
-    named = zip(server_names(config), endpoints(config), strict=True)
-    return tuple(_gate(config, name, at, starts_servers=starts_servers) for name, at in named)
+def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage) -> Iterator[Gate]:
+    """One for each server, started here or elsewhere; none for a learner that needs no server."""
+    if SERVER not in stage.parts and not trained.transfers:
+        return
+    path = config.health.path or served.health_path
+    started = SERVER in stage.parts
+    named = zip(server_names(config), serve_requests(config, stage.cwd), strict=True)
+    for name, request in named:
+        generation = served.generation(request)
+        generates = config.health.probe is schema.HealthProbe.generate and generation is not None
+        checks = served.checks(request, path)
+        yield Gate(
+            server=name,
+            url=f"http://{request.host}:{request.port}",
+            checks=(*checks, generation) if generates and generation else checks,
+            generation=generation,
+            timeout_s=config.health.timeout_s,
+            advice="look at its log" if started else "start it with role=server",
+            elsewhere=f"change {PORT_KEY.removeprefix('train.')}",
+            model=request.model,
+        )
 
 
-def _gate(config: LaunchConfig, server: str, address: Endpoint, *, starts_servers: bool) -> Probe:
-    flags = config.rollout_server
-    return Probe(
-        server=server,
-        url=address.url,
-        health_path=config.health.path,
-        world_size_path=serve.WORLD_SIZE_PATH,
-        world_size=flags["vllm_tensor_parallel_size"] * flags["vllm_data_parallel_size"],
-        generate=config.health.probe is schema.HealthProbe.generate,
-        generate_path=serve.GENERATE_PATH,
-        generate_request=serve.generate_request(),
-        timeout_s=config.health.timeout_s,
-        advice="look at its log" if starts_servers else "start it with role=server",
-        model=str(config.get("model.model")),
-    )
-
-
-def _recovery(config: LaunchConfig, files: Sequence[PlannedFile]) -> Recovery:
-    checkpoint = config.get("training.resume_from_checkpoint") if files else None
+def _recovery(config: LaunchConfig, trained: Learner, arguments_file: str | None) -> Recovery:
+    resume = trained.resume
+    key = "" if resume is None else resume.checkpoint_key
+    checkpoint = config.get(f"training.{key}") if key and arguments_file else None
     return Recovery(
         on_failure=config.on_failure.value,
         restarts=config.restart.budget,
         backoff_s=config.restart.backoff_s,
         max_backoff_s=config.restart.max_backoff_s,
-        arguments_file=files[0].path if files else None,
-        versioned=is_versioned(config),
+        arguments_file=arguments_file,
+        versioned=trained.is_versioned(config),
+        checkpoint_key=key,
+        output_key="" if resume is None else resume.output_key,
         resumed_from=None if checkpoint is None else str(checkpoint),
     )
 
 
-def is_versioned(config: LaunchConfig) -> bool:
-    """Whether each start of the learner writes into a directory of its own.
-
-    ms-swift makes ``v<N>-<time>/`` in ``output_dir`` (``add_version`` in its
-    ``SftArguments``).
-    """
-    return config.get("training.add_version", True) is not False
-
-
 def _watchdog(config: LaunchConfig) -> Watchdog:
-    said = config.watchdog
+    settings = config.watchdog
     return Watchdog(
-        health_s=said.health_s,
-        probe_s=said.probe_s,
-        stall_s=said.stall_s,
-        on_stall=said.on_stall.value,
-        served=serve.SERVED,
-        vital=serve.VITAL,
+        health_s=settings.health_s,
+        probe_s=settings.probe_s,
+        stall_s=settings.stall_s,
+        on_stall=settings.on_stall.value,
     )
-
-
-def _visible(ids: Sequence[str], devices: Devices) -> str:
-    return ",".join(ids) if devices.cuda else ""

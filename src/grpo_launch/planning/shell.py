@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from grpo_launch.plan import LEARNER, SERVER, LaunchPlan, PlannedFile, Probe, ProcessSpec
+from grpo_launch.plan import Gate, HttpCheck, LaunchPlan, PlannedFile, ProcessSpec, called
 
 _END_OF_FILE = "END_OF_FILE"
 
@@ -15,14 +15,8 @@ def render(plan: LaunchPlan) -> str:
     lines: list[str] = [f"# {plan.experiment}, role={plan.role}; run directory {plan.run_dir}"]
     for file in plan.files:
         lines += ["", *_write(file)]
-    for spec in plan.processes:
-        lines += ["", *_comments(plan, spec), f"cd {shlex.quote(spec.cwd)}", command(spec)]
-    for spec in plan.afterwards:
-        lines += [
-            "",
-            f"# {spec.name}: runs once the learner has ended with status 0; log {spec.log}",
-        ]
-        lines += [f"cd {shlex.quote(spec.cwd)}", command(spec)]
+    for spec in (*plan.of_attempt, *plan.afterwards):
+        lines += ["", _comment(plan, spec), f"cd {shlex.quote(spec.cwd)}", command(spec)]
     return "\n".join(lines) + "\n"
 
 
@@ -40,18 +34,23 @@ def command(spec: ProcessSpec) -> str:
     return " ".join([*words, shlex.join(spec.argv)])
 
 
-def _comments(plan: LaunchPlan, spec: ProcessSpec) -> Iterator[str]:
-    if spec.half == SERVER:
-        yield f"# {spec.name}: log {spec.log}"
-    if spec.half == LEARNER:
-        conditions = "; and ".join(map(_condition, plan.gates))
-        yield f"# {spec.name}: starts when {conditions}; log {spec.log}"
+def _comment(plan: LaunchPlan, spec: ProcessSpec) -> str:
+    when = ""
+    if spec.name == plan.job and plan.gates:
+        when = f"starts when {'; and '.join(map(_condition, plan.gates))}; "
+    elif spec in plan.afterwards:
+        when = f"runs once {called(plan.job or '')} has ended with status 0; "
+    return f"# {spec.name}: {when}log {spec.log}"
 
 
-def _condition(gate: Probe) -> str:
-    text = f"{gate.url}{gate.health_path} answers 200 and {gate.world_size_path} says "
-    text += str(gate.world_size)
-    return text + (" and one token is generated" if gate.generate else "")
+def _condition(gate: Gate) -> str:
+    return gate.url + " and ".join(map(_passed, gate.checks))
+
+
+def _passed(check: HttpCheck) -> str:
+    if check.generates:
+        return "one token is generated"
+    return f"{check.path} " + ("answers 200" if check.field is None else f"says {check.value}")
 
 
 def _write(file: PlannedFile) -> Iterator[str]:

@@ -1,30 +1,25 @@
-"""``role=check``: validate and preflight, summarise the plan; start nothing, leave nothing."""
+"""``role=check``: everything a launch would judge, and a summary; start nothing, leave nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from grpo_launch import plan
+from grpo_launch.backends import registry
 from grpo_launch.base.host import Host
-from grpo_launch.checks import gather, preflight, report
-from grpo_launch.checks.examine import Facts, Severity, examine
+from grpo_launch.checks import gather, report
+from grpo_launch.checks.downgrade import blamed_on, downgraded
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.schema import OutputFormat
-from grpo_launch.errors import InvalidConfigError, LaunchError
-from grpo_launch.roles._launch import (
-    DRY_RUN_ID,
-    plan_of,
-    refuse_recorded_secrets,
-    say,
-    with_checkpoint,
-    with_ports,
-)
-from grpo_launch.settle import env_file
-
-_BOTH = (plan.SERVER, plan.LEARNER)
+from grpo_launch.errors import LaunchError
+from grpo_launch.learners.base import learner
+from grpo_launch.settle.preparation import Aim, Preparation
+from grpo_launch.settle.prepare import prepare
 
 
 def run(config: LaunchConfig, host: Host) -> int:
@@ -35,60 +30,62 @@ def run(config: LaunchConfig, host: Host) -> int:
 
     Raises:
         InvalidConfigError: the configuration has errors.
-        PreflightError: this machine cannot run it now, or has no free port.
+        LaunchError: this machine cannot run it now.
     """
-    refuse_recorded_secrets(config, host)
-    known = gather.gather(config, host)
+    backend = registry.of(config)
     with contextlib.ExitStack() as stack:
-        return _run(with_ports(stack, config, known, _BOTH, DRY_RUN_ID)[0], host, known)
-
-
-def _run(config: LaunchConfig, host: Host, known: Facts) -> int:
-    outcomes = examine(config, known)
-    problems = [problem for outcome in outcomes for problem in outcome.problems]
-    wrong = any(problem.severity is Severity.ERROR for problem in problems)
-    failure: LaunchError | None
-    if wrong:
-        failure = InvalidConfigError(str(p) for p in problems if p.severity is Severity.ERROR)
-    else:
-        config, failure = _preflight(config, host, known)
-    checked = config.preflight and not wrong
-    unchecked = gather.unchecked(config) if checked else []
-    body: dict[str, Any] = {
-        "experiment": config.experiment,
-        "status": failure.status if failure else 0,
-        "passed": [o.rule for o in outcomes if not o.problems and o.skipped is None],
-        "skipped": [{"rule": o.rule, "missing": o.skipped} for o in outcomes if o.skipped],
-        "problems": [report.of_problem(problem) for problem in problems],
-        "shadowed": report.shadowed(config),
-        "preflight": None if wrong or failure is None else str(failure),
-        "unchecked": [report.of_problem(problem) for problem in unchecked],
-        "environment": report.environment(config),
-        "summary": report.summary(config, known) if not wrong else None,
-    }
+        needs_servers = learner(config.learner.name).transfers
+        parts = (plan.SERVER, plan.LEARNER) if needs_servers else (plan.LEARNER,)
+        ready = prepare(stack, config, host, parts, Aim.CHECK, backend.check)
+    checked = config.preflight and ready.is_valid
+    unchecked = gather.unchecked(ready.config) if checked else []
+    body = _body(ready, unchecked)
     if config.output is OutputFormat.json:
         sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False, default=str) + "\n")
         return body["status"]
-    warnings = [problem for problem in problems if problem.severity is Severity.WARNING]
-    for problem in (*warnings, *unchecked):
+    warnings = [p for p in ready.problems if p.severity is Severity.WARNING]
+    for problem in (*warnings, *ready.warnings, *_waits(ready), *unchecked):
         print(f"warning: {problem}", file=sys.stderr)
     sys.stdout.write(report.text(body, checked=checked))
-    if failure:
-        raise failure
+    if ready.error is not None:
+        raise ready.error
     return 0
 
 
-def _preflight(
-    config: LaunchConfig, host: Host, known: Facts
-) -> tuple[LaunchConfig, LaunchError | None]:
-    """What would keep a launch of both halves from starting now, and from which checkpoint."""
+def _body(ready: Preparation, unchecked: list[Problem]) -> dict[str, Any]:
+    """The report as data; ``preflight`` lists all that a launch would wait for or fail of."""
+    failures = (Problem.of(failure) for failure in ready.failures)
+    preflight = (*failures, *ready.warnings, *_waits(ready))
+    return {
+        "experiment": ready.config.experiment,
+        "status": ready.error.status if ready.error else 0,
+        **report.of_outcomes(ready.outcomes),
+        "shadowed": report.shadowed(ready.config),
+        "preflight": [report.of_problem(problem) for problem in preflight],
+        "unchecked": [report.of_problem(problem) for problem in unchecked],
+        "environment": report.environment(ready.config),
+        "summary": _summary(ready),
+    }
+
+
+def _summary(ready: Preparation) -> dict[str, Any] | None:
+    """What a launch would be; None where rules that are warnings keep it from being known."""
+    if not ready.is_valid:
+        return None
     try:
-        config = with_checkpoint(config, host, _BOTH, DRY_RUN_ID)
-        planned = plan_of(config, host, known, _BOTH, DRY_RUN_ID)
-        if config.preflight:
-            host = env_file.filled(config, host, say)
-            refuse_recorded_secrets(config, host)
-            preflight.check(config, planned, host.environ, host.cwd)
-    except LaunchError as error:
-        return config, error
-    return config, None
+        with blamed_on(downgraded(ready.outcomes)):
+            return report.summary(ready.config, ready.facts)
+    except LaunchError:
+        return None
+
+
+def _waits(ready: Preparation) -> Iterator[Problem]:
+    """A warning for each port that a launch would wait for."""
+    if not ready.closing:
+        return
+    from grpo_launch.supervise import sockets
+
+    for port in ready.closing:
+        what = f"port {port.number} is still in TIME_WAIT"
+        fix = f"a launch waits up to {sockets.TIME_WAIT_S:.0f} s for it"
+        yield Problem(port.where, what, fix, Severity.WARNING)

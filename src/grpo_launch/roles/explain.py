@@ -14,6 +14,7 @@ from grpo_launch.config import kinds
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.schema import OutputFormat
 from grpo_launch.errors import ConfigError, InvalidConfigError
+from grpo_launch.roles._launch import say
 
 
 def run(config: LaunchConfig, host: Host) -> int:
@@ -27,7 +28,7 @@ def run(config: LaunchConfig, host: Host) -> int:
         raise InvalidConfigError(str(mistake.error) for mistake in config.mistakes)
     if not config.key:
         raise ConfigError("command line", "key= is missing", "say key=rlhf.num_generations")
-    found = explain(config, config.key, gather.gather(config, host))
+    found = explain(config, config.key, gather.gather(config, host, say))
     if config.output is OutputFormat.json:
         sys.stdout.write(json.dumps(asdict(found), indent=2, default=str) + "\n")
         return 0

@@ -1,9 +1,8 @@
 """The checkpoints of a run, and which of them a learner can go on from.
 
-``transformers`` writes ``checkpoint-<step>/`` in place: the weights first, then the
-optimizer, last ``trainer_state.json`` (``Trainer._save_checkpoint``, transformers 5).
-So a checkpoint is complete when its state is whole, says that step, and every file
-of weights has the length that its header promises.
+A learner writes a checkpoint in place, and its state last (``CheckpointLayout.state``). So one
+is complete when its state is whole, says the step that its name says, and every file of
+weights has the length that its header promises.
 """
 
 from __future__ import annotations
@@ -15,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STATE = "trainer_state.json"
-"""Written last."""
+from grpo_launch.plan import CheckpointLayout
+
 _INDEX = "model.safetensors.index.json"
-PREFIX = "checkpoint-"
-_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "global_step*", "pytorch_model_fsdp*")
-_NO_WEIGHTS = {"optimizer.bin", "optimizer.pt", "scheduler.pt", "training_args.bin"}
+"""Names the files that the weights are spread over (``transformers``, ``save_pretrained``)."""
 
 
 @dataclass(frozen=True)
@@ -38,36 +35,39 @@ class Checkpoint:
     written: float
 
 
-def every(output_dir: Path) -> list[Checkpoint]:
+def every(output_dir: Path, layout: CheckpointLayout | None) -> list[Checkpoint]:
     """The complete checkpoints below a learner's output directory, fewest steps first.
 
     Args:
-        output_dir: where a learner wrote; ms-swift makes ``v<N>-<time>/`` in it.
+        output_dir: where a learner wrote.
+        layout: how its checkpoints lie; None: it makes none.
     """
-    found = [c for path in candidates(output_dir) if (c := complete(path)) is not None]
+    if layout is None:
+        return []
+    found = [c for p in candidates(output_dir, layout) if (c := complete(p, layout)) is not None]
     return sorted(found, key=lambda c: (c.step, c.written))
 
 
-def complete(path: Path) -> Checkpoint | None:
+def complete(path: Path, layout: CheckpointLayout) -> Checkpoint | None:
     """The checkpoint at ``path``, or None where there is none or only a part of one."""
-    if fault(path) is not None:
+    if fault(path, layout) is not None:
         return None
     try:
-        return Checkpoint(Path(os.path.abspath(path)), _step(path), (path / STATE).stat().st_mtime)
+        written = (path / layout.state).stat().st_mtime
+        return Checkpoint(Path(os.path.abspath(path)), _step(path, layout), written)
     except (OSError, ValueError, KeyError, TypeError):  # it is being deleted
         return None
 
 
-def fault(path: Path) -> str | None:
+def fault(path: Path, layout: CheckpointLayout) -> str | None:
     """What keeps the directory ``path`` from being a complete checkpoint, or None."""
-    if not (path / STATE).is_file():
-        return f"{STATE} is missing, it was not written to its end"
+    if not (path / layout.state).is_file():
+        return f"{layout.state} is missing, it was not written to its end"
     try:
-        step = _step(path)
-        name = path.name.removeprefix(PREFIX)
-        if name.isdigit() and int(name) != step:
-            return f"{STATE} says step {step}"
-        if (missing := _missing_weights(path)) is not None:
+        step = _step(path, layout)
+        if number(path, layout) not in (None, step):
+            return f"{layout.state} says step {step}"
+        if (missing := _missing_weights(path, layout)) is not None:
             return missing
         parts = [file.name for file in sorted(path.glob("*.safetensors")) if not _is_whole(file)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not the format at all
@@ -75,33 +75,39 @@ def fault(path: Path) -> str | None:
     return f"{', '.join(parts)} is only a part of a file" if parts else None
 
 
-def candidates(output_dir: Path) -> Iterator[Path]:
+def candidates(output_dir: Path, layout: CheckpointLayout) -> Iterator[Path]:
     """The directories below a learner's output directory that may be checkpoints."""
-    for pattern in (f"{PREFIX}*", f"*/{PREFIX}*"):
+    for pattern in layout.directories:
         yield from (path for path in output_dir.glob(pattern) if path.is_dir())
 
 
-def _step(path: Path) -> int:
+def number(path: Path, layout: CheckpointLayout) -> int | None:
+    """The step in the name of a checkpoint's directory, or None where it has no such name."""
+    digits = path.name.removeprefix(layout.prefix)
+    return int(digits) if path.name.startswith(layout.prefix) and digits.isdigit() else None
+
+
+def _step(path: Path, layout: CheckpointLayout) -> int:
     """The optimizer steps of a checkpoint.
 
     Raises:
         OSError, ValueError, KeyError, TypeError: its state cannot be read.
     """
-    state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
-    step = state["global_step"]
+    state: dict[str, Any] = json.loads((path / layout.state).read_text(encoding="utf-8"))
+    step = state[layout.step]
     if not isinstance(step, int):
-        raise TypeError(f"global_step is {step!r}")
+        raise TypeError(f"{layout.step} is {step!r}")
     return step
 
 
-def _missing_weights(path: Path) -> str | None:
+def _missing_weights(path: Path, layout: CheckpointLayout) -> str | None:
     index = path / _INDEX
     if index.exists():
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         missing = sorted(shard for shard in shards if not (path / shard).is_file())
         return f"{', '.join(missing)} is missing" if missing else None
-    found = {file.name for pattern in _WEIGHTS for file in path.glob(pattern)}
-    return None if found - _NO_WEIGHTS else "it has no weights"
+    found = {file.name for pattern in layout.weights for file in path.glob(pattern)}
+    return None if found.difference(layout.no_weights) else "it has no weights"
 
 
 def _is_whole(file: Path) -> bool:

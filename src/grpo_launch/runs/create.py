@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from grpo_launch.base import atomic
-from grpo_launch.tracking import variables
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import PreflightError
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs.record import RunRecord
+from grpo_launch.tracking import variables
 
 
 def create(
@@ -33,7 +33,7 @@ def create(
         PreflightError: the directory exists with a run in it, or cannot be made.
     """
     directory = cwd / plan.run_dir
-    record = RunRecord.new(plan, directory, config.launch.backend.value)
+    record = RunRecord.new(plan, directory, config.launch.backend)
     try:
         (directory / "logs").mkdir(parents=True, exist_ok=False)
         atomic.write(directory / "plan.json", plan.to_json())

@@ -99,9 +99,7 @@ def by_step(starts: Iterable[Iterable[Interval]]) -> dict[int, Cycle]:
     return found
 
 
-def _cycle(
-    here: Sequence[Interval], begin: float, end: float, head: Interval, steps: int
-) -> Cycle:
+def _cycle(here: Sequence[Interval], begin: float, end: float, head: Interval, steps: int) -> Cycle:
     """The cycle from ``begin`` to ``end`` that begins with the generation ``head``."""
     outside, scoring = _spans(here, (EVALUATE, SAVE)), _spans(here, (SCORE,))
     waiting = _spans([i for i in here if not i.background], (GENERATE, WAIT))
@@ -163,7 +161,8 @@ def _shared_out(begin: float, end: float, kinds: Sequence[_Spans]) -> list[float
     """Seconds of ``begin`` to ``end`` that each kind takes, none counted twice.
 
     Args:
-        begin, end: what is shared out.
+        begin: of what is shared out.
+        end: of it.
         kinds: the spans of each kind; they may overlap, and an earlier kind wins.
     """
     edges = {begin, end}

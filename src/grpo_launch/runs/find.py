@@ -5,17 +5,15 @@ A run is named ``<experiment>/<id>``, by its id alone or its beginning, or by it
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from grpo_launch.errors import ConfigError
-from grpo_launch.runs import record
+from grpo_launch.runs import reading, record
 
 ROOT = Path("runs")
 """Where runs are recorded, below the working directory; ``run.dir`` puts one elsewhere."""
@@ -45,13 +43,6 @@ class Found:
     def id(self) -> str:
         """The last part of the name."""
         return self.directory.name
-
-
-def name(run_dir: str) -> str:
-    """The name of the run that a plan records in ``run_dir``."""
-    path = Path(run_dir)
-    usual = len(path.parts) == 3 and path.parts[0] == str(ROOT)
-    return "/".join(path.parts[1:]) if usual else run_dir
 
 
 def runs(root: Path) -> list[Found]:
@@ -115,24 +106,6 @@ def one(word: str, root: Path, cwd: Path) -> Found:
         raise
 
 
-def output_dir(run: Path) -> Path:
-    """Where the learner of a run writes, absolute.
-
-    Args:
-        run: the run directory, absolute; it may have been moved since.
-    """
-    usual = run / "output"
-    try:
-        plan: dict[str, Any] = json.loads((run / "plan.json").read_text(encoding="utf-8"))
-        said, cwd = Path(plan["output_dir"]), Path(plan["processes"][0]["cwd"])
-        inside = Path(plan["run_dir"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
-        return usual
-    if said.is_relative_to(inside):
-        return run / said.relative_to(inside)
-    return cwd / said
-
-
 def meaning(
     word: str, names: Sequence[str], latest_name: Callable[[], str | None], where: str
 ) -> str:
@@ -175,7 +148,7 @@ def meaning(
 
 def _is_recorded(run: Path) -> bool:
     try:
-        record.read(run)
+        reading.read(run)
     except (OSError, ValueError):
         return False
     return True

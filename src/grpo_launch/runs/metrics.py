@@ -1,9 +1,4 @@
-"""The learner's own log of metrics, read while it grows.
-
-ms-swift writes ``<output_dir>/v<N>-<time>/logging.jsonl``, one JSON object a
-logged step: ``global_step/max_steps`` (``"3/40"``), ``reward``,
-``completions/mean_length`` (tokens), ``step_time`` or ``train_speed(s/it)`` (s).
-"""
+"""The learner's own log of metrics, read while it grows; the plan says what it looks like."""
 
 from __future__ import annotations
 
@@ -12,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.base.tailing import LineTail
+from grpo_launch.plan import Metrics
+
 
 @dataclass(frozen=True)
 class Step:
     """One logged optimizer step.
 
     Attributes:
-        step, max_steps: optimizer steps, counted from 1.
+        step: optimizer steps, counted from 1.
+        max_steps: their number; 0 where it is not known.
         reward: mean reward, or None where it was not logged.
         completion_length: mean tokens of a completion.
         step_time: seconds of this step.
@@ -30,26 +29,10 @@ class Step:
     completion_length: float | None
     step_time: float | None
 
-
-class Lines:
-    """Reads the whole lines of a growing file from an offset, in bytes, on."""
-
-    def __init__(self, path: Path, offset: int) -> None:
-        self._path = path
-        self._rest = b""
-        self.offset = offset
-
-    def read(self) -> list[bytes]:
-        """The lines that were finished since the last call."""
-        try:
-            with open(self._path, "rb") as file:
-                file.seek(self.offset)
-                data = file.read()
-        except OSError:
-            return []
-        self.offset += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return lines
+    @property
+    def of_all(self) -> str:
+        """``3/40``, or ``3`` where nobody knows how many there are."""
+        return f"{self.step}/{self.max_steps}" if self.max_steps else str(self.step)
 
 
 class MetricsFollower:
@@ -58,27 +41,33 @@ class MetricsFollower:
     Args:
         output_dir: the learner's output directory; it need not exist yet. What its
             logs hold already is of earlier runs, whatever the clock says.
+        metrics: where it logs and how; None: nobody knows.
     """
 
-    def __init__(self, output_dir: Path) -> None:
+    def __init__(self, output_dir: Path, metrics: Metrics | None) -> None:
         self._output_dir = output_dir
-        self._before = {path: size for _, path, size in _logs(output_dir)}
-        self._lines: Lines | None = None
+        self._metrics = metrics
+        self._before = {path: size for _, path, size in _logs(output_dir, metrics)}
+        self._lines: LineTail | None = None
         self.steps: list[Step] = []
 
     def poll(self) -> list[Step]:
         """The steps that were logged since the last call."""
+        if self._metrics is None:
+            return []
         if self._lines is None:
             path = self._newest()
             if path is None:
                 return []
-            self._lines = Lines(path, self._before.get(path, 0))
-        fresh = [step for line in self._lines.read() if (step := parse(line)) is not None]
+            self._lines = LineTail(path, self._before.get(path, 0))
+        read = (parse(line, self._metrics) for line in self._lines.read())
+        fresh = [step for step in read if step is not None]
         self.steps += fresh
         return fresh
 
     def _newest(self) -> Path | None:
-        grown = [log for log in _logs(self._output_dir) if log[2] > self._before.get(log[1], 0)]
+        logs = _logs(self._output_dir, self._metrics)
+        grown = [log for log in logs if log[2] > self._before.get(log[1], 0)]
         return max(grown)[1] if grown else None
 
 
@@ -89,38 +78,41 @@ class History:
 
     Args:
         output_dir: the learner's output directory; it need not exist yet.
+        metrics: where it logs and how; None: nobody knows.
         since: leave out logs that were last written before (seconds since the epoch);
             for a directory that several runs write into.
         until: leave out logs that were last written after.
         at_most: bytes to read of each log at first, from its end; None: all.
 
     Attributes:
-        newest: the numbers of the row that was logged last, by ms-swift's names.
+        newest: the numbers of the row that was logged last, by the learner's own names.
     """
 
     def __init__(
         self,
         output_dir: Path,
+        metrics: Metrics | None,
         since: float | None = None,
         until: float | None = None,
         at_most: int | None = None,
     ) -> None:
         self._output_dir = output_dir
+        self._metrics = metrics
         self._since = float("-inf") if since is None else since
         self._until = float("inf") if until is None else until
         self._at_most = at_most
-        self._lines: dict[Path, Lines] = {}
+        self._lines: dict[Path, LineTail] = {}
         self._steps: dict[int, Step] = {}
         self.newest: dict[str, float] = {}
 
     def steps(self) -> list[Step]:
         """The steps so far, in ascending order."""
-        for modified, path, size in sorted(_logs(self._output_dir)):
+        for modified, path, size in sorted(_logs(self._output_dir, self._metrics)):
             if not size or not self._since <= modified <= self._until:
                 continue
             if path not in self._lines:
                 begin = 0 if self._at_most is None else max(0, size - self._at_most)
-                self._lines[path] = Lines(path, begin)
+                self._lines[path] = LineTail(path, begin)
             if size > self._lines[path].offset:
                 self._take(self._lines[path].read())
         return list(self._steps.values())
@@ -128,7 +120,7 @@ class History:
     def _take(self, lines: list[bytes]) -> None:
         for line in lines:
             row = _row(line)
-            step = None if row is None else _step(row)
+            step = _step(row, self._metrics) if row and self._metrics else None
             if row is not None and step is not None:
                 if self._steps and next(reversed(self._steps)) >= step.step:
                     self._steps = {n: s for n, s in self._steps.items() if n < step.step}
@@ -138,10 +130,10 @@ class History:
                 }
 
 
-def _logs(output_dir: Path) -> list[tuple[float, Path, int]]:
+def _logs(output_dir: Path, metrics: Metrics | None) -> list[tuple[float, Path, int]]:
     """Modification time, path and bytes of each log of metrics."""
     found: list[tuple[float, Path, int]] = []
-    for pattern in ("*/logging.jsonl", "logging.jsonl"):
+    for pattern in metrics.files if metrics else ():
         for path in output_dir.glob(pattern):
             try:
                 status = path.stat()
@@ -151,10 +143,10 @@ def _logs(output_dir: Path) -> list[tuple[float, Path, int]]:
     return found
 
 
-def parse(line: bytes) -> Step | None:
+def parse(line: bytes, metrics: Metrics) -> Step | None:
     """The step of one line, or None where it is no step (the summary at the end)."""
     row = _row(line)
-    return None if row is None else _step(row)
+    return None if row is None else _step(row, metrics)
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
@@ -165,16 +157,19 @@ def _row(line: bytes) -> dict[str, Any] | None:
     return cast("dict[str, Any]", row) if isinstance(row, dict) else None
 
 
-def _step(row: dict[str, Any]) -> Step | None:
-    done, slash, total = str(row.get("global_step/max_steps", "")).partition("/")
-    if not slash or not _is_count(done) or not _is_count(total) or "reward" not in row:
+def _step(row: dict[str, Any], metrics: Metrics) -> Step | None:
+    done, slash, total = str(row.get(metrics.step, "")).partition("/")
+    if not slash:
+        total = str(row.get(metrics.max_steps, "")) if metrics.max_steps else "0"
+    if not _is_count(done) or not _is_count(total) or metrics.reward not in row:
         return None
+    time = next((row[name] for name in metrics.step_time if name in row), None)
     return Step(
         int(done),
         int(total),
-        _number(row.get("reward")),
-        _number(row.get("completions/mean_length")),
-        _number(row.get("step_time", row.get("train_speed(s/it)"))),
+        _number(row[metrics.reward]),
+        _number(row.get(metrics.completion_length)),
+        _number(time),
     )
 
 

@@ -5,30 +5,28 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs import checkpoints
 from grpo_launch.runs.checkpoints import Checkpoint
-
-_BESIDE = ("args.json", "logging.jsonl")
-"""Files of ms-swift beside the checkpoints: its arguments, and the metrics of each step."""
-
-_SAID = re.compile(rb"The logging file will be saved in: (.+)/logging\.jsonl\s*$")
-"""By this line ms-swift names the directory that it made (swift/pipelines/train/sft.py)."""
 
 
 class Outputs:
     """The checkpoints and files of one run; made before its learner starts.
 
     Args:
+        plan: of the run.
         output_dir: the learner's output directory, absolute; it need not exist yet.
         logs: the run's directory of logs, one directory an attempt below it.
     """
 
-    def __init__(self, output_dir: Path, logs: Path) -> None:
+    def __init__(self, plan: LaunchPlan, output_dir: Path, logs: Path) -> None:
+        self._layout = plan.checkpoints
         self._output_dir = output_dir
         self._logs = logs
-        self._before = {c.path for c in checkpoints.every(output_dir)}
+        self._log = f"attempt_*/{plan.job}.log"
+        self._before = {c.path for c in checkpoints.every(output_dir, self._layout)}
         self._files_before = {*self._files()}
 
     def checkpoints(self) -> list[Checkpoint]:
@@ -37,8 +35,8 @@ class Outputs:
         Those that were there before are another run's, and so is what is in a directory that
         this run's learner did not name, as far as it named one.
         """
-        own = self._directories()
-        new = [c for c in checkpoints.every(self._output_dir) if c.path not in self._before]
+        own, there = self._directories(), checkpoints.every(self._output_dir, self._layout)
+        new = [c for c in there if c.path not in self._before]
         return [c for c in new if not own or c.path.parent.resolve() in own]
 
     def newest(self) -> Checkpoint | None:
@@ -47,20 +45,25 @@ class Outputs:
 
     def beside(self, checkpoint: Checkpoint) -> list[Path]:
         """The files beside a checkpoint of this run that this run made."""
-        paths = (checkpoint.path.parent / name for name in _BESIDE)
+        names = self._layout.beside if self._layout else ()
+        paths = (checkpoint.path.parent / name for name in names)
         return [path for path in paths if path.is_file() and path not in self._files_before]
 
     def _files(self) -> Iterator[Path]:
-        for name in _BESIDE:
-            for pattern in (name, f"*/{name}"):
-                yield from self._output_dir.absolute().glob(pattern)
+        if self._layout is not None:
+            for parent in (PurePath(pattern).parent for pattern in self._layout.directories):
+                for name in self._layout.beside:
+                    yield from self._output_dir.absolute().glob(str(parent / name))
 
     def _directories(self) -> set[Path]:
         """The directories that the learner named in its logs."""
         found: set[Path] = set()
-        for log in self._logs.glob("attempt_*/learner.log"):
+        if self._layout is None or not self._layout.named_by:
+            return found
+        named = re.compile(self._layout.named_by.encode())
+        for log in self._logs.glob(self._log):
             with contextlib.suppress(OSError), open(log, "rb") as lines:
                 for line in lines:  # a log may be larger than the memory
-                    if said := _SAID.search(line):
-                        found.add(Path(said[1].decode("utf-8", "replace")).resolve())
+                    if match := named.search(line):
+                        found.add(Path(match[1].decode("utf-8", "replace")).resolve())
         return found

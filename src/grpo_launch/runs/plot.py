@@ -75,7 +75,9 @@ def _leave_out_the_warm_up(axis: Any, steps: Sequence[Step]) -> None:
 def _stack(axis: Any, steps: Sequence[int], cycles: Mapping[int, Cycle]) -> None:
     """Fill the seconds of the steps with what they went into."""
     timed = [step for step in steps if step in cycles and cycles[step].steps]
-    parts = [[getattr(cycles[step], part) / cycles[step].steps for step in timed] for part in _PARTS]
+    parts = [
+        [getattr(cycles[step], part) / cycles[step].steps for step in timed] for part in _PARTS
+    ]
     if len(timed) > 1:
         colours = ("tab:blue", "tab:gray", "tab:orange", "tab:pink")
         axis.stackplot(timed, *parts, labels=_PARTS.values(), colors=colours, alpha=0.55, lw=0)

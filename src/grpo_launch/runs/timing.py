@@ -1,6 +1,6 @@
 """When a learner generated, synced weights and learned: ``timing.jsonl`` of a run.
 
-``engines/swift_timing`` writes it, and says what a line holds. A line that is torn, garbage or
+The learner's plug-in writes it, and says what a line holds. A line that is torn, garbage or
 of a kind that nobody knows is left out: what is known of the others stays true.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo_launch.runs.metrics import Lines
+from grpo_launch.base.tailing import LineTail
 
 FILE = "timing.jsonl"
 
@@ -67,7 +67,7 @@ class Timings:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._lines = Lines(directory / FILE, 0)
+        self._lines = LineTail(directory / FILE)
         self._starts: list[list[Interval]] = []
 
     def starts(self) -> Sequence[Sequence[Interval]]:

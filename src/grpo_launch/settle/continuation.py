@@ -10,9 +10,9 @@ from typing import Any
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError, PreflightError
-from grpo_launch.plan import LEARNER, LaunchPlan
-from grpo_launch.planning.planner import is_versioned
-from grpo_launch.runs import checkpoints, find, record
+from grpo_launch.learners.base import learner
+from grpo_launch.plan import LEARNER, CheckpointLayout
+from grpo_launch.runs import checkpoints, find, plans, reading, record
 from grpo_launch.runs.checkpoints import Checkpoint
 from grpo_launch.settle.amend import amended
 from grpo_launch.tracking import variables
@@ -52,13 +52,18 @@ def settled(
         return config
     values: dict[str, Any] = {}
     if config.resume is not None:
-        checkpoint, run = _found(config.resume, config.experiment, cwd, where, say)
+        layout = learner(config.learner.name).checkpoints
+        checkpoint, run = _found(config.resume, config.experiment, layout, cwd, where, say)
         say(f"training goes on from {document.shown(checkpoint.path)}, step {checkpoint.step}")
         values["training.resume_from_checkpoint"] = str(checkpoint.path)
         if not environ.get("WANDB_RUN_ID"):
             config = _in_the_same_wandb_run(config, run or _around(checkpoint.path), say)
     output_dir = config.get("training.output_dir")
-    if isinstance(output_dir, str) and not is_versioned(config) and _holds(cwd / output_dir):
+    if (
+        isinstance(output_dir, str)
+        and not learner(config.learner.name).is_versioned(config)
+        and _holds(config, cwd / output_dir)
+    ):
         # The learner would overwrite them, or delete the oldest (save_total_limit).
         values["training.output_dir"] = fresh = f"{output_dir}/{run_id}"
         say(f"{output_dir} holds checkpoints and add_version is false, writing into {fresh}")
@@ -66,13 +71,19 @@ def settled(
 
 
 def resolve(
-    said: str, experiment: str, cwd: Path, where: str, say: Callable[[str], None]
+    said: str,
+    experiment: str,
+    layout: CheckpointLayout | None,
+    cwd: Path,
+    where: str,
+    say: Callable[[str], None],
 ) -> Checkpoint:
     """The checkpoint that ``resume`` means.
 
     Args:
         said: ``latest``, a run, or the directory of a checkpoint.
         experiment: whose newest run ``latest`` is.
+        layout: how the learner's checkpoints lie, which a path may name.
         cwd: the working directory.
         where: says ``resume``, for messages.
         say: told of an incomplete checkpoint that is passed over.
@@ -81,11 +92,16 @@ def resolve(
         ConfigError: nothing of that name is there.
         PreflightError: there is no complete checkpoint.
     """
-    return _found(said, experiment, cwd, where, say)[0]
+    return _found(said, experiment, layout, cwd, where, say)[0]
 
 
 def _found(
-    said: str, experiment: str, cwd: Path, where: str, say: Callable[[str], None]
+    said: str,
+    experiment: str,
+    layout: CheckpointLayout | None,
+    cwd: Path,
+    where: str,
+    say: Callable[[str], None],
 ) -> tuple[Checkpoint, Path | None]:
     """The checkpoint that ``resume`` means, and the run that was named; see :func:`resolve`."""
     if said == LATEST:
@@ -98,9 +114,9 @@ def _found(
     try:
         run = find.one(said, cwd / find.ROOT, cwd).directory
     except ConfigError as error:
-        return _named(said, cwd, where, error), None
+        return _named(said, layout, cwd, where, error), None
     try:
-        record.read(run)
+        reading.read(run)
     except (OSError, ValueError) as error:
         what = f"the record of the run {said} cannot be read ({error})"
         raise ConfigError(where, what, "name the checkpoint's own directory") from None
@@ -118,11 +134,7 @@ def _in_the_same_wandb_run(
     wandb = config.tracking.wandb
     if run is None or wandb.id is not None or variables.WANDB not in variables.trackers(config):
         return config
-    try:
-        plan = LaunchPlan.from_json((run / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return config
-    learner = plan.process(LEARNER)
+    learner = plans.known(run)[0].main
     known = {**learner.env_defaults, **learner.env} if learner else {}
     if (number := known.get("WANDB_RUN_ID")) is None:
         return config
@@ -135,15 +147,17 @@ def _around(checkpoint: Path) -> Path | None:
     return next((path for path in checkpoint.parents if (path / record.NAME).is_file()), None)
 
 
-def _named(said: str, cwd: Path, where: str, no_run: ConfigError) -> Checkpoint:
+def _named(
+    said: str, layout: CheckpointLayout | None, cwd: Path, where: str, no_run: ConfigError
+) -> Checkpoint:
     """The checkpoint at the path ``said``; ``no_run`` says why it is no run."""
     path = cwd / said
-    fault = checkpoints.fault(path) if path.is_dir() else None
-    if not path.is_dir() or (fault and not path.name.startswith(checkpoints.PREFIX)):
+    fault = checkpoints.fault(path, layout) if layout and path.is_dir() else None
+    if not layout or not path.is_dir() or (fault and not path.name.startswith(layout.prefix)):
         what = f"{said} is neither a checkpoint nor a run ({no_run.where}: {no_run.what})"
-        fix = f"say {LATEST}, EXPERIMENT/ID, or the path of a directory {checkpoints.PREFIX}N"
-        raise ConfigError(where, what, fix)
-    found = checkpoints.complete(path)
+        named = f", or the path of a directory {layout.prefix}N" if layout else ""
+        raise ConfigError(where, what, f"say {LATEST}, EXPERIMENT/ID{named}")
+    found = checkpoints.complete(path, layout)
     if found is None:
         what = f"the checkpoint {said} is incomplete: {fault}"
         raise PreflightError(where, what, "name an earlier one, or the run")
@@ -152,13 +166,15 @@ def _named(said: str, cwd: Path, where: str, no_run: ConfigError) -> Checkpoint:
 
 def _newest(run: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest complete checkpoint that a run wrote."""
-    output_dir = find.output_dir(run)
-    own = [c for c in checkpoints.every(output_dir) if _is_of(run, output_dir, c)]
+    plan, _ = plans.known(run)
+    output_dir, layout = plans.output_dir(run, plan), plan.checkpoints
+    if layout is None:
+        return None
+    own = [c for c in checkpoints.every(output_dir, layout) if _is_of(run, output_dir, c)]
     newest = own[-1] if own else None
-    for path in sorted(checkpoints.candidates(output_dir)):
-        number = path.name.removeprefix(checkpoints.PREFIX)
-        newer = newest is None or (number.isdigit() and int(number) > newest.step)
-        if newer and (fault := checkpoints.fault(path)) is not None:
+    for path in sorted(checkpoints.candidates(output_dir, layout)):
+        newer = newest is None or (checkpoints.number(path, layout) or 0) > newest.step
+        if newer and (fault := checkpoints.fault(path, layout)) is not None:
             say(f"warning: {document.shown(path)}: passed over, {fault}")
     return newest
 
@@ -167,18 +183,18 @@ def _is_of(run: Path, output_dir: Path, checkpoint: Checkpoint) -> bool:
     """Whether a run wrote a checkpoint: another may have the same ``training.output_dir``."""
     if output_dir.is_relative_to(run):
         return True
-    state = record.read(run)
-    until = state["ended"]
-    return checkpoint.written >= state["started"] - _CLOCK_SKEW_S and (
-        until is None or checkpoint.written <= until + _CLOCK_SKEW_S
+    known, _ = reading.read(run)
+    return checkpoint.written >= known.started - _CLOCK_SKEW_S and (
+        known.ended is None or checkpoint.written <= known.ended + _CLOCK_SKEW_S
     )
 
 
 def _warn_of_a_living(run: Path, say: Callable[[str], None]) -> None:
-    state = record.read(run)
-    if state["ended"] is None and record.is_supervised(state):
+    known, _ = reading.read(run)
+    if known.ended is None and known.is_supervised:
         say(f"warning: {document.shown(run)} is still going on, and may delete the checkpoint")
 
 
-def _holds(output_dir: Path) -> bool:
-    return any(True for _ in checkpoints.candidates(output_dir))
+def _holds(config: LaunchConfig, output_dir: Path) -> bool:
+    layout = learner(config.learner.name).checkpoints
+    return layout is not None and any(True for _ in checkpoints.candidates(output_dir, layout))

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from grpo_launch.config.formats import document
@@ -22,34 +21,6 @@ BASE = Path("/tmp")  # noqa: S108 (the directory in it is private)
 
 _LOOKED_AT_S = 0.01
 """Longer than anyone who only looks at a lock holds it."""
-
-
-@contextlib.contextmanager
-def hold(ports: Iterable[tuple[int, str, str]], run: str) -> Generator[list[int]]:
-    """Lock ports until the end of the block, and beyond it in a program that it becomes.
-
-    Args:
-        ports: number, the place that said it, and how to choose another.
-        run: the run that wants them, for the messages of others.
-
-    Yields:
-        The locks' file descriptors.
-
-    Raises:
-        PreflightError: another launcher of this user has one of them.
-    """
-    with contextlib.ExitStack() as stack:
-        held: list[int] = []
-        for port, where, choose in ports:
-            descriptor = _open(port)
-            stack.callback(os.close, descriptor)
-            owner = _lock(descriptor, run)
-            if owner is not None:
-                what = f"port {port} belongs to the run {owner}"
-                fix = f"stop it or choose another port with {choose}"
-                raise PreflightError(where, what, fix)
-            held.append(descriptor)
-        yield held
 
 
 def take(port: int, run: str) -> int | None:
@@ -63,50 +34,42 @@ def take(port: int, run: str) -> int | None:
         The lock's descriptor, to be closed when the port is not needed any more; None
         where another launcher of this user has it.
     """
-    descriptor = _open(port)
-    if _lock(descriptor, run) is None:
-        return descriptor
-    os.close(descriptor)
-    return None
+    descriptor = os.open(directory() / _name(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not _is_locked(descriptor):
+        os.close(descriptor)
+        return None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, os.path.abspath(run).encode(), 0)
+    return descriptor
 
 
-def is_held(port: int) -> bool:
-    """Whether another launcher of this user has ``port``; leaves nothing behind."""
+def holder(port: int) -> str | None:
+    """The run of another launcher of this user that has ``port``, as messages name it.
+
+    Only looks and leaves nothing behind; None where nobody has the port.
+    """
     try:
-        descriptor = os.open(directory() / _name(port), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(_directory() / _name(port), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return True
+        owner = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip()
+        return document.shown(Path(owner)) if owner else "of another launcher"
     finally:
         os.close(descriptor)
-    return False
+    return None
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Lock a file, unless another has it for longer than :func:`is_held` looks at it."""
+    """Lock a file, unless another has it for longer than :func:`holder` looks at it."""
     for pause in (_LOOKED_AT_S, _LOOKED_AT_S, 0.0):
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         time.sleep(pause)
     return False
-
-
-def _lock(descriptor: int, run: str) -> str | None:
-    """Lock a file; the run that has it already, or None when it is ours now."""
-    if not _is_locked(descriptor):
-        owner = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip()
-        return document.shown(Path(owner)) if owner else "of another launcher"
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, os.path.abspath(run).encode(), 0)
-    return None
-
-
-def _open(port: int) -> int:
-    return os.open(directory() / _name(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _name(port: int) -> str:
@@ -119,13 +82,23 @@ def directory() -> Path:
     Raises:
         PreflightError: it cannot be made, or somebody else's directory has its name.
     """
-    private = BASE / f"grpo_launch-{os.geteuid()}"
+    private = _directory()
     try:
         private.mkdir(mode=0o700, exist_ok=True)
-        owner = private.lstat().st_uid
     except OSError as error:
         what = f"cannot be made ({error.strerror})"
         raise PreflightError(str(private), what, "make it writable for you") from None
-    if private.is_symlink() or owner != os.geteuid():
-        raise PreflightError(str(private), "belongs to somebody else", "have it removed")
+    return _directory()
+
+
+def _directory() -> Path:
+    """The same, not made.
+
+    Raises:
+        PreflightError: somebody else's directory has its name.
+    """
+    private = BASE / f"grpo_launch-{os.geteuid()}"
+    with contextlib.suppress(FileNotFoundError):
+        if private.is_symlink() or private.lstat().st_uid != os.geteuid():
+            raise PreflightError(str(private), "belongs to somebody else", "have it removed")
     return private

@@ -24,7 +24,7 @@ from grpo_launch.settle.amend import amended
 
 HTTP_START = 8000
 GROUP_START = 28500
-"""Not ms-swift's 51216: that is among the ports that Linux gives to outgoing connections."""
+"""Not 51216, the usual one: that is among the ports that Linux gives to outgoing connections."""
 MASTER_START = 29500
 """torchrun's own default."""
 
@@ -134,7 +134,7 @@ def _first_free(
         if port in taken:
             continue
         if not hold:
-            if preflight.is_free(port) and not locks.is_held(port):
+            if preflight.is_free(port) and locks.holder(port) is None:
                 return port, None
             continue
         # First the lock: a port that is free now may belong to another launcher.

@@ -24,6 +24,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Container
 from typing import Any
 
 from grpo_launch.base import atomic
@@ -43,7 +44,7 @@ LOST_STATUS = 128 + signal.SIGKILL
 
 _ASKS_FOR_AN_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _ABANDONED_S = 0.05
-"""How often a guard of a lost run looks for what has no guard."""
+"""How often a guard of a lost run looks for what has lost its own guard meanwhile."""
 
 
 def main() -> None:
@@ -55,6 +56,7 @@ def main() -> None:
         signal.signal(signum, lambda number, _: received.append(number))
     signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
     _Guard(wake, received).run()
+    os._exit(0)  # an interpreter that puts itself in order takes longer than all else here
 
 
 class _Guard:
@@ -68,6 +70,7 @@ class _Guard:
         self._hurry = False
         self._dismissed = False
         self._pid = 0
+        self._is_running = False
         self._group: cgroup.Group | None = None
         while b"\n" not in self._unread and not self._launcher_is_gone:
             self._read()
@@ -86,8 +89,14 @@ class _Guard:
         while self._stop is None and not self._launcher_is_gone:
             self._turn(None)
         stop = self._stop or self._orders["deadlines"]
+        process = proc.read(self._pid) if self._is_running else None
         left = tree.stop(
-            self._members, stop["term_s"], stop["kill_s"], self._is_in_a_hurry, self._kill_group
+            self._members,
+            stop["term_s"],
+            stop["kill_s"],
+            self._is_in_a_hurry,
+            self._kill_group,
+            first=[process] if process else [],
         )
         if self._group is not None:
             self._group.remove()
@@ -114,6 +123,7 @@ class _Guard:
             # The kernel does not say which of the two it could not open.
             self._say(failed=f"{orders['executable']}, log {orders['log']}: {error.strerror}")
             return
+        self._is_running = True
         entry = proc.read(self._pid)
         self._say(started=[self._pid, entry.start_time if entry else 0])
 
@@ -133,6 +143,7 @@ class _Guard:
 
     def _ended(self, pid: int, status: int) -> None:
         if pid == self._pid:
+            self._is_running = False
             self._say(exited=status)
 
     def _is_in_a_hurry(self) -> bool:
@@ -194,19 +205,18 @@ def _end_what_is_abandoned(orders: dict[str, Any]) -> None:
 
     def members() -> list[proc.Entry] | None:
         nonlocal quiet
-        guards = _guards(orders["run"])
-        alive = [entry for entry in proc.everything() if belongs(entry, orders["run"])]
+        guards, alive = _survey(orders)
         quiet = 0 if alive else quiet + 1
         if quiet == 2:
             return None
         abandoned = [entry for entry in alive if not _descends(entry, set(guards.values()))]
-        if not abandoned:
-            time.sleep(_ABANDONED_S)  # what is left is being ended by its own guard
+        if alive and not abandoned:  # what is left is being ended by its own guard
+            tree.wait(alive, _ABANDONED_S, lambda: False)
         return abandoned
 
     def kill_groups() -> None:
         if orders["groups"]:
-            guards = _guards(orders["run"])
+            guards, _ = _survey(orders)
             with contextlib.suppress(OSError):
                 for name in os.listdir(orders["groups"]):
                     directory = os.path.join(orders["groups"], name)
@@ -219,7 +229,7 @@ def _end_what_is_abandoned(orders: dict[str, Any]) -> None:
         cgroup.remove(orders["groups"])
 
 
-def belongs(entry: proc.Entry, run: str) -> bool:
+def belongs(entry: proc.Entry, run: str, names: Container[str]) -> bool:
     """Whether a living process is one that a run started, or descends from one.
 
     It carries the run's mark, or, where that is overwritten (vLLM's processes write
@@ -228,26 +238,39 @@ def belongs(entry: proc.Entry, run: str) -> bool:
     Args:
         entry: of the process.
         run: the run directory, absolute.
+        names: of the processes in the run's plan.
     """
-    if not entry.alive:
-        return False
-    if f"{RUN_MARK}={run}".encode() in proc.environ(entry.pid):
-        return True
     real = os.path.realpath(run)
-    return any(log.run == real for log in logs.written_by(entry.pid))
+    return entry.alive and _is_of(entry.pid, proc.environ(entry.pid), run, real, names)
 
 
-def _guards(run: str) -> dict[str, int]:
-    """The living guards of a run, name to pid; one that was stopped is told to go on."""
-    found: dict[str, int] = {}
-    mark = f"{GUARD_MARK}={run}:".encode()
+def _is_of(pid: int, variables: list[bytes], run: str, real: str, names: Container[str]) -> bool:
+    if f"{RUN_MARK}={run}".encode() in variables:
+        return True
+    return any(log.run == real and log.name in names for log in logs.written_by(pid))
+
+
+def _survey(orders: dict[str, Any]) -> tuple[dict[str, int], list[proc.Entry]]:
+    """The living guards of a run, name to pid, and its other processes.
+
+    A guard that was stopped is told to go on.
+    """
+    run, names, since = orders["run"], orders["names"], orders["since"]
+    guards: dict[str, int] = {}
+    members: list[proc.Entry] = []
+    mark, real = f"{GUARD_MARK}={run}:".encode(), os.path.realpath(run)
     for entry in proc.everything():
-        for variable in proc.environ(entry.pid):
-            if entry.alive and variable.startswith(mark):
-                found[os.fsdecode(variable[len(mark) :])] = entry.pid
+        if not entry.alive or entry.start_time < since:
+            continue
+        variables = proc.environ(entry.pid)
+        for variable in variables:
+            if variable.startswith(mark):
+                guards[os.fsdecode(variable[len(mark) :])] = entry.pid
                 if entry.state == "T":
                     tree.send([entry], signal.SIGCONT)
-    return found
+        if _is_of(entry.pid, variables, run, real, names):
+            members.append(entry)
+    return guards, members
 
 
 def _descends(entry: proc.Entry | None, ancestors: set[int]) -> bool:
@@ -282,8 +305,7 @@ def _note_the_loss(orders: dict[str, Any]) -> None:
             atomic.write(
                 orders["record"],
                 json.dumps(record, indent=2, ensure_ascii=False) + "\n",
-                durable=True,
-            )
+            )  # not durable: after a power cut a reader sees by itself that the run is lost
     if orders["exit_file"]:
         with contextlib.suppress(OSError):
             atomic.write_once(orders["exit_file"], f"{status}\n")

@@ -8,15 +8,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# The processes by name and no other file there: a person may keep notes beside the logs.
-_LOG = re.compile(
-    r"(?P<run>.+)/logs/attempt_\d+/(?P<name>server(?:_\d+)?|learner)\.log(?: \(deleted\))?",
-    re.DOTALL,
-)
+_LOG = re.compile(r"(?P<run>.+)/logs/attempt_\d+/(?P<name>[^/]+)\.log(?: \(deleted\))?", re.DOTALL)
 
 
 class Log(NamedTuple):
-    """A log of an attempt: the run directory as the kernel names it, and the process."""
+    """A log of an attempt: the run directory as the kernel names it, and the process.
+
+    A person may keep notes beside the logs: only a name that the run's plan has counts.
+    """
 
     run: str
     name: str

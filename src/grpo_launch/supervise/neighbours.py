@@ -7,7 +7,6 @@ import socket
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from grpo_launch.plan import Probe
 from grpo_launch.supervise import sockets, tree
 
 
@@ -39,13 +38,13 @@ class ThisMachine:
     """:class:`Neighbours` from ``/proc``, for a server whose address is one of this machine.
 
     Args:
-        probe: of the server.
+        url: of the server.
         guard: pid of the guard of the server that was started, or 0.
     """
 
-    def __init__(self, probe: Probe, guard: int) -> None:
+    def __init__(self, url: str, guard: int) -> None:
         self._guard = guard
-        self._address = _local(urlsplit(probe.url).hostname or "")
+        self._address = _local(urlsplit(url).hostname or "")
 
     def listener(self, port: int) -> int | None:
         """See :class:`Neighbours`."""

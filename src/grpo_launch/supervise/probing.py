@@ -1,4 +1,4 @@
-"""Questions to a rollout server, asked by a program beside the supervisor."""
+"""Questions to a server, asked by a program beside the supervisor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo_launch.errors import NotReadyError
-from grpo_launch.plan import Probe
+from grpo_launch.plan import Gate
 from grpo_launch.supervise import guard, spawn
 
 
@@ -43,26 +43,30 @@ class Probing:
 
     def __init__(
         self,
-        probe: Probe,
+        gate: Gate,
         environ: Mapping[str, str],
         guard_pid: int = 0,
         only_generate_s: float | None = None,
+        *,
+        moves: bool = False,
     ) -> None:
         """Ask.
 
         Args:
-            probe: what to ask.
+            gate: what to ask.
             environ: the caller's environment.
             guard_pid: pid of the guard of the server that must own the port; 0: it was
                 started elsewhere.
             only_generate_s: only ask for one token, for at most that many seconds.
+            moves: whether the server may be on another port (see ``Signs``).
 
         Raises:
             OSError: the program cannot be started.
         """
         question = {
-            "probe": dataclasses.asdict(probe),
+            "gate": dataclasses.asdict(gate),
             "guard": guard_pid,
+            "moves": moves,
             "only_generate_s": only_generate_s,
         }
         self._socket, theirs = socket.socketpair()

@@ -28,11 +28,13 @@ class RunPaths:
         directory: the run directory, absolute.
         exit_file: gets the exit status of a run whose launcher was killed, or None.
         groups: the control group directory of the run, or None.
+        names: of the processes that the run may start.
     """
 
     directory: str
     exit_file: str | None = None
     groups: str | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def record(self) -> str:
@@ -177,6 +179,7 @@ def orders(
             "log": str(log),
             "group": f"{run.groups}/{name}" if run.groups else None,
         }
+    supervisor = proc.read(os.getpid())
     return {
         **own,
         "deadlines": {"term_s": deadlines.term_s, "kill_s": deadlines.kill_s},
@@ -184,6 +187,9 @@ def orders(
         "record": run.record,
         "exit_file": run.exit_file,
         "groups": run.groups,
+        "names": run.names,
+        # In clock ticks since boot; all processes of the run are younger than this one.
+        "since": supervisor.start_time if supervisor else 0,
     }
 
 

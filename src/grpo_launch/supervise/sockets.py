@@ -32,8 +32,8 @@ class _Listening(NamedTuple):
 def bind_failure(port: int) -> int | None:
     """The errno of listening on ``port``, or None where it would work.
 
-    Tried as ms-swift 4.6 tries it (``find_free_port``: all interfaces, no
-    ``SO_REUSEADDR``): where that fails, ``swift rollout`` serves on the next port.
+    Tried in the strictest way, on all interfaces and without ``SO_REUSEADDR``: where that
+    fails, some servers serve on the next port (``Signs.moves``).
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:

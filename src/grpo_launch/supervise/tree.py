@@ -93,6 +93,7 @@ def stop(
     kill_s: float,
     hurry: Callable[[], bool],
     kill_all: Callable[[], None] = lambda: None,
+    first: Sequence[proc.Entry] = (),
 ) -> list[proc.Entry]:
     """End processes in two stages under one deadline.
 
@@ -106,6 +107,7 @@ def stop(
         kill_s: seconds after the first SIGKILL.
         hurry: asked while waiting; true skips to SIGKILL (a second Ctrl-C).
         kill_all: called at each SIGKILL, for what reaches more than ``members`` sees.
+        first: those that are known without a look at ``members``, which takes milliseconds.
 
     Returns:
         What is still alive when the deadline is over; normally nothing.
@@ -113,24 +115,30 @@ def stop(
     term_until = time.monotonic() + term_s
     kill_until: float | None = None
     told: set[tuple[int, int]] = set()
+
+    def terminate(entries: Sequence[proc.Entry]) -> None:
+        fresh = [entry for entry in entries if (entry.pid, entry.start_time) not in told]
+        send(fresh, signal.SIGTERM)
+        # A stopped process takes its SIGTERM only once it goes on.
+        send((entry for entry in fresh if entry.state == "T"), signal.SIGCONT)
+        told.update((entry.pid, entry.start_time) for entry in fresh)
+
+    if term_s > 0:
+        terminate(first)
     while (left := members()) is not None:
         now = time.monotonic()
         if kill_until is None and (now >= term_until or hurry()):
             kill_until = now + kill_s
         if kill_until is None:
-            fresh = [entry for entry in left if (entry.pid, entry.start_time) not in told]
-            send(fresh, signal.SIGTERM)
-            # A stopped process takes its SIGTERM only once it goes on.
-            send((entry for entry in fresh if entry.state == "T"), signal.SIGCONT)
-            told.update((entry.pid, entry.start_time) for entry in fresh)
-            _wait(left, term_until - now, hurry)
+            terminate(left)
+            wait(left, term_until - now, hurry)
         elif now >= kill_until:
             return left
         else:
             kill_all()
             send(left, signal.SIGKILL)
             _kill_groups(left)
-            _wait(left, _RACING_S if not left else kill_until - now, lambda: False)
+            wait(left, _RACING_S if not left else kill_until - now, lambda: False)
     return []
 
 
@@ -148,6 +156,13 @@ def send(entries: Iterable[proc.Entry], signum: int) -> None:
                 os.close(pidfd)
 
 
+def send_to(pid: int, start_time: int, signum: int) -> None:
+    """Send a signal to the process that had ``pid`` and ``start_time``, where it still lives."""
+    entry = proc.read(pid)
+    if entry is not None and entry.start_time == start_time:
+        send([entry], signum)
+
+
 def _kill_groups(entries: Sequence[proc.Entry]) -> None:
     """SIGKILL to the process groups of ``entries``.
 
@@ -161,7 +176,7 @@ def _kill_groups(entries: Sequence[proc.Entry]) -> None:
             os.killpg(group, signal.SIGKILL)
 
 
-def _wait(entries: Sequence[proc.Entry], timeout_s: float, hurry: Callable[[], bool]) -> None:
+def wait(entries: Sequence[proc.Entry], timeout_s: float, hurry: Callable[[], bool]) -> None:
     """Wait until all of ``entries`` have ended, or ``timeout_s``, or a reason to look again.
 
     Returns early, after a moment, when only some have ended: others may have been

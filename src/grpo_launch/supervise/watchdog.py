@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum
 from urllib.parse import urlsplit
 
-from grpo_launch.plan import Probe, Watchdog
+from grpo_launch.plan import Gate, Watchdog
 
 HEALTH_TIMEOUT_S = 10.0
 """A server under load answers late; one that takes longer counts as silent."""
@@ -71,22 +71,22 @@ class ServerHealth:
     """The cheap health checks of one server.
 
     Args:
-        probe: of the server.
+        gate: of the server; its first check is the one that is asked.
 
     Attributes:
         problem: why it seems silent, in words.
     """
 
-    def __init__(self, probe: Probe) -> None:
-        self._probe = probe
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._check: HealthCheck | None = None
         self._refusals = self._silences = 0
         self.problem = ""
 
     def ask(self) -> None:
-        """Begin a check, unless one is under way."""
-        if self._check is None:
-            self._check = HealthCheck(self._probe)
+        """Begin a check, unless one is under way or there is none."""
+        if self._check is None and self._gate.checks:
+            self._check = HealthCheck(self._gate.url, self._gate.checks[0].path)
 
     def take(self) -> bool:
         """Take in the result of a check, once; whether there was one."""
@@ -115,25 +115,29 @@ class HealthCheck:
     A plain socket: an HTTP client would be the largest thing in the memory of a
     process that is there as long as the training is.
 
+    Args:
+        url: of the server.
+        path: of the URL to get.
+
     Attributes:
         failure: after :meth:`is_done`: None when the server answered 200, else what
             was seen.
         refused: whether nobody listens on the port at all.
     """
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, url: str, path: str) -> None:
         self.failure: str | None = None
         self.refused = False
-        self._thread = threading.Thread(target=self._ask, args=(probe,), daemon=True)
+        self._thread = threading.Thread(target=self._ask, args=(url, path), daemon=True)
         self._thread.start()
 
     def is_done(self) -> bool:
         """Whether there is a result."""
         return not self._thread.is_alive()
 
-    def _ask(self, probe: Probe) -> None:
+    def _ask(self, url: str, path: str) -> None:
         try:
-            status = _status(probe)
+            status = _status(url, path)
             self.failure = None if status == 200 else f"status {status}"
         except ConnectionRefusedError:
             self.failure, self.refused = "nobody listens there", True
@@ -141,18 +145,18 @@ class HealthCheck:
             self.failure = str(error) or type(error).__name__
 
 
-def _status(probe: Probe) -> int:
-    """The status of ``GET health_path`` (RFC 9112, section 4).
+def _status(url: str, path: str) -> int:
+    """The status of ``GET path`` (RFC 9112, section 4).
 
     Raises:
         OSError: no answer.
         ValueError: no HTTP.
     """
-    address = urlsplit(probe.url)
+    address = urlsplit(url)
     host, port = address.hostname or "", address.port or 80
     deadline = time.monotonic() + HEALTH_TIMEOUT_S
     with socket.create_connection((host, port), HEALTH_TIMEOUT_S) as connection:
-        request = f"GET {probe.health_path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode())
         line = b""
         while b"\n" not in line and len(line) < 1024:

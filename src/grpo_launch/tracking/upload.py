@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from grpo_launch import runtimes
 from grpo_launch.base import resources
 from grpo_launch.base.shipped_files import relative
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.plan import UPLOAD, ProcessSpec
-from grpo_launch.runtimes.enter import enter
 from grpo_launch.tracking import variables
 
 MANIFEST = "checkpoint_upload.json"
@@ -29,11 +29,11 @@ def upload(config: LaunchConfig, run_id: str, run_dir: str, cwd: Path) -> Proces
     words += [f"{run_dir}/{MANIFEST}", "--name", variables.artifact_name(config)]
     for alias in wandb.artifact_aliases:
         words += ["--alias", alias]
-    entered = enter(config.runtime, words, cwd)
+    entered = runtimes.of(config.runtime).enter(words, cwd)
     tracked = variables.of_upload(config, run_id, str(cwd / run_dir))
     return ProcessSpec(
         name=UPLOAD,
-        half=UPLOAD,
+        part=UPLOAD,
         argv=entered.argv,
         cwd=str(cwd),
         log=f"{run_dir}/logs/{UPLOAD}.log",

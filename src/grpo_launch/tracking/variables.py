@@ -15,6 +15,7 @@ from typing import Any, cast
 import yaml
 
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.plugins import LEARNERS
 
 NONE = "none"
 WANDB = "wandb"
@@ -100,7 +101,7 @@ def arguments(config: LaunchConfig) -> dict[str, Any]:
     found: dict[str, Any] = {} if names is None else {"report_to": [*names] or [NONE]}
     active = trackers(config)
     if WANDB in active or TRACKIO in active:
-        # Otherwise ms-swift gives its output directory as the name, over WANDB_NAME.
+        # Otherwise a learner may give its output directory as the name, over WANDB_NAME.
         found["run_name"] = run_name(config)
     if TRACKIO in active:
         trackio = config.tracking.trackio
@@ -232,7 +233,7 @@ def _wandb(
     }
     defaults = {
         "WANDB_RUN_GROUP": group(config),
-        "WANDB_PROJECT": "ms-swift",  # ms-swift's own default (swift/trainers/arguments.py)
+        "WANDB_PROJECT": LEARNERS.get(config.learner.name).product,
         "WANDB_JOB_TYPE": job_type,
         "WANDB_DIR": run_dir,
         "WANDB_DATA_DIR": f"{run_dir}/wandb/data",

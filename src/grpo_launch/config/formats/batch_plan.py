@@ -4,7 +4,7 @@ A plan says what a device learns from at a time, how many completions one
 generation gives, and optionally the rollout server's shape. It is expanded once,
 after all merging, to the keys that the engines read. What is written wrong is left
 out and reported; whether the sizes divide depends on the number of learner devices
-and is a rule of validation (``learners/swift/grpo.py``).
+and is a rule of validation, the learner's.
 """
 
 from __future__ import annotations

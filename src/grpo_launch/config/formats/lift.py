@@ -17,7 +17,7 @@ from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from typing import Any, TypeGuard, cast
 
-from grpo_launch.config import kinds, schema
+from grpo_launch.config import kinds, rollout, schema
 from grpo_launch.config.formats import leaves
 from grpo_launch.config.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
@@ -66,8 +66,9 @@ def read(train: Mapping[Any, Any], where: Where) -> Lifted:
         where: names the file and key for messages.
     """
     flags = block(train, SERVER_BLOCK)
-    server = settings({SERVER: flags or None}, SERVER_BLOCK[:-1], where, (SERVER,))
     said = block(train, LAUNCH_BLOCK) or {}
+    above = SERVER_BLOCK[:-1]
+    server = settings({SERVER: flags or None}, above, where, (SERVER,), engine=said.get("engine"))
     known = (*schema.LIFTED, *schema.GROUPS, ACCELERATORS)
     rest = {name: value for name, value in said.items() if name != ACCELERATORS}
     launch = settings(rest, LAUNCH_BLOCK, where, known)
@@ -82,6 +83,7 @@ def settings(
     known: Iterable[str],
     *,
     choosing: bool = True,
+    engine: Any = None,
 ) -> Lifted:
     """What a block that is keyed by the names of root nodes says to the launcher.
 
@@ -91,6 +93,7 @@ def settings(
         where: names the file and key for messages.
         known: the names that may stand in the block.
         choosing: whether an option's name may stand for a group, for messages.
+        engine: what the experiment says of its engine, whose settings are ``rollout_server``.
     """
     nodes: dict[str, Any] = {}
     choices: dict[str, str | list[str]] = {}
@@ -102,6 +105,8 @@ def settings(
         return _for_hydra(node_type, found.values)
 
     node_types = typing.get_type_hints(schema.Launch)
+    if SERVER in values:
+        node_types[SERVER] = rollout.settings(engine)
     for name, value in values.items():
         keys = (*above, name)
         if name not in known:
@@ -298,7 +303,7 @@ def write_back(
         native one.
     """
     present = block(train, SERVER_BLOCK) or {}
-    lifted = typed(schema.RolloutServer, present, where, SERVER_BLOCK)
+    lifted = typed(rollout.settings(), present, where, SERVER_BLOCK)
     changed = {key: value for key, value in flags.items() if value != lifted.values.get(key)}
     if not changed:
         return lifted.mistakes

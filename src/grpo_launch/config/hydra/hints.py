@@ -8,9 +8,8 @@ import typing
 from collections.abc import Sequence
 from typing import Any, cast
 
-from grpo_launch.config import kinds, schema
+from grpo_launch.config import kinds, rollout, schema
 from grpo_launch.config.formats import experiment, lift
-from grpo_launch.engines.flags import snapshot
 from grpo_launch.errors import ConfigError
 
 NOT_A_STRING = re.compile(
@@ -62,6 +61,9 @@ def _check(override: str) -> None:
         _check_name(value)
     if decides(override):
         _check_option(key, value)
+    if key in ("engine", "engine.name") and "," in value:
+        what = "a sweep has one engine, its settings are the engine's own"
+        raise ConfigError(where(override), what, "start one sweep for each engine")
     _check_spelling(override)
     if key in ("topology", schema.TOPOLOGY.replace("/", ".")):
         raise ConfigError(where(key), "no such key", f"write {schema.TOPOLOGY}={value or 'NAME'}")
@@ -85,18 +87,24 @@ def decides(override: str) -> bool:
     return key_of(override) in groups
 
 
-def with_known_flags(overrides: Sequence[str]) -> list[str]:
+def for_hydra(overrides: Sequence[str]) -> list[str]:
     """``overrides`` as Hydra must get them to do what they say.
 
-    With ``++`` before those that give the learner a flag of the engine, and the booleans
-    of ``env`` as text.
+    With ``++`` before those that give the learner an argument, and the booleans of ``env``
+    as text.
 
-    Hydra wants ``+`` for a key that no file sets. A flag that ms-swift knows is no
-    typo, so ``train.training.max_steps=10`` works whether or not the experiment
-    sets it; an unknown key still needs the ``+``.
+    Hydra wants ``+`` for a key that no file sets, but ``train.training.max_steps=10`` works
+    whether or not the experiment sets it. Whether there is such an argument is judged by the
+    rules, which know the flags of the installed learner.
     """
-    known = (f"++{item}" if _is_flag_of_the_learner(item) else item for item in overrides)
-    return [_with_text(item) for item in known]
+    added = (f"++{item}" if _is_argument_of_the_learner(item) else item for item in overrides)
+    return [_with_text(item) for item in added]
+
+
+def as_typed(override: str) -> str:
+    """An override without the ``++`` of :func:`for_hydra`, for messages."""
+    plain = override.removeprefix("++")
+    return plain if _is_argument_of_the_learner(plain) else override
 
 
 def _with_text(override: str) -> str:
@@ -108,11 +116,10 @@ def _with_text(override: str) -> str:
     return f"{said}={quoted(value)}"
 
 
-def _is_flag_of_the_learner(override: str) -> bool:
-    path = override.partition("=")[0].split(".")
-    if len(path) != 3 or path[0] != "train" or path[1] not in schema.SECTIONS:
-        return False
-    return path[2] in snapshot().rlhf or path[2] in schema.LAUNCHER_FLAGS
+def _is_argument_of_the_learner(override: str) -> bool:
+    key, equals, _ = override.partition("=")
+    path = key.split(".")
+    return bool(equals) and len(path) == 3 and path[0] == "train" and path[1] in schema.SECTIONS
 
 
 def where(key: str) -> str:
@@ -141,7 +148,7 @@ def unquoted(name: str) -> str:
 
 def type_of(key: str) -> Any:
     """The type hint of a dotted key of the schema, or None where it has none."""
-    hint: Any = schema.Launch
+    hint: Any = rollout.launch()
     for part in key.split("."):
         if kinds.is_mapping(hint):
             hint = typing.get_args(hint)[1]
@@ -226,7 +233,7 @@ def _check_whole(override: str) -> None:
 
 def _check_known(key: str) -> None:
     """Refuse unknown keys of typed nodes; Hydra would let ``+`` add them."""
-    hint: Any = schema.Launch
+    hint: Any = rollout.launch()
     known = ""
     for part in key.split("."):
         if not dataclasses.is_dataclass(hint):

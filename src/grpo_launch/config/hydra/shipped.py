@@ -1,11 +1,9 @@
 """The groups of ``conf/`` for a composition whose parts nobody looks at.
 
-With every configuration Hydra composes its own settings: output directory, help,
-launcher, sweeper, logging. Nothing of them is left in what ``hydra.compose``
-returns. Where neither a flag nor a setting of Hydra was given, this source stands
-before Hydra's own: the primary configuration chooses none of Hydra's groups, and
-the files of ``conf/`` are parsed once a process, by libyaml. What it does not have,
-the other sources have (docs/adr/0010).
+Where neither a flag nor a setting of Hydra was given (``short.py``), this source stands
+before Hydra's own: the primary configuration has the defaults list alone, without Hydra's
+groups, and the files of ``conf/`` are parsed once a process, by libyaml. What it does not
+have, the other sources have (docs/adr/0010).
 """
 
 from __future__ import annotations
@@ -16,19 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.conf import HydraConf
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
-from grpo_launch.config import schema
+from grpo_launch.config import rollout, schema
 from grpo_launch.config.compose import PRIMARY
+from grpo_launch.config.formats import accelerated
 
 _TYPES = "grpo_launch_types"
 """The schema. Hydra would match a config with what the ConfigStore has under the same name."""
 
-_TYPED_GROUP = "rollout_server"
+_TYPED_GROUP = rollout.NODE
 """The group whose only option is its part of the schema."""
+
+_ACCELERATED = f"optional {accelerated.GROUP}"
+"""Without a default for ``config``, which a plain command line names: OmegaConf parses anything
+but a plain interpolation whenever it makes a node of it, here six times."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -64,7 +66,7 @@ class ShippedSource(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         """Load the schema or a file of ``conf/``."""
         if config_path == _TYPES:
-            return self._result(copy.deepcopy(_types()), {"package": None})
+            return self._result(copy.deepcopy(_types(rollout.launch())), {"package": None})
         data, header = _parsed(self._file(config_path))
         if config_path == PRIMARY:
             data = _without_hydra(data)
@@ -78,8 +80,8 @@ class ShippedSource(ConfigSource):
 
 
 @functools.cache
-def _types() -> DictConfig:
-    return OmegaConf.structured(schema.Launch)
+def _types(launch: type[schema.Launch]) -> DictConfig:
+    return OmegaConf.structured(launch)
 
 
 @functools.cache
@@ -91,11 +93,12 @@ def _parsed(path: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
 
 
 def _without_hydra(primary: dict[str, Any]) -> dict[str, Any]:
-    """The primary configuration with the schema from here and no option of Hydra's groups."""
+    """The primary configuration with the schema from here and nothing that is Hydra's."""
     defaults: list[Any] = [_TYPES]
     for entry in primary["defaults"]:
         name = next(iter(entry)) if isinstance(entry, dict) else entry
-        if name not in (schema.SCHEMA_NAME, _TYPED_GROUP) and "hydra/" not in name:
+        if name == _ACCELERATED:
+            defaults.append({_ACCELERATED: "${accelerator}/${config}"})
+        elif name not in (schema.SCHEMA_NAME, _TYPED_GROUP) and "hydra/" not in name:
             defaults.append(entry)
-    groups = [group for entry in HydraConf().defaults for group in entry]
-    return {"defaults": [*defaults, *({f"override hydra/{group}": None} for group in groups)]}
+    return {"defaults": defaults}

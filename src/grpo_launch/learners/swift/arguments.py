@@ -51,7 +51,7 @@ def _deepspeed(value: Any) -> Any:
 
 
 def _expand_effective_batch_size(arguments: dict[str, Any], world_size: int) -> None:
-    """Replace the launcher's own key; that both agree is a rule of ``learners/swift/grpo.py``."""
+    """Replace the launcher's own key; that both agree is one of the ``batch_rules.py``."""
     effective = arguments.pop("effective_batch_size", None)
     if effective is None:
         return

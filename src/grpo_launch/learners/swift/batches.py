@@ -1,4 +1,4 @@
-"""The batch sizes of a configuration, as the learner will read them.
+"""The batch sizes of a configuration, as ms-swift's learner will read them.
 
 Source: ms-swift 4.6.0, ``_init_generation_batch_params``
 (``swift/rlhf_trainers/args_mixin.py``), with the defaults of ``GRPOArguments`` and
@@ -15,148 +15,61 @@ Source: ms-swift 4.6.0, ``_init_generation_batch_params``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from grpo_launch.config import kinds
 from grpo_launch.config.arguments import SIZES, find, is_true, listed, size
 from grpo_launch.config.formats import batch_plan, lift
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.learners.batches import Sizes, given
 
 UNIFIED = (*batch_plan.PLAN, "unified_batch_size")
 
 
-@dataclass(frozen=True)
-class BatchArithmetic:
-    """What one optimizer step and one generation hold.
+def read(config: LaunchConfig, world_size: int) -> Sizes | None:
+    """The sizes of ``config``; None where one of them is not a positive integer."""
+    return of_arguments(given(config), world_size, unified=_unified(config))
 
-    Attributes:
-        world_size: learner devices, one process each.
-        per_device: completions that a device takes at a time.
-        gradient_accumulation_steps: such batches in one optimizer step.
-        steps_per_generation: such batches in one generation.
-        generation_batch_size: completions that are asked of the rollout server at a time.
-        num_generations: completions of one prompt.
-        num_iterations: times that a generation is learned from.
-        completions_per_step: completions in one optimizer step, over all devices.
-        prompts_per_step: the same in prompts; a step may end within a group.
+
+def of_arguments(
+    arguments: Mapping[str, Any], world_size: int, unified: int | None = None
+) -> Sizes | None:
+    """The sizes among the learner's arguments; None where one is not a positive integer.
+
+    Args:
+        arguments: by name; others than sizes do not matter.
+        world_size: processes of the learner.
+        unified: the ``unified_batch_size`` of a batch plan.
     """
-
-    world_size: int
-    per_device: int
-    gradient_accumulation_steps: int
-    steps_per_generation: int
-    generation_batch_size: int
-    num_generations: int
-    num_iterations: int
-    completions_per_step: int
-    prompts_per_step: float
-
-    @staticmethod
-    def of(config: LaunchConfig, world_size: int) -> BatchArithmetic | None:
-        """The arithmetic of ``config``; None where the sizes are wrong or do not divide."""
-        sizes = Sizes.read(config, world_size)
-        if sizes is None or sizes.conflict or sizes.generation % sizes.group:
-            return None
-        step = sizes.batch * sizes.accumulation
-        return BatchArithmetic(
-            world_size=world_size,
-            per_device=sizes.per_device,
-            gradient_accumulation_steps=sizes.accumulation,
-            steps_per_generation=sizes.generation // sizes.batch,
-            generation_batch_size=sizes.generation,
-            num_generations=sizes.group,
-            num_iterations=sizes.iterations,
-            completions_per_step=step,
-            prompts_per_step=step / sizes.group,
-        )
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes, defaults filled in.
-
-    Attributes:
-        effective, steps: ``effective_batch_size`` and ``steps_per_generation`` where given.
-        accumulation: ``gradient_accumulation_steps``.
-        generation: ``generation_batch_size``, given (``generation_said``) or derived.
-        group, group_eval: completions of a prompt, in training and in evaluation.
-        planned: whether a batch plan gave ``effective`` and ``generation``.
-    """
-
-    world_size: int
-    per_device: int
-    per_device_eval: int
-    effective: int | None
-    accumulation: int
-    steps: int | None
-    generation: int
-    generation_said: bool
-    group: int
-    group_eval: int
-    iterations: int
-    planned: bool
-
-    @staticmethod
-    def read(config: LaunchConfig, world_size: int) -> Sizes | None:
-        """The sizes of ``config``; None where one of them is not a positive integer."""
-        if world_size < 1 or not_positive(config):
-            return None
-        said = {name: find(config, name)[1] for name in SIZES}
-        return Sizes.of_arguments(said, world_size, unified=_unified(config))
-
-    @staticmethod
-    def of_arguments(
-        arguments: Mapping[str, Any], world_size: int, unified: int | None = None
-    ) -> Sizes:
-        """The sizes among flat arguments of the learner; what is no size counts as not given.
-
-        Args:
-            arguments: by name; others than sizes do not matter.
-            world_size: processes of the learner, at least 1.
-            unified: the ``unified_batch_size`` of a batch plan.
-        """
-        said = {name: size(arguments.get(name)) for name in SIZES}
-        per_device = said["per_device_train_batch_size"] or 1
-        effective, steps = said["effective_batch_size"], said["steps_per_generation"]
-        derived = 1 if effective is None else -(-effective // (per_device * world_size))
-        accumulation = said["gradient_accumulation_steps"] or derived
-        generation = said["generation_batch_size"]
-        group = said["num_generations"] or 8
-        return Sizes(
-            world_size=world_size,
-            per_device=per_device,
-            per_device_eval=said["per_device_eval_batch_size"] or 1,
-            effective=effective,
-            accumulation=accumulation,
-            steps=steps,
-            generation=generation or per_device * world_size * (steps or accumulation),
-            generation_said=generation is not None,
-            group=group,
-            group_eval=said["num_generations_eval"] or group,
-            iterations=said["num_iterations"] or 1,
-            planned=effective is not None and effective == generation == unified,
-        )
-
-    @property
-    def batch(self) -> int:
-        """The global batch."""
-        return self.per_device * self.world_size
-
-    @property
-    def conflict(self) -> bool:
-        """Whether the generation is no whole number of steps, or not the number given."""
-        return self.generation != self.batch * (self.steps or self.generation // self.batch)
+    if world_size < 1 or any(_is_wrong(name, arguments.get(name)) for name in SIZES):
+        return None
+    said = {name: size(arguments.get(name)) for name in SIZES}
+    per_device = said["per_device_train_batch_size"] or 1
+    effective, steps = said["effective_batch_size"], said["steps_per_generation"]
+    derived = 1 if effective is None else -(-effective // (per_device * world_size))
+    accumulation = said["gradient_accumulation_steps"] or derived
+    generation = said["generation_batch_size"]
+    group = said["num_generations"] or 8
+    return Sizes(
+        world_size=world_size,
+        per_device=per_device,
+        per_device_eval=said["per_device_eval_batch_size"] or 1,
+        effective=effective,
+        accumulation=accumulation,
+        steps=steps,
+        generation=generation or per_device * world_size * (steps or accumulation),
+        generation_said=generation is not None,
+        group=group,
+        group_eval=said["num_generations_eval"] or group,
+        iterations=said["num_iterations"] or 1,
+        planned=effective is not None and effective == generation == unified,
+    )
 
 
 def not_positive(config: LaunchConfig) -> list[tuple[str, Any]]:
     """The sizes, by key, that are given and are not positive integers."""
-    found = [find(config, name) for name in SIZES]
-    return [
-        (key, value)
-        for key, value in found
-        if value is not None and size(value) is None and not _is_unset(key, value)
-    ]
+    found = [(*find(config, name), name) for name in SIZES]
+    return [(key, value) for key, value, name in found if _is_wrong(name, value)]
 
 
 def where_in(config: LaunchConfig) -> lift.Where:
@@ -211,9 +124,10 @@ def has_teacher(config: LaunchConfig) -> bool:
     return any(find(config, name)[1] for name in ("teacher_model", "teacher_model_server"))
 
 
-def _is_unset(key: str, value: Any) -> bool:
-    # swift/rlhf_trainers/args_mixin.py: `num_generations_eval or num_generations`
-    return key.endswith("num_generations_eval") and batch_plan.integer(value) == 0
+def _is_wrong(name: str, value: Any) -> bool:
+    if name == "num_generations_eval" and batch_plan.integer(value) == 0:
+        return False  # swift/rlhf_trainers/args_mixin.py: `num_generations_eval or num_generations`
+    return value is not None and size(value) is None
 
 
 def _unified(config: LaunchConfig) -> int | None:

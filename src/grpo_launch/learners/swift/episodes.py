@@ -8,13 +8,13 @@ the learner leaves the turns to it (``_infer_single_or_multi_turn`` in
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.config.problem import Problem
+from grpo_launch.config.readable import Sections
+from grpo_launch.config.rule import rule
 from grpo_launch.learners.swift.dataset_rows import Rows
 from grpo_launch.learners.swift.plugin_source import Plugin
 
@@ -51,27 +51,28 @@ class Episodes:
     """What an experiment says about episodes.
 
     Attributes:
+        played: whether there are any; otherwise conversations have one turn and no environment.
         on_server: whether the scheduler runs in the rollout server.
         scheduler: its name; None where there is none, only an environment.
         environment: ``gym_env``, the environment of rows that name none.
         plugins: the files that may register both.
     """
 
+    played: bool
     on_server: bool
     scheduler: str | None
     environment: str | None
     plugins: tuple[str, ...]
 
     @staticmethod
-    def of(config: LaunchConfig) -> Episodes | None:
-        """What ``config`` says; None for conversations of one turn without environment."""
+    def of(config: LaunchConfig) -> Episodes:
+        """What ``config`` says."""
         halves = {half: _said(config, on_server=half) for half in (True, False)}
-        if not any((*halves[True].values(), *halves[False].values())):
-            return None
         scheduler = "multi_turn_scheduler"
         on_server = bool(halves[True][scheduler]) or not halves[False][scheduler]
         files = map(_text, _plugins(config, on_server=on_server))
         return Episodes(
+            played=any((*halves[True].values(), *halves[False].values())),
             on_server=on_server,
             scheduler=_text(halves[on_server][scheduler]),
             environment=_text(halves[on_server]["gym_env"]),
@@ -95,8 +96,12 @@ class Episodes:
         return self.asks_environment and self.environment not in ENVIRONMENTS
 
 
-GymRule = Callable[[LaunchConfig, Episodes, GymFacts], list[Problem]]
-"""From a configuration with episodes, and the files it names, to what is wrong with them."""
+def _plays(config: LaunchConfig) -> bool:
+    return Episodes.of(config).played
+
+
+episode_rule = rule(needs=(Sections,), when=_plays)
+"""Makes a rule about episodes; it is listed where the configuration plays some."""
 
 
 def data_sets(config: LaunchConfig) -> list[tuple[str, str]]:

@@ -1,195 +1,191 @@
 """The rules of episodes that look at files: plugins of ms-swift, and the rows that are played.
 
-Source: ms-swift 4.6.0. What they know of the files is gathered before (``facts.py``).
+Source: ms-swift 4.6.0. What they know of the files is gathered before (``checks/gather.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from grpo_launch.config import kinds
 from grpo_launch.config.arguments import find
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
+from grpo_launch.config.rule import Context, Finding, Rule, Unknown
 from grpo_launch.learners.swift import episodes
 from grpo_launch.learners.swift.dataset_rows import Rows
-from grpo_launch.learners.swift.episodes import Episodes, GymFacts, GymRule
+from grpo_launch.learners.swift.episodes import Episodes, GymFacts, episode_rule
 from grpo_launch.learners.swift.plugin_source import ENVIRONMENTS, SCHEDULERS
 
 _DATASET = "dataset"
 _BUILT_IN = {ENVIRONMENTS: episodes.ENVIRONMENTS, SCHEDULERS: episodes.SCHEDULERS}
-_NOUNS = {ENVIRONMENTS: "environment", SCHEDULERS: "scheduler"}
+_NOUNS = {ENVIRONMENTS: "an environment", SCHEDULERS: "a scheduler"}
+_NO_PLUGINS = Unknown("the plugins were not looked at")
+_NO_ROWS = Unknown("the data set was not looked at")
 
 
-def plugins_are_there(config: LaunchConfig, played: Episodes, facts: GymFacts) -> list[Problem]:
+@episode_rule
+def plugins_exist(context: Context) -> Iterator[Finding]:
     """Each plugin of the half that plays is a file, and is Python.
 
     Source: ``BaseArguments._import_external_plugins`` imports them as the program starts.
     """
+    config, played, facts = _parts(context)
     where = config.where(played.key(config, "external_plugins"))
-    problems: list[Problem] = []
+    if facts.plugins is None:
+        yield _NO_PLUGINS
     for plugin in facts.plugins or ():
         if plugin.missing:
             what = f"{plugin.name} does not exist"
             fix = "correct the path (it is relative to the working directory)"
-            problems.append(Problem(where, what, fix))
+            yield Problem(where, what, fix)
         elif plugin.fault:
-            what = f"{plugin.name} is no Python ({plugin.fault})"
-            problems.append(Problem(where, what, "correct it", Severity.WARNING))
-    return problems
+            what = f"{plugin.name} is not Python ({plugin.fault})"
+            yield Problem(where, what, "correct it", Severity.WARNING)
 
 
-def scheduler_is_known(config: LaunchConfig, played: Episodes, facts: GymFacts) -> list[Problem]:
+@episode_rule
+def scheduler_is_known(context: Context) -> Iterator[Finding]:
     """The scheduler is one of ms-swift's or of the plugins.
 
     Source: ``get_rollout_engine_type`` in ``swift/pipelines/infer/rollout.py`` ("not found in
     multi_turns"), for the learner an assertion in ``_prepare_scheduler``.
     """
-    name = played.scheduler
-    if name is None or facts.plugins is None or _unread(SCHEDULERS, facts):
-        return []
-    if name in (known := _known(SCHEDULERS, facts)):
-        return []
+    config, played, facts = _parts(context)
+    if unknown := _unread(SCHEDULERS, facts):
+        yield unknown
+        return
+    name, known = played.scheduler, _known(SCHEDULERS, facts)
+    if name is None or name in known:
+        return
     where = config.where(played.key(config, "multi_turn_scheduler"))
     what = f"{kinds.said(name)} is {_not_known(SCHEDULERS, played)}"
-    return [Problem(where, what, _choice(name, known))]
+    yield Problem(where, what, _choice(name, known))
 
 
-def environments_are_known(
-    config: LaunchConfig, played: Episodes, facts: GymFacts
-) -> list[Problem]:
+@episode_rule
+def environments_are_known(context: Context) -> Iterator[Finding]:
     """``gym_env``, and what ``env_config.name`` of each row says instead, is registered.
 
     Source: ``GYMScheduler._create_env`` ("Environment ... not found").
     """
+    config, played, facts = _parts(context)
     if _makes_its_own(played, facts):
-        return []
+        if played.scheduler is not None and played.scheduler not in episodes.SCHEDULERS:
+            yield Unknown(f"{played.scheduler} may make its environments itself")
+        return
     key = played.key(config, "gym_env")
-    problems: list[Problem] = []
     if played.environment is None:
         for rows in facts.rows or ():
             if rows.nameless is not None:
                 what = f"env_config at {rows.name}:{rows.nameless} names no environment, "
                 what += f"and {config.spelled(key)} is not set"
-                problems.append(Problem(_data(config), what, f"set {config.spelled(key)}"))
-    if facts.plugins is None or _unread(ENVIRONMENTS, facts):
-        return problems
+                yield Problem(_data(config), what, f"set {config.spelled(key)}")
+    if unknown := _unread(ENVIRONMENTS, facts):
+        yield unknown
+        return
+    yield from _not_seen(facts)
     known = _known(ENVIRONMENTS, facts)
     if played.environment is not None and played.environment not in known:
         what = f"{kinds.said(played.environment)} is {_not_known(ENVIRONMENTS, played)}"
-        problems.append(Problem(config.where(key), what, _choice(played.environment, known)))
+        yield Problem(config.where(key), what, _choice(played.environment, known))
     for rows in facts.rows or ():
         for name, line in rows.names:
             if name not in known:
                 what = f"env_config at {rows.name}:{line} names {kinds.said(name)}, "
                 what += _not_known(ENVIRONMENTS, played)
-                problems.append(Problem(_data(config), what, _choice(name, known)))
-    return problems
+                yield Problem(_data(config), what, _choice(name, known))
 
 
-def dataset_is_there(config: LaunchConfig, played: Episodes, facts: GymFacts) -> list[Problem]:
+@episode_rule
+def dataset_exists(context: Context) -> Iterator[Finding]:
     """There is a data set, and each local file of it exists.
 
     ms-swift takes a name that is no file for the id of a data set in a hub, and looks for it there.
     """
-    del played
+    config, _, facts = _parts(context)
     if find(config, _DATASET)[1] is None and find(config, "cached_dataset")[1] is None:
-        return [Problem(_data(config), "is not set", "name the rows that are played")]
-    return [
-        Problem(_data(config, rows), f"{rows.name} does not exist", "correct the path, or make it")
-        for rows in facts.rows or ()
-        if rows.missing
-    ]
+        yield Problem(_data(config), "is not set", "name the rows that are played")
+    if facts.rows is None:
+        yield _NO_ROWS
+    for rows in facts.rows or ():
+        if rows.missing:
+            what = f"{rows.name} does not exist"
+            yield Problem(_data(config, rows), what, "correct the path, or create it")
+        elif "hub" in (rows.unseen or ""):
+            yield Unknown(rows.unseen or "")
 
 
-def rows_have_env_config(config: LaunchConfig, played: Episodes, facts: GymFacts) -> list[Problem]:
+@episode_rule
+def rows_have_env_config(context: Context) -> Iterator[Finding]:
     """Each row is a JSON object with a mapping ``env_config``.
 
     ms-swift resets the environment with an empty one where a row has none
     (``GYMScheduler.on_trajectory_start``). Its own ``math_env`` reads columns instead.
     """
+    config, played, facts = _parts(context)
     if not played.needs_rows:
-        return []
-    problems: list[Problem] = []
+        return
+    yield from _not_seen(facts)
     for rows in facts.rows or ():
         if rows.missing or rows.unseen:
             continue
         where = _data(config, rows)
         if rows.unreadable is not None:
-            what = f"{rows.name}:{rows.unreadable} is no JSON object"
-            problems.append(Problem(where, what, "write one object a line"))
+            what = f"{rows.name}:{rows.unreadable} is not a JSON object"
+            yield Problem(where, what, "write one object a line")
         elif not rows.lines:
-            problems.append(Problem(where, f"{rows.name} has no rows", "make them"))
+            yield Problem(where, f"{rows.name} has no rows", "add some")
         if rows.without:
             part = "" if rows.whole else "the first "
             what = f"{rows.without} of {part}{rows.lines} rows of {rows.name} have no env_config "
             what += f"(a mapping), the first at line {rows.first_without}"
-            problems.append(Problem(where, what, "give each row one"))
-    return problems
+            yield Problem(where, what, "give each row one")
 
 
-FILE_RULES: Sequence[GymRule] = (
-    plugins_are_there,
+FILE_RULES: Sequence[Rule] = (
+    plugins_exist,
     scheduler_is_known,
     environments_are_known,
-    dataset_is_there,
+    dataset_exists,
     rows_have_env_config,
 )
 """All rules of this module, in the order in which their findings are reported."""
 
-_OF_PLUGINS: Mapping[GymRule, str] = {
-    scheduler_is_known: SCHEDULERS,
-    environments_are_known: ENVIRONMENTS,
-}
-_OF_ROWS = (dataset_is_there, rows_have_env_config, environments_are_known)
 
-
-def lacks(rule: GymRule, played: Episodes, facts: GymFacts) -> str | None:
-    """What ``rule`` would have to know and does not: in words, or None."""
-    if rule is rows_have_env_config and not played.needs_rows:
-        return None
-    if rule is environments_are_known and _makes_its_own(played, facts):
-        own = played.scheduler is None or played.scheduler in episodes.SCHEDULERS
-        return None if own else f"{played.scheduler} may make its environments itself"
-    if rule is plugins_are_there or rule in _OF_PLUGINS:
-        if facts.plugins is None:
-            return "the plugins were not looked at"
-        if registry := _OF_PLUGINS.get(rule):
-            return _unread(registry, facts) or _no_rows(rule, facts)
-    return _no_rows(rule, facts)
+def _parts(context: Context) -> tuple[LaunchConfig, Episodes, GymFacts]:
+    config = context.config
+    return config, Episodes.of(config), context.get(GymFacts) or GymFacts()
 
 
 def _makes_its_own(played: Episodes, facts: GymFacts) -> bool:
     """Whether the scheduler may not look environments up by name; a misspelled one is no other."""
     if played.scheduler == episodes.GYM_SCHEDULER:
         return False
-    unread = facts.plugins is None or _unread(SCHEDULERS, facts)
-    return bool(unread) or played.scheduler is None or played.scheduler in _known(SCHEDULERS, facts)
+    unread = _unread(SCHEDULERS, facts) is not None
+    return unread or played.scheduler is None or played.scheduler in _known(SCHEDULERS, facts)
 
 
-def _no_rows(rule: GymRule, facts: GymFacts) -> str | None:
-    if rule not in _OF_ROWS:
-        return None
+def _not_seen(facts: GymFacts) -> Iterator[Unknown]:
+    """Why not all rows are known."""
     if facts.rows is None:
-        return "the data set was not looked at"
-    return next(filter(None, (_unseen(rows, rule) for rows in facts.rows)), None)
+        yield _NO_ROWS
+    for rows in facts.rows or ():
+        if rows.unseen:
+            yield Unknown(rows.unseen)
+        elif not rows.whole:
+            yield Unknown(f"only the first {rows.lines} rows of {rows.name} were looked at")
 
 
-def _unseen(rows: Rows, rule: GymRule) -> str | None:
-    if rows.unseen and (rule is not dataset_is_there or "hub" in rows.unseen):
-        return rows.unseen
-    if rule is dataset_is_there or rows.whole:
-        return None
-    return f"only the first {rows.lines} rows of {rows.name} were looked at"
-
-
-def _unread(registry: str, facts: GymFacts) -> str | None:
+def _unread(registry: str, facts: GymFacts) -> Unknown | None:
     """Why not all that the plugins register in it is known."""
-    for plugin in facts.plugins or ():
+    if facts.plugins is None:
+        return _NO_PLUGINS
+    for plugin in facts.plugins:
         if plugin.missing or plugin.fault:
-            return f"{plugin.name} could not be read"
+            return Unknown(f"{plugin.name} could not be read")
         if registry in plugin.unread:
-            return plugin.unread[registry]
+            return Unknown(plugin.unread[registry])
     return None
 
 
@@ -200,7 +196,7 @@ def _known(registry: str, facts: GymFacts) -> list[str]:
 
 def _not_known(registry: str, played: Episodes) -> str:
     files = f" or of {', '.join(played.plugins)}" if played.plugins else ""
-    return f"no {_NOUNS[registry]} of ms-swift{files}"
+    return f"not {_NOUNS[registry]} of ms-swift{files}"
 
 
 def _choice(name: str, known: Iterable[str]) -> str:

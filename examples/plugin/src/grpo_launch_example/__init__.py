@@ -1,0 +1,1 @@
+"""An engine that echoes and a learner that counts: what a plug-in of grpo_launch is made of."""

@@ -1,0 +1,80 @@
+"""The learner ``counter``: it asks the server for rollouts, and counts its steps."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.base import RELOAD
+from grpo_launch.learners.base import Resume, TrainRequest
+from grpo_launch.learners.batches import Sizes
+from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile
+
+PROGRAM = "grpo_launch_example.train"
+
+
+class CountingLearner:
+    """See ``grpo_launch.learners.base`` for what each name means."""
+
+    product = "counter"
+    entry = cpu_entry = ("python", "-m", PROGRAM)
+    metrics = Metrics(
+        files=("steps.jsonl",), step="step", max_steps="of", reward="reward", step_time=("seconds",)
+    )
+    checkpoints = CheckpointLayout(
+        directories=("checkpoint-*",),
+        prefix="checkpoint-",
+        state="state.json",
+        step="step",
+        weights=("weights.bin",),
+    )
+    resume = Resume(checkpoint_key="resume_from_checkpoint", output_key="output_dir")
+    transfers = frozenset({RELOAD})
+    packages = ("grpo-launch-example",)
+    rules = ()
+    flags = None
+
+    def facts(self, config: LaunchConfig, cwd: Path) -> Iterable[object]:
+        return ()
+
+    def batches(self, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
+        return None
+
+    def output_dir(self, config: LaunchConfig, default: str) -> str:
+        return str(config.get("training.output_dir", default))
+
+    def is_versioned(self, config: LaunchConfig) -> bool:
+        return False
+
+    def arguments(self, request: TrainRequest) -> dict[str, Any]:
+        config = request.config
+        said = config.get("training") or {}
+        server = {"port": config.get("rlhf.vllm_server_port")}
+        return {"max_steps": 3, **said, **server, "output_dir": request.output_dir}
+
+    def files(self, request: TrainRequest) -> tuple[PlannedFile, ...]:
+        # One key a line, each value JSON: YAML that a restart can change line by line.
+        lines = [f"{key}: {json.dumps(value)}" for key, value in self.arguments(request).items()]
+        return (PlannedFile(f"{request.run_dir}/arguments.yaml", "\n".join([*lines, ""])),)
+
+    def argv(self, request: TrainRequest) -> list[str]:
+        return [*request.config.learner.entry, f"{request.run_dir}/arguments.yaml"]
+
+    def env(self, request: TrainRequest) -> Mapping[str, str]:
+        return {}
+
+    def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
+        return [*entry, *(f"{key}={json.dumps(value)}" for key, value in arguments.items())]
+
+    def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
+        if PROGRAM not in argv:
+            raise ValueError(f"no {PROGRAM} in {' '.join(argv)!r}")
+        at = list(argv).index(PROGRAM) + 1
+        pairs = (word.partition("=") for word in argv[at:])
+        said = {key: json.loads(value) for key, _, value in pairs}
+        keys = {"learner.entry": [*argv[:at]], "train.rlhf.vllm_server_port": said.pop("port")}
+        return {**keys, **{f"train.training.{key}": value for key, value in said.items()}}
+
+
+LEARNER = CountingLearner()

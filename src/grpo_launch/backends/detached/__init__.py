@@ -1,0 +1,1 @@
+"""``launch=detached``: the run is executed in the background."""

@@ -1,0 +1,1 @@
+"""``launch=foreground``: the run is executed in this terminal."""

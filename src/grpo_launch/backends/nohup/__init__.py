@@ -1,0 +1,1 @@
+"""``launch=nohup``: in the background, with the files that ``nohup`` scripts leave."""

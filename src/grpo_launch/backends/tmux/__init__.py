@@ -1,0 +1,1 @@
+"""``launch=tmux``: the run is executed in a terminal of its own."""

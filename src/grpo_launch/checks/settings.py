@@ -1,0 +1,101 @@
+"""The rules of the launcher's own settings, and of what a configuration must not hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from grpo_launch.base import redaction
+from grpo_launch.config import kinds, schema
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.problem import Problem
+from grpo_launch.config.rule import Context, Rule, rule
+from grpo_launch.config.schema import SECTIONS
+
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+@rule
+def health_path_is_a_path(context: Context) -> Iterator[Problem]:
+    """``health.path`` begins with a slash."""
+    config = context.config
+    path = config.health.path
+    if path is not None and not path.startswith("/"):
+        what = f"{kinds.said(path)} is not a path"
+        yield Problem(config.where("health.path"), what, "begin it with /")
+
+
+@rule
+def dry_run_is_known(context: Context) -> Iterator[Problem]:
+    """``dry_run`` is one of its values."""
+    config = context.config
+    if config.dry_run not in (True, False, "json"):
+        what = f"{kinds.said(config.dry_run)} is unknown"
+        yield Problem(config.where("dry_run"), what, "use true, false or json")
+
+
+@rule
+def runtime_is_complete(context: Context) -> Iterator[Problem]:
+    """A virtual environment has a path, a conda environment has a name."""
+    runtime = context.config.runtime
+    if runtime.kind is schema.RuntimeKind.venv and not runtime.path:
+        yield _incomplete(context.config, "path", "a directory")
+    if runtime.kind is schema.RuntimeKind.conda and not runtime.name:
+        yield _incomplete(context.config, "name", "a conda environment")
+
+
+@rule
+def env_names_are_valid(context: Context) -> Iterator[Problem]:
+    """What ``env`` sets has a name that every shell accepts, and is free of zero bytes."""
+    config = context.config
+    for kind, pairs in _env(config):
+        for name, value in pairs:
+            where = config.where(f"env.{kind}.{name}")
+            if not _NAME.fullmatch(name):
+                what = f"{kinds.said(name)} is not a name of a variable"
+                yield Problem(where, what, "use letters, digits and _")
+            if "\0" in value:
+                yield Problem(where, "holds a zero byte", "remove it")
+
+
+@rule(downgradable=False)
+def no_secrets(context: Context) -> Iterator[Problem]:
+    """Tokens and passwords come from the environment: configurations are recorded."""
+    yield from named_secrets(context.config)
+
+
+def named_secrets(config: LaunchConfig) -> Iterator[Problem]:
+    """What the rule :data:`no_secrets` reports: values whose names are those of secrets."""
+    values = [(f"env.{kind}.{key}", value) for kind, pairs in _env(config) for key, value in pairs]
+    for section in SECTIONS:
+        node = config.train.get(section)
+        if isinstance(node, dict):
+            pairs = cast("dict[Any, Any]", node).items()
+            values += [(f"train.{section}.{key}", item) for key, item in pairs]
+    for key, value in values:
+        if isinstance(value, str) and value and redaction.is_secret_name(key.rpartition(".")[2]):
+            what = "a secret in the configuration would be recorded"
+            fix = "export it in the environment of the launcher instead"
+            yield Problem(config.where(key), what, fix)
+
+
+SETTINGS_RULES: Sequence[Rule] = (
+    health_path_is_a_path,
+    dry_run_is_known,
+    runtime_is_complete,
+    env_names_are_valid,
+    no_secrets,
+)
+"""In the order in which their findings are reported."""
+
+
+def _env(config: LaunchConfig) -> list[tuple[str, Any]]:
+    return [("defaults", config.env.defaults.items()), ("set", config.env.set.items())]
+
+
+def _incomplete(config: LaunchConfig, name: str, value: str) -> Problem:
+    """A kind of environment of which something is not set."""
+    beside = config.spelled("runtime.kind").removesuffix("kind") + name
+    what = f"is {config.runtime.kind.value}, but {beside} is not set"
+    return Problem(config.where("runtime.kind"), what, f"set {beside} to {value}")

@@ -1,0 +1,83 @@
+"""What a command line names: the experiment's file, and with it the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeGuard
+
+from grpo_launch.config import rollout
+from grpo_launch.config.formats import document, experiment, extends, lift
+from grpo_launch.config.hydra import hints, lookup, source
+from grpo_launch.config.launch_config import legacy_keys
+from grpo_launch.errors import ConfigError
+
+
+def engine_of(arguments: Sequence[str]) -> str | None:
+    """The engine that a command line, or else its experiment, names.
+
+    Returns:
+        None where neither names one that there is, or a sweep names several.
+    """
+    typed = {hints.key_of(item): hints.unquoted(item.partition("=")[2]) for item in arguments}
+    name = typed.get("engine.name", typed.get("engine"))
+    path = _path(typed["config"]) if name is None and "config" in typed else None
+    try:
+        if path is not None:
+            name = _of_native(path) if source.is_native(path) else _of_experiment(path)
+    except ConfigError:
+        return None  # composing it says what is wrong
+    return name if name is not None and rollout.is_known(name) else None
+
+
+def _of_experiment(path: Path) -> str | None:
+    """The engine that an experiment's launch block names."""
+    block = lift.block(extends.load(path).data, lift.LAUNCH_BLOCK) or {}
+    return rollout.named(block.get("engine"))
+
+
+def _of_native(path: Path) -> str | None:
+    """The engine that a native Hydra file chooses in its defaults list, or by its own key."""
+    data = extends.load(path).data
+    entries = data.get("defaults")
+    chosen = [
+        value
+        for entry in (entries if isinstance(entries, list) else [])
+        for key, value in (entry.items() if isinstance(entry, dict) else ())
+        if str(key).removeprefix("override ").lstrip("/") == "engine"
+    ]
+    return rollout.named(chosen[-1] if chosen else data.get("engine"))
+
+
+def wrong_in_file(arguments: Sequence[str]) -> list[ConfigError]:
+    """What is wrong with the experiment of a command line that is not composed."""
+    named = [item for item in arguments if hints.key_of(item) == "config"]
+    path = _path(hints.unquoted(named[-1].partition("=")[2])) if named else None
+    try:
+        return [m.error for m in experiment.read(path).mistakes] if _is_legacy(path) else []
+    except ConfigError as error:
+        return [error]
+
+
+def place_of(name: str, key: str) -> str | None:
+    """``FILE: KEY`` as a legacy experiment says a dotted key, or None for another one."""
+    try:
+        path = _path(name)
+        return experiment.read(path).where(*legacy_keys(key)) if _is_legacy(path) else None
+    except ConfigError:
+        return None
+
+
+def file_of(name: str) -> str | None:
+    """The file of an experiment as it is shown, or None where it is not found."""
+    path = _path(name)
+    return document.shown(path) if path else None
+
+
+def _path(name: str) -> Path | None:
+    found = (lookup.Base(base, Path.cwd()).find(name) for base in source.bases())
+    return next((path for path in found if path), None)
+
+
+def _is_legacy(path: Path | None) -> TypeGuard[Path]:
+    return path is not None and not source.is_native(path)

@@ -1,0 +1,177 @@
+"""What an engine is: a program that serves rollouts, and what is known of it.
+
+An engine gets a :class:`ServeRequest`, not the configuration, and gives back data: a command
+line, the questions that tell whether it is ready, the signs of its health. All of it goes into
+the plan, so that whatever executes a plan imports no engine. Only its rules and its part of the
+summary of ``role=check`` see the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from grpo_launch.plan import HttpCheck, Signs
+from grpo_launch.plugins import ENGINES
+
+if TYPE_CHECKING:
+    from grpo_launch.config.rule import Context, Rule
+    from grpo_launch.engines.snapshot import FlagQuestion
+
+GROUP = "group"
+"""Weight transfer: the learner joins a group of processes with the engine's, and broadcasts."""
+
+RELOAD = "reload"
+"""Weight transfer: the engine reads new weights from a directory while it runs."""
+
+RESTART = "restart"
+"""Weight transfer: the engine is started again with the new weights."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What an engine's settings say of its size; None where they do not.
+
+    Attributes:
+        tensor_parallel: devices that one replica of the model is split over.
+        data_parallel: replicas of the model.
+        max_model_len: tokens of prompt and completion together, at most.
+    """
+
+    tensor_parallel: int | None
+    data_parallel: int | None
+    max_model_len: int | None
+
+    @property
+    def devices(self) -> int | None:
+        """TP x DP, or None where one of them is missing."""
+        if self.tensor_parallel is None or self.data_parallel is None:
+            return None
+        return self.tensor_parallel * self.data_parallel
+
+
+@dataclass(frozen=True)
+class SizeKeys:
+    """What the settings of an engine's size are called; None where there is no such setting.
+
+    Attributes:
+        tensor_parallel, data_parallel: see :class:`Sizes`.
+        max_num_seqs: takes the sequences that one replica decodes at a time.
+    """
+
+    tensor_parallel: str | None = None
+    data_parallel: str | None = None
+    max_num_seqs: str | None = None
+
+
+@dataclass(frozen=True)
+class ServeRequest:
+    """One server to start, or to ask.
+
+    Attributes:
+        entry: the words before the engine's own arguments.
+        model: name or directory of the model.
+        host, port: where it listens.
+        group_port: the port of its weight-sync channel, where it has one.
+        settings: the engine's own settings that are set, by key.
+        encoding: what decides how a prompt is encoded, by the experiment's names
+            (``model_type``, ``template``, ...): server and learner must agree on it.
+        cwd: the working directory.
+    """
+
+    entry: tuple[str, ...]
+    model: str
+    host: str
+    port: int
+    group_port: int
+    settings: Mapping[str, Any]
+    encoding: Mapping[str, Any]
+    cwd: Path
+
+
+class Engine(Protocol):
+    """An engine.
+
+    Attributes:
+        product: what people call it.
+        entry: the default of ``engine.entry``, the words before its arguments.
+        cpu_entry: the same on a machine without a GPU.
+        settings: the structured config of the node ``rollout_server``.
+        size_keys: those of the settings that say its size.
+        max_num_seqs: sequences that one replica decodes at a time where its settings do not say
+            it; None: nobody knows.
+        signs: what its log and its processes tell.
+        transfers: how it can take new weights, of :data:`GROUP`, :data:`RELOAD`, :data:`RESTART`.
+        health_path: the default of ``health.path``.
+        packages: distributions whose versions the record of a run names.
+        rules: what it demands of a configuration.
+        flags: how its flags are known; None: nobody checks them.
+    """
+
+    @property
+    def product(self) -> str: ...  # noqa: D102
+    @property
+    def entry(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def cpu_entry(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def settings(self) -> type: ...  # noqa: D102
+    @property
+    def size_keys(self) -> SizeKeys: ...  # noqa: D102
+    @property
+    def max_num_seqs(self) -> int | None: ...  # noqa: D102
+    @property
+    def signs(self) -> Signs: ...  # noqa: D102
+    @property
+    def transfers(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def health_path(self) -> str: ...  # noqa: D102
+    @property
+    def packages(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def rules(self) -> Sequence[Rule]: ...  # noqa: D102
+    @property
+    def flags(self) -> FlagQuestion | None: ...  # noqa: D102
+
+    def sizes(self, settings: Mapping[str, Any]) -> Sizes:
+        """What ``settings`` say of its size."""
+        ...
+
+    def summary(self, context: Context) -> Mapping[str, Mapping[str, Any]]:
+        """What ``role=check`` tells of a valid configuration: values by name, by title."""
+        ...
+
+    def argv(self, request: ServeRequest) -> list[str]:
+        """The whole command line of one server."""
+        ...
+
+    def env(self, request: ServeRequest) -> Mapping[str, str]:
+        """Variables that one server needs, whatever the caller's environment says."""
+        ...
+
+    def checks(self, request: ServeRequest, health_path: str) -> tuple[HttpCheck, ...]:
+        """The questions whose answers make a server ready, in their order; health is the first."""
+        ...
+
+    def generation(self, request: ServeRequest) -> HttpCheck | None:
+        """The question that makes the engine generate one token; None: it has none."""
+        ...
+
+    def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
+        """The keys of a configuration that :meth:`argv` turns into ``argv`` again.
+
+        Raises:
+            ValueError: it is no command line of this engine; names the word that is wrong.
+        """
+        ...
+
+
+def engine(name: str) -> Engine:
+    """The engine called ``name``.
+
+    Raises:
+        ConfigError: there is none of that name; composing has refused it already.
+    """
+    return ENGINES.get(name)

@@ -1,0 +1,86 @@
+"""Rules on the flags of ``swift rollout``, and how one value is judged.
+
+They judge keys and values as the parser of ms-swift does, with one difference: ``argparse``
+takes ``--num_gen`` for ``--num_generations`` and dashes for underscores; here a key is a flag's
+whole name, because the launcher's other rules look for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from grpo_launch.config import kinds
+from grpo_launch.config.encoding import ENCODING
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.problem import Problem
+from grpo_launch.config.rule import Context, rule
+from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
+from grpo_launch.engines.flags import TAKEN_FOR_A_FLAG, Flag, accepts, expected
+from grpo_launch.engines.swift import serve
+
+_NARROWER = {
+    "truncation_strategy": (("delete", "left"), " (all that GRPO takes)"),
+    "eval_strategy": (("no", "steps", "epoch"), ""),
+}
+"""Narrower than the parser: ``RLHFArguments._init_grpo`` raises for other values, and so
+does ``TrainingArguments.__post_init__`` of transformers (``IntervalStrategy``)."""
+
+_GRPO = (None, "grpo")
+"""``rlhf_type``: unset is grpo (``learners/swift/arguments.py``)."""
+
+
+@rule(needs=(ServerFlags, LearnerFlags))
+def rollout_flags_are_valid(context: Context) -> Iterator[Problem]:
+    """Every flag of the rollout server's command line exists there and takes its value."""
+    config, learner = context.config, context[LearnerFlags].flags
+    for name, value in config.rollout_server.items():
+        yield from _on_the_server(context, f"rollout_server.{name}", name, value)
+    for key in ENCODING:
+        name, value = key.rpartition(".")[2], config.get(key)
+        flag = learner.get(name)
+        if value is None or flag is None or accepts(flag, value) is not None:
+            continue  # not set, or reported for the learner
+        yield from _on_the_server(context, f"train.{key}", name, value)
+
+
+def value_problem(
+    config: LaunchConfig, program: str, key: str, flag: Flag, value: Any
+) -> Problem | None:
+    """What is wrong with the value of a flag, if anything.
+
+    Args:
+        config: the configuration.
+        program: the name and version of the engine.
+        key: the dotted key that gives the value; its last part is the flag's name.
+        flag: what the flag takes.
+        value: what the key gives.
+    """
+    if flag.kind == "object":
+        return Problem(config.where(key), f"cannot be given to {program} as a flag", "remove it")
+    wanted = accepts(flag, value)
+    narrow, why = _NARROWER.get(key.rpartition(".")[2], ((), ""))
+    if narrow and (wanted or str(value) not in narrow) and config.get("rlhf.rlhf_type") in _GRPO:
+        flag = Flag("str", choices=narrow)
+        wanted = expected(flag) + why
+    if wanted is None:
+        return None
+    fix = "choose one of them" if flag.choices else f"write {expected(flag)}"
+    if value is False and "no" in (flag.choices or ()):
+        fix = "quote it, since YAML reads no as false: 'no'"
+    if wanted.endswith(TAKEN_FOR_A_FLAG):
+        fix = "write it without an exponent" if flag.kind == "float" else "begin it otherwise"
+    return Problem(config.where(key), f"{kinds.said(value)} is not {wanted}", fix)
+
+
+def _on_the_server(context: Context, key: str, name: str, value: Any) -> Iterator[Problem]:
+    config, table = context.config, context[ServerFlags]
+    flag = table.flags.get(name)
+    if flag is None:
+        what = f"unknown key, no flag of {table.program} of {table.product}"
+        yield Problem(config.where(key), what, "remove it")
+        return
+    as_json = isinstance(value, list) and name not in serve.WORDS
+    one_word = serve.render(value) if as_json else value
+    if problem := value_problem(config, table.product, key, flag, one_word):
+        yield problem

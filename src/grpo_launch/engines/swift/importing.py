@@ -1,0 +1,81 @@
+"""A command line of ``swift rollout`` read back into the keys of a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from grpo_launch.config.encoding import ENCODING
+from grpo_launch.engines.swift.serve import PROGRAM, WORDS
+from grpo_launch.engines.swift.settings import SwiftSettings
+
+_ADDRESS = {
+    "model": "train.model.model",
+    "host": "train.rlhf.vllm_server_host",
+    "port": "train.rlhf.vllm_server_port",
+}
+
+
+def keys_of(argv: Sequence[str]) -> dict[str, Any]:
+    """The keys that a command line says; ``serve.argv`` turns them into it again.
+
+    Args:
+        argv: the whole command line; what stands before ``rollout`` is ``engine.entry``.
+
+    Raises:
+        ValueError: it is no command line of ``swift rollout``; names the word that is wrong.
+    """
+    if PROGRAM not in argv:
+        raise ValueError(f"no {PROGRAM} in {' '.join(argv)!r}")
+    at = list(argv).index(PROGRAM)
+    homes = {key.rpartition(".")[2]: f"train.{key}" for key in ENCODING} | _ADDRESS
+    keys: dict[str, Any] = {"engine.entry": [*argv[:at]]}
+    for name, words in flags_of(argv[at + 1 :]).items():
+        key = homes.get(name, f"rollout_server.{name}")
+        if name in WORDS:
+            keys[key] = words
+        elif len(words) != 1:
+            raise ValueError(f"--{name} takes one word, not {len(words)}")
+        else:
+            keys[key] = _value(key, words[0])
+    return keys
+
+
+def flags_of(words: Sequence[str]) -> dict[str, list[str]]:
+    """The words behind each flag; ``--flag=value`` is read as well.
+
+    Raises:
+        ValueError: a word stands before the first flag.
+    """
+    found: dict[str, list[str]] = {}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            found[name] = [value] if equals else []
+        elif not name:
+            raise ValueError(f"{word!r} stands before the first flag")
+        else:
+            found[name].append(word)
+    return found
+
+
+def _value(key: str, word: str) -> Any:
+    """A word as the value that is rendered as that word."""
+    section, _, name = key.rpartition(".")
+    fields = {field.name: str(field.type) for field in dataclasses.fields(SwiftSettings)}
+    if key in ("train.rlhf.vllm_server_host", "train.model.model"):
+        return [word] if key.endswith("host") else word
+    if key == "train.rlhf.vllm_server_port":
+        return [int(word)]
+    if section == "rollout_server" and fields.get(name, "").startswith("str"):
+        return word
+    if word in ("true", "false"):
+        return word == "true"
+    try:
+        value = json.loads(word)
+    except ValueError:
+        return word
+    return value if isinstance(value, int | float | dict | list) else word

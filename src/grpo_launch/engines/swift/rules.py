@@ -1,0 +1,99 @@
+"""The rules that ms-swift's rollout server brings (``deploy_args.py`` of ms-swift 4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from grpo_launch.config import kinds, schema
+from grpo_launch.config.problem import Problem
+from grpo_launch.config.rule import Context, Rule, rule
+from grpo_launch.engines.swift.flag_rules import rollout_flags_are_valid
+from grpo_launch.engines.swift.memory_rules import MEMORY_RULES
+
+_REQUIRED = ("vllm_tensor_parallel_size", "vllm_data_parallel_size", "vllm_max_model_len")
+
+
+@rule
+def required_server_flags_are_positive(context: Context) -> Iterator[Problem]:
+    """TP, DP and the longest sequence are set, and positive."""
+    config = context.config
+    for key in _REQUIRED:
+        value = config.rollout_server.get(key)
+        where = config.where(f"rollout_server.{key}")
+        if value is None:
+            yield Problem(where, "is required", "set it to a positive integer")
+        elif value < 1:
+            yield Problem(where, f"{value} is below 1", "use a positive integer")
+
+
+@rule
+def gpu_memory_utilization_is_a_fraction(context: Context) -> Iterator[Problem]:
+    """``vllm_gpu_memory_utilization`` is above 0 and at most 1."""
+    config = context.config
+    share = config.rollout_server.get("vllm_gpu_memory_utilization")
+    if share is None or 0 < share <= 1:
+        return
+    where = config.where("rollout_server.vllm_gpu_memory_utilization")
+    fix = f"did you mean {share / 100:g}?" if 1 < share <= 100 else "use a number in (0, 1]"
+    yield Problem(where, f"{share:g} is not a fraction of the memory", fix)
+
+
+@rule
+def server_flags_are_not_empty(context: Context) -> Iterator[Problem]:
+    """No flag is an empty string: it would swallow the flag after it."""
+    config = context.config
+    for key, value in config.rollout_server.items():
+        if isinstance(value, str) and not value.strip():
+            where = config.where(f"rollout_server.{key}")
+            yield Problem(where, "is empty", "remove it or give a value")
+
+
+@rule
+def lora_policy_allows_lora_flags(context: Context) -> Iterator[Problem]:
+    """LoRA flags of the server are refused unless ``rollout_server.lora_policy`` allows them.
+
+    A learner that syncs full weights to a LoRA server leaves it generating from the
+    old ones, so serving adapters has to be meant.
+    """
+    config = context.config
+    if config.lora_policy is schema.LoraPolicy.allow:
+        return
+    policy = f"set {config.spelled('rollout_server.lora_policy')} to allow"
+    for key, fix in (
+        ("vllm_enable_lora", "set it to false"),
+        ("vllm_max_lora_rank", "remove it"),
+    ):
+        if config.rollout_server.get(key) not in (None, False):
+            where = config.where(f"rollout_server.{key}")
+            yield Problem(where, "LoRA on the rollout server is forbidden", f"{fix}, or {policy}")
+
+
+@rule
+def max_model_len_covers_global_max_length(context: Context) -> Iterator[Problem]:
+    """``vllm_max_model_len`` is at least ``global_max_length``, if that is set."""
+    config = context.config
+    longest = config.rollout_server.get("vllm_max_model_len")
+    wanted = config.get("global_max_length")
+    if wanted is None or longest is None:
+        return
+    place = config.where("train.global_max_length")
+    if not kinds.fits(int, wanted) or int(float(wanted)) < 1:
+        yield Problem(place, f"{kinds.said(wanted)} is not a length", "use a positive integer")
+        return
+    wanted = int(float(wanted))
+    if longest < wanted:
+        where = config.where("rollout_server.vllm_max_model_len")
+        what = f"{longest} is below global_max_length {wanted} ({place})"
+        yield Problem(where, what, f"set it to {wanted}")
+
+
+RULES: Sequence[Rule] = (
+    required_server_flags_are_positive,
+    gpu_memory_utilization_is_a_fraction,
+    server_flags_are_not_empty,
+    lora_policy_allows_lora_flags,
+    max_model_len_covers_global_max_length,
+    rollout_flags_are_valid,
+    *MEMORY_RULES,
+)
+"""In the order in which their findings are reported."""

@@ -1,0 +1,165 @@
+"""What a learner is: a program that trains, and what is known of it.
+
+Everything that is needed while a run goes on is data in the plan: how to go on from a
+checkpoint, where metrics are and what their fields are called, how a checkpoint is laid out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.learners.batches import Sizes
+from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile
+from grpo_launch.plugins import LEARNERS
+
+if TYPE_CHECKING:
+    from grpo_launch.config.rule import Rule
+    from grpo_launch.engines.snapshot import FlagQuestion
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """One training to start.
+
+    Attributes:
+        config: a valid configuration.
+        devices: ids of the learner's devices, one process each.
+        cuda: whether they are CUDA devices; on a CPU they only count processes.
+        run_dir: the run directory, absolute or relative to ``cwd``.
+        output_dir: where the learner writes.
+        cwd: the working directory.
+    """
+
+    config: LaunchConfig
+    devices: tuple[str, ...]
+    cuda: bool
+    run_dir: str
+    output_dir: str
+    cwd: Path
+
+    @property
+    def visible(self) -> str:
+        """CUDA_VISIBLE_DEVICES of the learner."""
+        return ",".join(self.devices) if self.cuda else ""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How a learner is told to go on: keys of its arguments file (YAML, one key a line).
+
+    Attributes:
+        checkpoint_key: takes the path of a checkpoint.
+        output_key: takes the output directory.
+    """
+
+    checkpoint_key: str
+    output_key: str
+
+
+class Learner(Protocol):
+    """A learner.
+
+    Attributes:
+        product: what people call it.
+        entry: the default of ``learner.entry``, the words before its arguments.
+        cpu_entry: the same on a machine without a GPU.
+        metrics: where it logs its steps; None: nobody knows.
+        checkpoints: how its checkpoints lie; None: it makes none.
+        resume: how it goes on from a checkpoint; None: it cannot.
+        transfers: how it can give new weights to an engine (see ``engines/base.py``); empty:
+            it needs no server.
+        packages: distributions whose versions the record of a run names.
+        rules: what it demands of a configuration.
+        flags: how its flags are known; None: nobody checks them.
+    """
+
+    @property
+    def product(self) -> str: ...  # noqa: D102
+    @property
+    def entry(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def cpu_entry(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def metrics(self) -> Metrics | None: ...  # noqa: D102
+    @property
+    def checkpoints(self) -> CheckpointLayout | None: ...  # noqa: D102
+    @property
+    def resume(self) -> Resume | None: ...  # noqa: D102
+    @property
+    def transfers(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def packages(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def rules(self) -> Sequence[Rule]: ...  # noqa: D102
+    @property
+    def flags(self) -> FlagQuestion | None: ...  # noqa: D102
+
+    def facts(self, config: LaunchConfig, cwd: Path) -> Iterable[object]:
+        """What its rules know of files; at most one fact of a type (see ``config/facts.py``).
+
+        Args:
+            config: as composed, it need not be valid.
+            cwd: the working directory.
+        """
+        ...
+
+    def batches(self, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
+        """The sizes of its batches.
+
+        Args:
+            arguments: by name, of an experiment or of a run; None is "not given".
+            world_size: its processes.
+
+        Returns:
+            The sizes; None where one of them is none, or where it has no such batches.
+        """
+        ...
+
+    def output_dir(self, config: LaunchConfig, default: str) -> str:
+        """Where it writes, as the experiment says; ``default`` where it does not."""
+        ...
+
+    def is_versioned(self, config: LaunchConfig) -> bool:
+        """Whether each start makes a directory of its own below the output directory."""
+        ...
+
+    def arguments(self, request: TrainRequest) -> dict[str, Any]:
+        """Its arguments by name, as :meth:`files` writes them."""
+        ...
+
+    def files(self, request: TrainRequest) -> tuple[PlannedFile, ...]:
+        """What is written before it starts; the first one holds its arguments."""
+        ...
+
+    def argv(self, request: TrainRequest) -> list[str]:
+        """The whole command line."""
+        ...
+
+    def env(self, request: TrainRequest) -> Mapping[str, str]:
+        """Variables that it needs, whatever the caller's environment says."""
+        ...
+
+    def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
+        """The command line that a person would type to give it these arguments."""
+        ...
+
+    def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
+        """The keys of a configuration whose arguments are those of a :meth:`command`.
+
+        Raises:
+            ValueError: it is no command line of this learner; names the word that is wrong.
+        """
+        ...
+
+
+def learner(name: str) -> Learner:
+    """The learner called ``name``.
+
+    Raises:
+        ConfigError: there is none of that name; composing has refused it already.
+    """
+    return LEARNERS.get(name)

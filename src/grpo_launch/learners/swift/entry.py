@@ -1,0 +1,47 @@
+"""How ms-swift's learner is started: an arguments file, and the script that starts torchrun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from grpo_launch.base import resources
+from grpo_launch.base.shipped_files import located, relative
+from grpo_launch.learners.base import TrainRequest
+from grpo_launch.learners.swift import timing
+from grpo_launch.plan import PlannedFile
+
+SCRIPT = "scripts/train.sh"
+_NAME = "learner_arguments.yaml"
+
+
+def arguments_file(request: TrainRequest, arguments: dict[str, Any]) -> PlannedFile:
+    """The file of arguments, a flat block mapping; shipped files are found."""
+    found = {key: located(key, value, request.cwd) for key, value in arguments.items()}
+    if request.config.learner.timing:
+        plugins = found.get("external_plugins")
+        found["external_plugins"] = timing.with_plugin(plugins, request.cwd)
+    text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=10_000)
+    return PlannedFile(_path(request), text)
+
+
+def argv(request: TrainRequest) -> list[str]:
+    """The script, and behind it what stands before ``rlhf``."""
+    script = relative(resources.path(SCRIPT), request.cwd)
+    return ["bash", script, *request.config.learner.entry]
+
+
+def env(request: TrainRequest) -> dict[str, str]:
+    """The variables of the script."""
+    learner = request.config.learner
+    variables = {"config": _path(request), "gpus": request.visible}
+    if learner.debug:
+        variables["debug"] = "true"
+    if learner.master_port is not None:
+        variables["MASTER_PORT"] = str(learner.master_port)
+    return variables
+
+
+def _path(request: TrainRequest) -> str:
+    return f"{request.run_dir}/{_NAME}"

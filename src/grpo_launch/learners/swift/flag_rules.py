@@ -1,0 +1,168 @@
+"""Rules on the names and values of ``swift rlhf``'s flags (``engines/swift/flag_rules.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeGuard, cast
+
+from grpo_launch.config import kinds, schema
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.problem import Problem, Severity
+from grpo_launch.config.rule import Context, Rule, rule
+from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
+from grpo_launch.engines.flags import Flag, accepts
+from grpo_launch.engines.swift.flag_rules import value_problem
+from grpo_launch.engines.swift.settings import SwiftSettings
+
+_JUDGED_ELSEWHERE = ("use_vllm", "vllm_mode", "vllm_server_host", "vllm_server_port")
+"""Flags whose values other rules judge more narrowly."""
+
+_DEEPSPEED_KEYS = ("enabled", "config")
+"""``deepspeed: {enabled: true, config: zero2}``: the launcher's form of ``--deepspeed``."""
+
+_RENAMED = {"train_type": "tuner_type", "tuner_type": "train_type"}
+"""ms-swift 3 says ``train_type`` where ms-swift 4 says ``tuner_type``."""
+
+_COLOCATE_ONLY = (
+    "vllm_gpu_memory_utilization",
+    "vllm_tensor_parallel_size",
+    "vllm_pipeline_parallel_size",
+    "vllm_data_parallel_size",
+    "vllm_enable_expert_parallel",
+    "vllm_max_num_seqs",
+    "vllm_max_model_len",
+    "vllm_disable_custom_all_reduce",
+    "vllm_enforce_eager",
+    "vllm_limit_mm_per_prompt",
+    "vllm_enable_lora",
+    "vllm_max_lora_rank",
+    "vllm_enable_prefix_caching",
+    "vllm_use_async_engine",
+    "vllm_quantization",
+    "vllm_disable_cascade_attn",
+    "vllm_mm_processor_cache_gb",
+    "vllm_speculative_config",
+    "vllm_engine_kwargs",
+    "sleep_level",
+    "offload_model",
+    "offload_optimizer",
+)
+"""What a learner in server mode never acts on, in ms-swift 4.6.
+
+``swift/rlhf_trainers/rollout_mixin.py``: the ``vllm_*`` ones reach vLLM only through
+``_prepare_vllm_engine``, which runs for ``vllm_mode: colocate``; offloading is asked
+for by ``enable_offload``, which only that branch of ``_prepare_vllm`` sets.
+``swift/arguments/rlhf_args.py``, ``_init_grpo``: ``sleep_level`` becomes 0.
+``move_model_batches`` is not among them: ``split_batches`` uses it in both modes.
+"""
+
+_SUGGESTIONS = 20
+"""Unknown keys that get a did-you-mean; each costs a comparison with every flag."""
+
+
+@rule(needs=(LearnerFlags,))
+def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
+    """Every key of the learner's sections is a flag of ``swift rlhf`` and takes its value."""
+    config, table = context.config, context[LearnerFlags]
+    known = [*table.flags, *schema.LAUNCHER_FLAGS]
+    guesses = _SUGGESTIONS
+    for key, name, value in _arguments(config):
+        flag = table.flags.get(name)
+        if name in _JUDGED_ELSEWHERE or (name in schema.LAUNCHER_FLAGS and flag is None):
+            continue
+        if flag is None:
+            yield _unknown(config, table, key, name, known if guesses > 0 else ())
+            guesses -= 1
+        elif problem := value_problem(config, table.product, key, flag, value):
+            yield problem
+
+
+@rule
+def deepspeed_block_is_valid(context: Context) -> Iterator[Problem]:
+    """``deepspeed: {enabled, config}`` holds these two keys, and ``enabled`` is a boolean."""
+    config = context.config
+    block = config.get("deepspeed")
+    if not _is_launcher_form(block):
+        return
+    for name, value in block.items():
+        where = config.where(f"train.deepspeed.{name}")
+        if name not in _DEEPSPEED_KEYS:
+            what = "is not passed on beside enabled and config"
+            yield Problem(where, what, "move it to the section training")
+        elif name == "enabled" and not isinstance(value, bool):
+            what = f"{kinds.said(value)} is not true or false"
+            yield Problem(where, what, "write true or false")
+
+
+@rule(needs=(LearnerFlags, ServerFlags))
+def flags_have_an_effect_in_server_mode(context: Context) -> Iterator[Problem]:
+    """A warning for each key that only ``vllm_mode: colocate`` acts on."""
+    config = context.config
+    if config.get("rlhf.vllm_mode") != "server":
+        return
+    served = {field.name for field in fields(SwiftSettings)}
+    served &= context[ServerFlags].flags.keys()
+    for key, name, _ in _arguments(config):
+        if name in _COLOCATE_ONLY and name in context[LearnerFlags].flags:
+            instead = f"set {config.spelled(f'rollout_server.{name}')} instead"
+            fix = instead if name in served else "remove it"
+            where = config.where(key)
+            yield Problem(where, "is ignored in server mode", fix, Severity.WARNING)
+
+
+@rule
+def max_steps_overrides_num_train_epochs(context: Context) -> Iterator[Problem]:
+    """A warning where ``max_steps`` and ``num_train_epochs`` are both given.
+
+    transformers, ``Trainer.__init__`` and ``set_initial_training_values``: a positive
+    ``max_steps`` "will override any value given in num_train_epochs".
+    """
+    config = context.config
+    arguments = {name: (key, value) for key, name, value in _arguments(config)}
+    if "max_steps" not in arguments or "num_train_epochs" not in arguments:
+        return
+    (where, steps), (other, epochs) = arguments["max_steps"], arguments["num_train_epochs"]
+    if accepts(Flag("int"), steps) is not None or int(str(steps)) <= 0:
+        return
+    what = f"{steps} overrides num_train_epochs {epochs} ({config.where(other)})"
+    yield Problem(config.where(where), what, "keep one of them", Severity.WARNING)
+
+
+FLAG_RULES: Sequence[Rule] = (
+    learner_flags_are_valid,
+    deepspeed_block_is_valid,
+    flags_have_an_effect_in_server_mode,
+    max_steps_overrides_num_train_epochs,
+)
+
+
+def _arguments(config: LaunchConfig) -> Iterator[tuple[str, str, Any]]:
+    """Key, flag name and value of all that the sections pass on; null means "not set"."""
+    for section in schema.SECTIONS:
+        value = config.train.get(section)
+        if section == "deepspeed" and isinstance(value, str):
+            yield "train.deepspeed", "deepspeed", value
+        elif section == "deepspeed" and _is_launcher_form(value):
+            if value.get("enabled", True) and value.get("config") is not None:
+                yield "train.deepspeed.config", "deepspeed", value["config"]
+        elif isinstance(value, dict):
+            for name, item in cast("dict[Any, Any]", value).items():
+                if item is not None:
+                    yield f"train.{section}.{name}", str(name), item
+
+
+def _is_launcher_form(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping) and any(key in value for key in _DEEPSPEED_KEYS)
+
+
+def _unknown(
+    config: LaunchConfig, table: LearnerFlags, key: str, name: str, known: Sequence[str]
+) -> Problem:
+    where = config.where(key)
+    renamed = _RENAMED.get(name)
+    if renamed in table.flags:
+        return Problem(where, f"is not what {table.product} calls it", f"rename it to {renamed}")
+    near = kinds.nearest(name, known)
+    fix = f"did you mean {near}?" if near else "remove it"
+    return Problem(where, f"unknown key, no flag of {table.program} of {table.product}", fix)

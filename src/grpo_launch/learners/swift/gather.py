@@ -1,0 +1,27 @@
+"""The files that the rules of ms-swift's learner look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.learners.swift import dataset_rows, episodes, plugin_source
+from grpo_launch.learners.swift.episodes import Episodes, GymFacts
+
+
+def gym(config: LaunchConfig, cwd: Path) -> GymFacts:
+    """The files of an experiment that plays episodes, of the half that reads them here.
+
+    The rollout server reads no data set, and ``role=learner`` may have it on another machine.
+    """
+    played = Episodes.of(config)
+    if not played.played:
+        return GymFacts()
+    elsewhere = "learner" if played.on_server else "server"
+    entries = [entry for _, entry in episodes.data_sets(config)]
+    return GymFacts(
+        rows=None if config.role == "server" else tuple(dataset_rows.read(e, cwd) for e in entries),
+        plugins=None
+        if config.role == elsewhere
+        else tuple(plugin_source.read(file, cwd) for file in played.plugins),
+    )

@@ -1,0 +1,90 @@
+"""ms-swift's GRPO trainer as a learner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.base import GROUP
+from grpo_launch.learners.base import Resume, TrainRequest
+from grpo_launch.learners.batches import Sizes
+from grpo_launch.learners.swift import arguments, batches, entry, importing, outputs
+from grpo_launch.plan import PlannedFile
+
+if TYPE_CHECKING:
+    from grpo_launch.config.rule import Rule
+    from grpo_launch.engines.snapshot import FlagQuestion
+
+
+class SwiftLearner:
+    """``swift rlhf`` of ms-swift 4; see ``learners/base.py`` for what each name means."""
+
+    product = "ms-swift"
+    entry = ("swift",)
+    cpu_entry = ("python", "-m", "grpo_cpu_engine")
+    metrics = outputs.METRICS
+    checkpoints = outputs.CHECKPOINTS
+    resume = Resume(checkpoint_key="resume_from_checkpoint", output_key="output_dir")
+    transfers = frozenset({GROUP})
+    packages = ("ms_swift", "torch", "transformers", "trl", "deepspeed", "wandb")
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """What it demands of a configuration."""
+        from grpo_launch.learners.swift.rules import RULES
+
+        return RULES
+
+    @property
+    def flags(self) -> FlagQuestion:
+        """How the flags of ``swift rlhf`` are known."""
+        from grpo_launch.learners.swift.flags import FLAGS
+
+        return FLAGS
+
+    def facts(self, config: LaunchConfig, cwd: Path) -> Iterable[object]:
+        """Of an experiment that plays episodes, its data set and its plugins."""
+        from grpo_launch.learners.swift import gather
+
+        return (gather.gym(config, cwd),)
+
+    def batches(self, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
+        """See ``batches.of_arguments``."""
+        return batches.of_arguments(arguments, world_size)
+
+    def output_dir(self, config: LaunchConfig, default: str) -> str:
+        """``training.output_dir``."""
+        return str(config.get("training.output_dir", default))
+
+    def is_versioned(self, config: LaunchConfig) -> bool:
+        """Whether it makes ``v<N>-<time>/`` (``add_version`` in its ``SftArguments``)."""
+        return config.get("training.add_version", True) is not False
+
+    def arguments(self, request: TrainRequest) -> dict[str, Any]:
+        """See ``arguments.flatten``."""
+        return arguments.flatten(request.config, len(request.devices), request.output_dir)
+
+    def files(self, request: TrainRequest) -> tuple[PlannedFile, ...]:
+        """The arguments file."""
+        return (entry.arguments_file(request, self.arguments(request)),)
+
+    def argv(self, request: TrainRequest) -> list[str]:
+        """``scripts/train.sh`` and the entry command."""
+        return entry.argv(request)
+
+    def env(self, request: TrainRequest) -> Mapping[str, str]:
+        """What ``scripts/train.sh`` reads."""
+        return entry.env(request)
+
+    def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
+        """``swift rlhf`` with a flag for each argument."""
+        return importing.command(entry, arguments)
+
+    def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
+        """See ``importing.keys_of``."""
+        return importing.keys_of(argv)
+
+
+LEARNER = SwiftLearner()

@@ -1,0 +1,142 @@
+"""What every learner must keep: a suite for its author to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from grpo_launch.config.arguments import SIZES
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.base import GROUP, RELOAD, RESTART
+from grpo_launch.learners.base import Learner, TrainRequest
+from grpo_launch.settle.amend import amended
+
+
+class LearnerSuite:
+    """Derive from it, name it ``Test...``, set :attr:`learner` and override :meth:`config`.
+
+    Attributes:
+        learner: the learner under test.
+    """
+
+    learner: Learner
+
+    def config(self) -> LaunchConfig:
+        """A valid configuration that the learner trains."""
+        raise NotImplementedError("override config() with grpo_launch.compose(...)")
+
+    def request(self, config: LaunchConfig | None = None) -> TrainRequest:
+        """A training on two devices."""
+        return TrainRequest(
+            config=config or self.config(),
+            devices=("0", "1"),
+            cuda=True,
+            run_dir="runs/some/run",
+            output_dir="runs/some/run/output",
+            cwd=Path("/somewhere"),
+        )
+
+    def test_argv_is_a_list_of_words(self) -> None:
+        """Nothing is a shell string."""
+        argv = self.learner.argv(self.request())
+        assert argv
+        assert all(isinstance(word, str) for word in argv), argv
+
+    def test_env_is_text(self) -> None:
+        """Variables of a process are text."""
+        assert all(isinstance(value, str) for value in self.learner.env(self.request()).values())
+
+    def test_the_same_request_gives_the_same_process(self) -> None:
+        """Nothing but the request counts."""
+        first, second = self.request(), self.request()
+        assert self.learner.argv(first) == self.learner.argv(second)
+        assert self.learner.files(first) == self.learner.files(second)
+
+    def test_files_are_in_the_run_directory_and_reach_the_process(self) -> None:
+        """The first one holds the arguments; its path stands in the command or a variable."""
+        request = self.request()
+        files = self.learner.files(request)
+        assert all(file.path.startswith(request.run_dir) for file in files)
+        if files:
+            said = [*self.learner.argv(request), *self.learner.env(request).values()]
+            assert any(files[0].path in word for word in said)
+
+    def test_a_learner_that_resumes_has_one_key_a_line(self) -> None:
+        """A restart writes the checkpoint and the directory into the arguments file."""
+        resume = self.learner.resume
+        if resume is None:
+            return
+        text = self.learner.files(self.request())[0].text
+        changed = [line for line in text.split("\n") if not line.startswith(resume.output_key)]
+        said = yaml.safe_load("\n".join([*changed, f'{resume.output_key}: "x"', ""]))
+        said |= {resume.checkpoint_key: None}
+        assert said[resume.output_key] == "x"
+
+    def test_arguments_are_read_back_into_their_keys(self) -> None:
+        """``from_argv`` is the inverse of ``command``."""
+        config = self.config()
+        request = self.request(config)
+        arguments = self.learner.arguments(request)
+        command = self.learner.command(config.learner.entry, arguments)
+        keys = self.learner.from_argv(command)
+        read = self.request(with_keys(config, keys))
+        again = self.learner.command(config.learner.entry, self.learner.arguments(read))
+        assert sorted(again) == sorted(command)
+
+    def test_another_command_line_is_refused(self) -> None:
+        """It never guesses."""
+        with pytest.raises(ValueError, match=r"."):
+            self.learner.from_argv(["true", "--whatever", "1"])
+
+    def test_what_it_leaves_is_data(self) -> None:
+        """Metrics and the layout of checkpoints go through JSON, in the plan."""
+        for left in (self.learner.metrics, self.learner.checkpoints):
+            assert left is None or json.loads(json.dumps(dataclasses.asdict(left)))
+        if self.learner.checkpoints is not None:
+            re.compile(self.learner.checkpoints.named_by.encode())
+
+    def test_it_gives_weights_in_ways_that_there_are(self) -> None:
+        """None at all means that it needs no server."""
+        assert self.learner.transfers <= {GROUP, RELOAD, RESTART}
+
+    def test_output_dir_is_the_default_unless_it_is_set(self) -> None:
+        """The run directory holds what nobody puts elsewhere."""
+        assert self.learner.output_dir(self.config(), "here")
+
+    def test_batches_are_of_all_devices(self) -> None:
+        """Sizes of arguments that say nothing are the defaults; text is no size."""
+        sizes = self.learner.batches({}, 2)
+        assert sizes is None or sizes.world_size == 2
+        assert self.learner.batches(dict.fromkeys(SIZES, "many"), 2) is None
+
+    def test_facts_have_types_of_their_own(self) -> None:
+        """A rule looks a fact up by its type; files that are absent are no error."""
+        types = [type(fact) for fact in self.learner.facts(self.config(), Path("/nowhere"))]
+        assert len(types) == len(set(types))
+
+    def test_it_has_a_name_for_people(self) -> None:
+        """Messages name it."""
+        assert self.learner.product.strip()
+
+    def test_rules_have_names_of_their_own(self) -> None:
+        """``checks.warn`` names them."""
+        names = [rule.name for rule in self.learner.rules]
+        assert len(names) == len(set(names))
+        assert all(name.isidentifier() for name in names)
+
+
+def with_keys(config: LaunchConfig, keys: Mapping[str, Any]) -> LaunchConfig:
+    """``config`` with an experiment of these keys alone."""
+    below = "train."
+    rest = {key: value for key, value in keys.items() if not key.startswith(below)}
+    assert set(rest) <= {"learner.entry"}, f"no keys of a learner: {sorted(rest)}"
+    bare = dataclasses.replace(config, train={}, overrides=(), loaded=None)
+    said = {key[len(below) :]: value for key, value in keys.items() if key.startswith(below)}
+    return amended(bare, said)
