@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from grpo_launch.base import redaction, resources
 from grpo_launch.base.host import Host
-from grpo_launch.config import compose, rollout
+from grpo_launch.config import compose, rollout, schema
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.execute.console import complain, silence
 
@@ -153,7 +153,7 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
 
     @hydra.main(
         config_path=str(resources.path("conf")),
-        config_name=compose.PRIMARY,
+        config_name=schema.PRIMARY,
         version_base=compose.VERSION_BASE,
     )
     def task(cfg: DictConfig) -> None:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from grpo_launch.config.hydra.source import View
     from grpo_launch.config.launch_config import LaunchConfig
 
-PRIMARY = "config"
-"""The name of the primary configuration file in ``conf/``."""
-
 VERSION_BASE = "1.3"
 """The Hydra defaults that this application is written for."""
 
@@ -178,7 +175,7 @@ def _default_option(group: str) -> str:
     """What an experiment is judged with that chose an option which does not exist."""
     import yaml
 
-    text = resources.path(f"conf/{PRIMARY}.yaml").read_text(encoding="utf-8")
+    text = resources.path(f"conf/{schema.PRIMARY}.yaml").read_text(encoding="utf-8")
     entries = [entry for entry in yaml.safe_load(text)["defaults"] if isinstance(entry, dict)]
     return next(str(entry[group]) for entry in entries if group in entry)
 
@@ -257,7 +254,7 @@ def _composed(arguments: Sequence[str], how: View) -> DictConfig:
 def _shortly(arguments: Sequence[str]) -> DictConfig:
     from grpo_launch.config.hydra import short
 
-    return short.compose(str(resources.path("conf")), PRIMARY, arguments, VERSION_BASE)
+    return short.compose(str(resources.path("conf")), schema.PRIMARY, arguments, VERSION_BASE)
 
 
 def _by_hydra(arguments: Sequence[str]) -> DictConfig:
@@ -272,7 +269,7 @@ def _by_hydra(arguments: Sequence[str]) -> DictConfig:
         with initialize_config_dir(
             str(resources.path("conf")), job_name="grpo_launch", version_base=VERSION_BASE
         ):
-            return hydra_compose(PRIMARY, list(arguments))
+            return hydra_compose(schema.PRIMARY, list(arguments))
     finally:
         GlobalHydra.instance().hydra = outer  # Hydra replaced the instance meanwhile
 

@@ -34,6 +34,9 @@ ENGINE = "swift"
 LEARNER = "swift"
 """The learner where nothing names one."""
 
+PRIMARY = "config"
+"""The name of the primary configuration file in ``conf/``."""
+
 SCHEMA_NAME = "launch_schema"
 """The name of the root schema in the ConfigStore."""
 

@@ -19,7 +19,6 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
 from grpo_launch.config import rollout, schema
-from grpo_launch.config.compose import PRIMARY
 from grpo_launch.config.formats import accelerated
 
 _TYPES = "grpo_launch_types"
@@ -68,7 +67,7 @@ class ShippedSource(ConfigSource):
         if config_path == _TYPES:
             return self._result(copy.deepcopy(_types(rollout.launch())), {"package": None})
         data, header = _parsed(self._file(config_path))
-        if config_path == PRIMARY:
+        if config_path == schema.PRIMARY:
             data = _without_hydra(data)
         return self._result(OmegaConf.create(data), dict(header))
 
