@@ -11,7 +11,7 @@ from legacy_reference import exact, write
 from omegaconf import DictConfig, OmegaConf
 
 from grpo_launch.base import resources
-from grpo_launch.config import compose
+from grpo_launch.config import compose, schema
 from grpo_launch.config.hydra import lookup, source
 from grpo_launch.config.hydra.shipped import ShippedSource
 from grpo_launch.errors import ConfigError
@@ -51,7 +51,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != compose.PRIMARY])
+@pytest.mark.parametrize("name", [name for name in FILES if name != schema.PRIMARY])
 def test_a_file_is_read_as_hydra_reads_it(name: str) -> None:
     ours = ShippedSource("test", f"shipped://{CONF}").load_config(name)
     theirs = OmegaConf.load(CONF / f"{name}.yaml")
