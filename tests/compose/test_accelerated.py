@@ -155,7 +155,7 @@ def test_a_block_on_a_section_costs_no_second_composition(
     inner = hydra.compose
     monkeypatch.setattr(hydra, "compose", lambda *a: calls.append(a) or inner(*a))
     compose("x", ["accelerator=cpu"])
-    assert len(calls) == 1
+    assert calls == []
 
 
 # Every way to name an experiment
