@@ -1,7 +1,7 @@
 """The rules of ``compat=env``: what variables say is understood, and none is lost unsaid.
 
 Only with ``compat=env``; otherwise nobody looks at the environment. Values of a wrong type
-are found earlier (``config/compat/reading.py``) and reported with the other mistakes.
+are found earlier (``config/compat/judging.py``) and reported with the other mistakes.
 """
 
 from __future__ import annotations
