@@ -78,7 +78,7 @@ class Project:
 
     def launch(self, *arguments: str, **environ: str) -> Finished:
         process = self.start(*arguments, **environ)
-        stdout, stderr = process.communicate(timeout=50)
+        stdout, stderr = process.communicate(timeout=240)
         return Finished(process.returncode, stdout, stderr)
 
     def run(
