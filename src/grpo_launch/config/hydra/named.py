@@ -25,7 +25,7 @@ def engine_of(arguments: Sequence[str]) -> str | None:
     try:
         if path is not None:
             name = _of_native(path) if source.is_native(path) else _of_experiment(path)
-    except ConfigError:
+    except (ConfigError, ValueError):  # of a header, Hydra's own
         return None  # composing it says what is wrong
     return name if name is not None and rollout.is_known(name) else None
 
