@@ -176,7 +176,7 @@ def test_lora_adapters_reach_every_server(two_servers: Ran) -> None:
     for name in ("server_0", "server_1"):
         log = (run / "logs" / f"{name}.log").read_text()
         assert 'POST /update_adapter_flattened_param/ HTTP/1.1" 200' in log
-    assert next(iter(run.glob("output/*/checkpoint-1/adapter_model.safetensors"))).is_file()
+    assert any(run.glob("output/*/checkpoint-*/adapter_model.safetensors"))
 
 
 def test_nothing_of_a_real_run_outlives_its_launcher_and_a_guard(two_servers: Ran) -> None:
