@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grpo_launch import runtimes
@@ -146,26 +146,18 @@ def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[Pr
     for number, name in enumerate(server_names(config)):
         request = requests[number]
         own = stage.devices.of_server(number, len(requests))
-        entered = runtimes.of(config.runtime).enter(served.argv(request), stage.cwd)
-        visible = {"CUDA_VISIBLE_DEVICES": ",".join(own) if stage.devices.cuda else ""}
-        yield ProcessSpec(
+        visible = ",".join(own) if stage.devices.cuda else ""
+        bare = ProcessSpec(
             name=name,
             part=SERVER,
-            argv=entered.argv,
+            argv=tuple(served.argv(request)),
             cwd=str(stage.cwd),
             log=f"{stage.run_dir}/logs/{name}.log",
-            env={
-                **entered.env,
-                **visible,
-                **served.env(request),
-                **tracked.said,
-                **config.env.set,
-            },
-            env_defaults={**tracked.defaults, **config.env.defaults},
-            path=entered.path,
+            env={"CUDA_VISIBLE_DEVICES": visible, **served.env(request)},
             devices=own,
             signs=served.signs,
         )
+        yield _surrounded(config, bare, tracked)
 
 
 def _learner(
@@ -175,24 +167,32 @@ def _learner(
         what = "is not set, and no visible device is left for the learner"
         raise ConfigError(config.where("gpus.learner"), what, "set gpus.learner=[...]")
     tracked = variables.of_learner(config, stage.run_id, stage.directory)
-    entered = runtimes.of(config.runtime).enter(trained.argv(request), stage.cwd)
-    visible = {"CUDA_VISIBLE_DEVICES": request.visible}
-    return ProcessSpec(
+    bare = ProcessSpec(
         name=LEARNER,
         part=LEARNER,
-        argv=entered.argv,
+        argv=tuple(trained.argv(request)),
         cwd=str(stage.cwd),
         log=f"{stage.run_dir}/logs/{LEARNER}.log",
-        env={
-            **entered.env,
-            **visible,
-            **trained.env(request),
-            **tracked.said,
-            **config.env.set,
-        },
+        env={"CUDA_VISIBLE_DEVICES": request.visible, **trained.env(request)},
+        devices=request.devices,
+    )
+    return _surrounded(config, bare, tracked)
+
+
+def _surrounded(
+    config: LaunchConfig, bare: ProcessSpec, tracked: variables.Variables
+) -> ProcessSpec:
+    """A process in its runtime, with the variables of the trackers and those of ``env``.
+
+    What is said later wins: the runtime, the process itself, the trackers, the user.
+    """
+    entered = runtimes.of(config.runtime).enter(bare.argv, Path(bare.cwd))
+    return replace(
+        bare,
+        argv=entered.argv,
+        env={**entered.env, **bare.env, **tracked.said, **config.env.set},
         env_defaults={**tracked.defaults, **config.env.defaults},
         path=entered.path,
-        devices=request.devices,
     )
 
 
@@ -220,12 +220,12 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
     named = zip(server_names(config), serve_requests(config, stage.cwd), strict=True)
     for name, request in named:
         generation = served.generation(request)
-        generates = config.health.probe is schema.HealthProbe.generate and generation is not None
-        checks = served.checks(request, path)
+        asks = config.health.probe is schema.HealthProbe.generate
+        last = (generation,) if asks and generation else ()
         yield Gate(
             server=name,
             url=f"http://{request.host}:{request.port}",
-            checks=(*checks, generation) if generates and generation else checks,
+            checks=(*served.checks(request, path), *last),
             generation=generation,
             timeout_s=config.health.timeout_s,
             advice="look at its log" if started else "start it with role=server",
