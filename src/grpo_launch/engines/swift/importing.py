@@ -27,12 +27,10 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: it is no command line of ``swift rollout``; names the word that is wrong.
     """
-    if PROGRAM not in argv:
-        raise ValueError(f"no {PROGRAM} in {' '.join(argv)!r}")
-    at = list(argv).index(PROGRAM)
+    entry, flags = taken_apart(argv, PROGRAM)
     homes = {key.rpartition(".")[2]: f"train.{key}" for key in ENCODING} | _ADDRESS
-    keys: dict[str, Any] = {"engine.entry": [*argv[:at]]}
-    for name, words in flags_of(argv[at + 1 :]).items():
+    keys: dict[str, Any] = {"engine.entry": entry}
+    for name, words in flags.items():
         key = homes.get(name, f"rollout_server.{name}")
         if name in WORDS:
             keys[key] = words
@@ -43,15 +41,20 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     return keys
 
 
-def flags_of(words: Sequence[str]) -> dict[str, list[str]]:
-    """The words behind each flag; ``--flag=value`` is read as well.
+def taken_apart(argv: Sequence[str], program: str) -> tuple[list[str], dict[str, list[str]]]:
+    """What stands before ``program``, and the words behind each flag after it.
+
+    ``--flag=value`` is read as well.
 
     Raises:
-        ValueError: a word stands before the first flag.
+        ValueError: ``program`` is not there, or a word stands before the first flag.
     """
+    if program not in argv:
+        raise ValueError(f"no {program} in {' '.join(argv)!r}")
+    at = list(argv).index(program)
     found: dict[str, list[str]] = {}
     name = ""
-    for word in words:
+    for word in argv[at + 1 :]:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             found[name] = [value] if equals else []
@@ -59,7 +62,7 @@ def flags_of(words: Sequence[str]) -> dict[str, list[str]]:
             raise ValueError(f"{word!r} stands before the first flag")
         else:
             found[name].append(word)
-    return found
+    return [*argv[:at]], found
 
 
 def _value(key: str, word: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from grpo_launch.config.arguments import SIZES
-from grpo_launch.engines.swift.importing import flags_of
+from grpo_launch.engines.swift.importing import taken_apart
 from grpo_launch.engines.swift.serve import render
 
 PROGRAM = "rlhf"
@@ -45,11 +45,9 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: it is no command line of ``swift rlhf``; names the word that is wrong.
     """
-    if PROGRAM not in argv:
-        raise ValueError(f"no {PROGRAM} in {' '.join(argv)!r}")
-    at = list(argv).index(PROGRAM)
-    keys: dict[str, Any] = {"learner.entry": [*argv[:at]]}
-    for name, words in flags_of(argv[at + 1 :]).items():
+    entry, flags = taken_apart(argv, PROGRAM)
+    keys: dict[str, Any] = {"learner.entry": entry}
+    for name, words in flags.items():
         if name == "rlhf_type" and words != ["grpo"]:
             raise ValueError(f"--rlhf_type {' '.join(words)} is not grpo")
         if name != "rlhf_type":
