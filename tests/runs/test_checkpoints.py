@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grpo_launch.learners.swift.outputs import CHECKPOINTS
 from grpo_launch.runs import checkpoints
-from tests.supervise.rig import CHECKPOINTS
 
 HEADER = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_launch import plan
+from grpo_launch.learners.swift.outputs import CHECKPOINTS, METRICS
 from grpo_launch.plan import FORMAT, HttpCheck, LaunchPlan
 from grpo_launch.runs import plans, reading
-from tests.supervise.rig import CHECKPOINTS, METRICS, make_plan, process
+from tests.supervise.rig import make_plan, process
 
 OLD = Path(__file__).parent / "format3"
 

@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from grpo_launch.backends import supervisor
+from grpo_launch.learners.swift.outputs import CHECKPOINTS, METRICS
 from grpo_launch.plan import (
     LEARNER,
     SERVER,
-    CheckpointLayout,
     Deadlines,
     Gate,
     HttpCheck,
     LaunchPlan,
-    Metrics,
     ProcessSpec,
     Recovery,
     Watchdog,
@@ -41,24 +40,6 @@ ADVERSARY = ROOT / "tests" / "fakes" / "adversary.py"
 FINAL = {record.DONE, record.FAILED, record.INTERRUPTED, record.LOST}
 NO_RECOVERY = Recovery("stop", 0, 0.0, 0.0, None, versioned=True)
 NO_WATCHDOG = Watchdog(0, 0, 0, "warn")
-METRICS = Metrics(
-    files=("*/logging.jsonl", "logging.jsonl"),
-    step="global_step/max_steps",
-    reward="reward",
-    completion_length="completions/mean_length",
-    step_time=("step_time", "train_speed(s/it)"),
-)
-CHECKPOINTS = CheckpointLayout(
-    directories=("checkpoint-*", "*/checkpoint-*"),
-    prefix="checkpoint-",
-    state="trainer_state.json",
-    step="global_step",
-    weights=("*.safetensors", "*.bin", "*.pt"),
-    no_weights=("optimizer.bin", "optimizer.pt", "scheduler.pt", "training_args.bin"),
-    beside=("args.json", "logging.jsonl"),
-    named_by=r"The logging file will be saved in: (.+)/logging\.jsonl\s*$",
-)
-"""What the learners of these tests do."""
 
 
 def make_gate(url: str, world_size: int = 1, **changes: Any) -> Gate:
