@@ -212,16 +212,17 @@ def test_what_belongs_to_a_run(tmp_path: Path, hides: str) -> None:
     environ = {guard.RUN_MARK: str(tmp_path)} if hides == "its title" else {}
     with open(logs / "server.log", "wb") as log:
         child = subprocess.Popen(
-            ["sh", "-c", "echo >&2; read line"],
+            ["sh", "-c", "echo; read line"],
             env=environ,
             stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
         )
     with child:
         # Popen returns while exec still runs: the environment is not there to read yet.
-        assert child.stderr is not None
-        child.stderr.readline()
+        # No redirection in the shell, which would move its streams away for that moment.
+        assert child.stdout is not None
+        child.stdout.readline()
         entry = proc.read(child.pid)
         assert entry is not None
         assert guard.belongs(entry, str(tmp_path), ["server"])
