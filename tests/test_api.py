@@ -64,6 +64,19 @@ def test_composing_checking_and_planning_start_nothing(project: Project) -> None
     assert {name for name in project.files() - before if not name.startswith(".cache")} == set()
 
 
+@pytest.mark.usefixtures("surroundings")
+def test_a_check_plans_no_server_for_a_learner_that_needs_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from grpo_launch import api
+    from grpo_launch.learners.swift.learner import SwiftLearner
+
+    config = api.compose("summary_1024", ["role=check", "accelerator=cpu", "runtime=current"])
+    assert [process.name for process in api.plan(config).processes] == ["server", "learner"]
+    monkeypatch.setattr(SwiftLearner, "transfers", frozenset[str]())
+    assert [process.name for process in api.plan(config).processes] == ["learner"]
+
+
 @pytest.mark.slow
 def test_a_script_launches_and_finds_its_run(surroundings: Project) -> None:
     (script,) = BLOCKS["launch"]

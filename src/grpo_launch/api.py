@@ -120,10 +120,12 @@ def _parts(config: LaunchConfig) -> tuple[str, ...]:
     """
     from grpo_launch.errors import ConfigError
     from grpo_launch.plan import LEARNER, SERVER
+    from grpo_launch.roles import check as checking
 
-    both = (SERVER, LEARNER)
-    parts = {"server": (SERVER,), "learner": (LEARNER,), "both": both, "check": both}
+    if config.role == "check":
+        return checking.parts(config)
+    parts = {"server": (SERVER,), "learner": (LEARNER,), "both": (SERVER, LEARNER)}
     if config.role not in parts:
         what = f"{config.role} starts nothing"
-        raise ConfigError(config.where("role"), what, f"say role={', '.join(parts)}")
+        raise ConfigError(config.where("role"), what, f"say role={', '.join([*parts, 'check'])}")
     return parts[config.role]

@@ -34,9 +34,7 @@ def run(config: LaunchConfig, host: Host) -> int:
     """
     backend = registry.of(config)
     with contextlib.ExitStack() as stack:
-        needs_servers = learner(config.learner.name).transfers
-        parts = (plan.SERVER, plan.LEARNER) if needs_servers else (plan.LEARNER,)
-        ready = prepare(stack, config, host, parts, Aim.CHECK, backend.check)
+        ready = prepare(stack, config, host, parts(config), Aim.CHECK, backend.check)
     checked = config.preflight and ready.is_valid
     unchecked = gather.unchecked(ready.config) if checked else []
     body = _body(ready, unchecked)
@@ -50,6 +48,12 @@ def run(config: LaunchConfig, host: Host) -> int:
     if ready.error is not None:
         raise ready.error
     return 0
+
+
+def parts(config: LaunchConfig) -> tuple[str, ...]:
+    """The processes that are checked: a learner that takes no weights anywhere needs no server."""
+    needs_servers = learner(config.learner.name).transfers
+    return (plan.SERVER, plan.LEARNER) if needs_servers else (plan.LEARNER,)
 
 
 def _body(ready: Preparation, unchecked: list[Problem]) -> dict[str, Any]:
