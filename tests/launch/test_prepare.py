@@ -174,6 +174,36 @@ def test_a_directory_that_holds_a_run_is_seen_by_a_check(
     assert launch_error(project, "run.dir=mine").what == "already holds a run"
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "plan.json", "run.json", "notes.txt", ".git"])
+def test_a_directory_that_holds_something_else_is_left_alone(
+    project: Project, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    other = project.directory / "mine" / name
+    other.parent.mkdir()
+    other.write_text("precious")
+    (problem,) = checked(project, capsys, "run.dir=mine")["preflight"]
+    assert problem["what"] == f"is not empty ({name})"
+    assert launch_error(project, "run.dir=mine").what == problem["what"]
+    assert other.read_text() == "precious"
+    assert os.listdir(other.parent) == [name]
+
+
+@pytest.mark.parametrize("directory", [".", "/", "/etc", "exp.yaml"])
+def test_no_run_is_recorded_over_what_is_there(
+    project: Project, capsys: pytest.CaptureFixture[str], directory: str
+) -> None:
+    (project.directory / "exp.yaml").touch()
+    (problem,) = checked(project, capsys, f"run.dir={directory}")["preflight"]
+    assert problem["what"].startswith(("is not empty (", "cannot be used (Not a directory)"))
+
+
+def test_an_empty_directory_takes_a_run(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.directory / "mine").mkdir()
+    assert checked(project, capsys, "run.dir=mine")["status"] == 0
+
+
 # Ports in TIME_WAIT
 
 

@@ -12,10 +12,36 @@ import yaml
 
 from grpo_launch.base import atomic
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.problem import Problem
 from grpo_launch.errors import PreflightError
 from grpo_launch.plan import LaunchPlan
-from grpo_launch.runs.record import RunRecord
+from grpo_launch.runs.record import NAME, RunRecord
 from grpo_launch.tracking import variables
+
+
+_NAMED = 3
+"""How many of the files in the way a message names."""
+
+
+def refusal(directory: Path) -> Problem | None:
+    """Why no run can be recorded in a directory; None: it is new or empty.
+
+    What else is in it could bear the name of a file of ours, and would be overwritten.
+    """
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        what = f"cannot be used ({error.strerror})"
+        return Problem(str(directory), what, "choose another run.dir")
+    if not names:
+        return None
+    if "logs" in names and (len(names) == 1 or NAME in names):
+        return Problem(str(directory), "already holds a run", "choose another run.dir")
+    more = ", ..." if len(names) > _NAMED else ""
+    what = f"is not empty ({', '.join(names[:_NAMED])}{more})"
+    return Problem(str(directory), what, "choose a new or an empty directory as run.dir")
 
 
 def create(
@@ -30,9 +56,11 @@ def create(
         cwd: what relative paths of the plan are relative to.
 
     Raises:
-        PreflightError: the directory exists with a run in it, or cannot be made.
+        PreflightError: the directory exists and is not empty, or cannot be made.
     """
     directory = cwd / plan.run_dir
+    if (problem := refusal(directory)) is not None:
+        raise PreflightError(problem.where, problem.what, problem.fix)
     record = RunRecord.new(plan, directory, config.launch.backend)
     try:
         (directory / "logs").mkdir(parents=True, exist_ok=False)

@@ -143,8 +143,10 @@ def _judged(
         problems += check(run)
     except LaunchError as error:
         failures.append(error)
-    if (run.run / "logs").exists():
-        problems.append(Problem(str(run.run), "already holds a run", "choose another run.dir"))
+    from grpo_launch.runs import create  # not for a dry run
+
+    if (refused := create.refusal(run.run)) is not None:
+        problems.append(refused)
     if config.preflight:
         from grpo_launch.checks import preflight  # not for preflight=false, nor for a dry run
 
