@@ -188,7 +188,7 @@ class Run:
     """Where a run is recorded."""
 
     dir: str | None = None
-    """The run directory; unset: `runs/<experiment>/<YYYYmmdd-HHMMSS>-<hex>`."""
+    """The run directory, new or empty; unset: `runs/<experiment>/<YYYYmmdd-HHMMSS>-<hex>`."""
 
 
 @dataclass
