@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,15 @@ NAMED = {f"{letter}_TOKEN": secret for letter, secret in zip("ABC", SECRETS, str
     [
         *("WANDB_API_KEY", "HF_TOKEN", "hub_token", "MODELSCOPE_API_TOKEN", "token"),
         *("DB_PASSWORD", "PASSWORD", "AWS_SECRET_ACCESS_KEY", "CLIENT_SECRET", "OPENAI_APIKEY"),
+        *(
+            "HF_TOKEN_2",
+            "HF_TOKEN2",
+            "API_TOKENS",
+            "GH_PAT",
+            "OPENAI_KEY",
+            "WANDB_KEYS",
+            "api_keys",
+        ),
     ],
 )
 def test_secret_names(name: str) -> None:
@@ -30,6 +40,8 @@ def test_secret_names(name: str) -> None:
     "name",
     [
         *("eos_token", "pad_token", "max_new_tokens", "TOKENIZERS_PARALLELISM", "HF_TOKEN_PATH"),
+        *("MAX_NEW_TOKENS", "num_batched_tokens", "new_special_tokens", "sequence_token"),
+        *("PUBLIC_KEY", "SORT_KEY", "reft_layer_key", "PATTERN", "COMPAT", "TOKENS_PER_STEP"),
         *("WANDB_PROJECT", "PATH", "KEYBOARD", "SSH_AUTH_SOCK", "WANDB_IDENTITY_TOKEN_FILE"),
     ],
 )
@@ -40,6 +52,38 @@ def test_other_names(name: str) -> None:
 def test_secrets_are_long_values_of_secret_names() -> None:
     environ = {"A_TOKEN": "12345678", "B_TOKEN": "1234567", "PATH": "/usr/bin:/bin", "C_TOKEN": ""}
     assert redaction.secrets(environ) == ("12345678",)
+
+
+def test_what_a_url_says_to_log_in_is_secret_in_any_variable() -> None:
+    environ = {"HTTP_PROXY": "http://me:pass%40word@proxy:3128/", "ORIGIN": "http://a:8000/@b"}
+    assert redaction.secrets(environ) == ("me:pass%40word", "pass%40word")
+
+
+def test_named_secrets_are_stars_in_data_and_in_yaml() -> None:
+    data = {
+        "hub_token": "abcdef",
+        "eos_token": "<eos>",
+        "env": {"set": {"OPENAI_KEY": "sk-1", "URL": "http://me:password@host/x", "N": 3}},
+        "list": [{"password": "hunter2"}],
+    }
+    hidden = {
+        "hub_token": "******",
+        "eos_token": "<eos>",
+        "env": {"set": {"OPENAI_KEY": "****", "URL": f"http://{'*' * 11}@host/x", "N": 3}},
+        "list": [{"password": "*******"}],
+    }
+    assert redaction.without_named(data) == hidden
+    shown = redaction.without_named_in_yaml(yaml.safe_dump(data))
+    assert yaml.safe_dump(data).count("\n") == shown.count("\n")
+    for secret in ("abcdef", "sk-1", "password@", "hunter2"):
+        assert secret not in shown
+    for other in ("hub_token: ******", "eos_token: <eos>", "N: 3", "@host/x"):
+        assert other in shown
+
+
+@pytest.mark.parametrize("line", ["hub_token: null", "api_key: ''", "tokens: []", "token: ???"])
+def test_nothing_is_no_secret_in_yaml(line: str) -> None:
+    assert redaction.without_named_in_yaml(line) == line
 
 
 def test_a_secret_of_several_lines_is_found_line_by_line() -> None:
@@ -112,5 +156,15 @@ def test_links_are_not_followed_and_failures_are_named(tmp_path: Path) -> None:
 
 
 def test_values_that_a_command_line_gives_to_secret_names() -> None:
-    given = ["+env.set.WANDB_API_KEY='abc'", "config=x", "train.training.hub_token=hf_1", "-m"]
-    assert redaction.of_arguments(given) == {"WANDB_API_KEY": "abc", "hub_token": "hf_1"}
+    given = [
+        "+env.set.WANDB_API_KEY='abc'",
+        "+env.set.A_TOKEN=abc,def",
+        "config=x",
+        "train.training.hub_token=hf_1",
+        "-m",
+    ]
+    assert redaction.of_arguments(given) == {
+        "WANDB_API_KEY": "abc",
+        "A_TOKEN": "abc,def\nabc\ndef",
+        "hub_token": "hf_1",
+    }

@@ -111,6 +111,9 @@ def test_a_killed_launcher_leaves_scrubbed_logs(project: Project) -> None:
         ("+env.set.WANDB_API_KEY={}", "env.set.WANDB_API_KEY: a secret in the configuration"),
         ("+env.set.WANDB_API_KEY=[{}", "env.set.WANDB_API_KEY: Hydra cannot read"),
         ("+train.training.hub_token={}", "train.training.hub_token: a secret"),
+        ("+env.set.GH_PAT={}", "env.set.GH_PAT: a secret"),
+        ("+env.set.URL=http://me:{}@host/", "env.set.URL: the password in a URL"),
+        ("+env.set.INNOCENT=x{}y", "configuration: repeats the value of WANDB_API_KEY"),
         ("+env.set.INNOCENT={}", "configuration: repeats the value of WANDB_API_KEY"),
         ("+env.set.INNOCENT=${{oc.env:WANDB_API_KEY}}", "repeats the value of WANDB_API_KEY"),
     ],
@@ -130,6 +133,41 @@ def test_a_secret_on_the_command_line_is_refused_and_not_shown(
     assert message in text
     shows_nothing(done)
     assert project.files() == set()
+
+
+SHORT = {"GH_PAT": "ghp_12ab34cd", "HTTP_PROXY": "http://me:2short4me@proxy:3128"}
+
+
+@pytest.mark.parametrize("text", ["a-ghp_12ab34cd-b", "http://x/?p=2short4me", "${oc.env:GH_PAT}1"])
+def test_a_short_secret_in_longer_text_is_refused(project: Project, text: str) -> None:
+    done = project.run("config=exp", "role=both", "dry_run=true", f"+env.set.X='{text}'", **SHORT)
+    assert done.status == 2
+    assert "repeats the value of" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("role=explain", "key=training.hub_token"),
+        ("role=explain", "key=training.hub_token", "output=json"),
+        ("role=explain", "key=training"),
+        ("role=explain", "key=env.set.X", "+env.set.X=a-${oc.env:GH_PAT}"),
+        ("--cfg", "job"),
+        ("--cfg", "job", "--resolve", "+env.set.X=a-${oc.env:GH_PAT}"),
+        ("--info", "all"),
+        ("--multirun", "dry_run=true", "role=both", "+env.set.OPENAI_KEY=sk-first-1,sk-second-2"),
+        ("--multirun", "dry_run=true", "role=both", "+env.set.X=${oc.env:GH_PAT}1,2short4me"),
+    ],
+)
+def test_what_is_shown_of_a_configuration_hides_secrets(
+    project: Project, command: tuple[str, ...]
+) -> None:
+    text = "extends: exp.yaml\ntraining: {hub_token: in-the-file, report_to: ['http://u:word@h']}\n"
+    (project.directory / "configs" / "leaky.yaml").write_text(text)
+    done = project.run("config=leaky", *command, **SHORT)
+    assert done.stdout + done.stderr
+    for secret in ("in-the-file", "ghp_12ab34cd", "2short4me", "u:word", "sk-first", "sk-second"):
+        assert secret not in done.stdout + done.stderr
 
 
 def test_a_password_that_is_a_word_stops_nothing(project: Project) -> None:

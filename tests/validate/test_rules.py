@@ -375,9 +375,9 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
             f"{where}: a secret in the configuration would be recorded, "
             "export it in the environment of the launcher instead"
             for where in (
-                L + "env.defaults.MY_PASSWORD",
-                L + "env.set.WANDB_API_KEY",
                 "training.hub_token",
+                L + "env.set.WANDB_API_KEY",
+                L + "env.defaults.MY_PASSWORD",
             )
         ],
     ),

@@ -12,21 +12,59 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 SHORTEST = 8
 """Characters of a value that is looked for; shorter ones are words that occur anyway."""
 
 _NAME = re.compile(
-    r"(^|_)(?<!bos_)(?<!eos_)(?<!pad_)(?<!unk_)(token|api_?key|access_key|secret_key|private_key"
-    r"|password|passwd|passphrase|secret|secrets|credential|credentials)$",
+    r"(?:^|_)(token|pat|api_?key|access_?key|secret_?key|private_?key"
+    r"|password|passwd|passphrase|secret|credential)s?(?:_?\d+)?$",
     re.IGNORECASE,
 )
+_KEY_OF_A_SERVICE = re.compile(r"[A-Z][A-Z0-9_]*_KEYS?(?:_?\d+)?")
+"""A variable, as ``OPENAI_KEY``; an option in small letters may be the key of anything."""
+
+_PART_OF_TEXT = frozenset(
+    (
+        *("bos", "eos", "pad", "unk", "sep", "cls", "mask", "sequence", "special", "stop"),
+        *("image", "video", "audio", "think", "new", "extra", "draft", "batched", "ignore"),
+        *("max", "min", "num", "n", "total", "per", "budget"),
+        *("input", "output", "prompt", "completion"),
+    )
+)
+"""Words beside ``token`` in names of what a model reads or counts."""
+
+_NO_LOCK = frozenset(
+    (
+        *("public", "sort", "primary", "foreign", "cache", "partition"),
+        *("column", "prompt", "label", "data"),
+    )
+)
+"""Words before ``KEY`` in names of variables that open nothing."""
+
+_IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://([^/\s:@]*):([^/\s@]+)@", re.IGNORECASE)
+_YAML_PAIR = re.compile(r"^(\s*(?:- )?[\"']?([\w.]+)[\"']?:[ \t]+)(\S.*)$", re.MULTILINE)
+_NOTHING = frozenset(("null", "''", '""', "{}", "[]", "???"))
 _CHUNK = 1 << 20
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable or key of this name holds a secret: ``WANDB_API_KEY``, ``hub_token``."""
-    return _NAME.search(name) is not None
+    words = {*name.lower().split("_")}
+    if words == {"tokens"}:
+        return False
+    if found := _NAME.search(name):
+        return found[1].lower() != "token" or words.isdisjoint(_PART_OF_TEXT)
+    return _KEY_OF_A_SERVICE.fullmatch(name) is not None and words.isdisjoint(_NO_LOCK)
+
+
+def in_urls(text: str) -> tuple[str, ...]:
+    """What the URLs of a text say to log in: ``USER:PASSWORD`` and ``PASSWORD`` of each."""
+    if "://" not in text or "@" not in text:
+        return ()
+    pairs = [(match[1], match[2]) for match in _IN_URL.finditer(text)]
+    return tuple(said for user, word in pairs for said in (f"{user}:{word}", word))
 
 
 def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -36,15 +74,16 @@ def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
         environ: the environment that the processes get.
 
     Returns:
-        The values of variables with secret names, as they are and as JSON and Python escape
-        them; of a value of several lines also each line.
+        The values of variables with secret names, and what URLs in any variable say to log
+        in, as they are and as JSON and Python escape them; of a value of several lines also
+        each line.
     """
     found: set[str] = set()
     for name, value in environ.items():
-        if is_secret_name(name):
-            for text in (value, value.strip(), *value.splitlines()):
-                found |= {text, repr(text)[1:-1]}
-                found |= {json.dumps(text, ensure_ascii=flag)[1:-1] for flag in (True, False)}
+        whole = (value, value.strip(), *value.splitlines()) if is_secret_name(name) else ()
+        for text in (*whole, *in_urls(value)):
+            found |= {text, repr(text)[1:-1]}
+            found |= {json.dumps(text, ensure_ascii=flag)[1:-1] for flag in (True, False)}
     return tuple(sorted((s for s in found if len(s) >= SHORTEST), key=len, reverse=True))
 
 
@@ -53,6 +92,33 @@ def masked(text: str, hidden: Sequence[str]) -> str:
     for secret in hidden:
         text = text.replace(secret, "*" * len(secret))
     return text
+
+
+def without_named(value: Any, name: str = "") -> Any:
+    """Plain data with stars for the texts that stand under secret names, and in URLs.
+
+    Args:
+        value: mappings, lists and scalars.
+        name: of ``value`` itself, its last part.
+    """
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return {key: without_named(item, str(key)) for key, item in pairs}
+    if isinstance(value, list | tuple):
+        return [without_named(item, name) for item in cast("Sequence[Any]", value)]
+    if not isinstance(value, str):
+        return value
+    return "*" * len(value) if is_secret_name(name) else masked(value, in_urls(value))
+
+
+def without_named_in_yaml(text: str) -> str:
+    """YAML text with stars for the scalars that stand under secret names, and in URLs."""
+
+    def hide(match: re.Match[str]) -> str:
+        secret = is_secret_name(match[2].rpartition(".")[2]) and match[3] not in _NOTHING
+        return match[1] + "*" * len(match[3]) if secret else match[0]
+
+    return masked(_YAML_PAIR.sub(hide, text), in_urls(text))
 
 
 class Mask:
@@ -150,8 +216,13 @@ def scrub_below(directory: str, hidden: Sequence[str]) -> list[str]:
 def of_arguments(arguments: Iterable[str]) -> dict[str, str]:
     """Values that a command line gives to keys with secret names, by the key's last part.
 
-    They are refused; the messages about them must not show them either.
+    They are refused; the messages about them must not show them either. Of a sweep each
+    value stands on a line of its own, as :func:`secrets` takes them.
     """
     pairs = (argument.partition("=") for argument in arguments)
     named = ((key.rpartition(".")[2].lstrip("+~"), value.strip("'\"")) for key, _, value in pairs)
-    return {name: value for name, value in named if is_secret_name(name)}
+    return {
+        name: "\n".join(dict.fromkeys((value, *value.split(","))))
+        for name, value in named
+        if is_secret_name(name)
+    }

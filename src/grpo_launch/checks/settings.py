@@ -11,7 +11,6 @@ from grpo_launch.config import kinds, schema
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
-from grpo_launch.config.schema import SECTIONS
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
@@ -67,17 +66,25 @@ def no_secrets(context: Context) -> Iterator[Problem]:
 
 def named_secrets(config: LaunchConfig) -> Iterator[Problem]:
     """What the rule :data:`no_secrets` reports: values whose names are those of secrets."""
-    values = [(f"env.{kind}.{key}", value) for kind, pairs in _env(config) for key, value in pairs]
-    for section in SECTIONS:
-        node = config.train.get(section)
-        if isinstance(node, dict):
-            pairs = cast("dict[Any, Any]", node).items()
-            values += [(f"train.{section}.{key}", item) for key, item in pairs]
-    for key, value in values:
-        if isinstance(value, str) and value and redaction.is_secret_name(key.rpartition(".")[2]):
+    for key, value in _texts(config.as_dict()):
+        if redaction.is_secret_name(key.rpartition(".")[2]):
             what = "a secret in the configuration would be recorded"
-            fix = "export it in the environment of the launcher instead"
-            yield Problem(config.where(key), what, fix)
+        elif redaction.in_urls(value):
+            what = "the password in a URL would be recorded"
+        else:
+            continue
+        fix = "export it in the environment of the launcher instead"
+        yield Problem(config.where(key), what, fix)
+
+
+def _texts(node: dict[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """The texts of a configuration that are not empty, each with its dotted key."""
+    for name, value in node.items():
+        key = f"{above}{name}"
+        if isinstance(value, dict):
+            yield from _texts(cast("dict[Any, Any]", value), f"{key}.")
+        elif isinstance(value, str) and value:
+            yield key, value
 
 
 SETTINGS_RULES: Sequence[Rule] = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from grpo_launch.base import redaction, resources
 from grpo_launch.base.host import Host
+from grpo_launch.cli.masking import masking
 from grpo_launch.config import compose, rollout, schema
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.execute.console import complain, silence
@@ -36,7 +37,8 @@ def main() -> int:
     """
     environ = dict(os.environ)
     try:
-        status = _dispatch(sys.argv[1:], environ)
+        with masking((sys.stdout, sys.stderr), sys.argv[1:], environ):
+            status = _dispatch(sys.argv[1:], environ)
         sys.stdout.flush()
         return status
     except LaunchError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from grpo_launch.base import redaction
 from grpo_launch.base.host import Host
 from grpo_launch.checks import gather
-from grpo_launch.checks.explain import explain
+from grpo_launch.checks.explain import Explanation, explain
 from grpo_launch.config import kinds
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.schema import OutputFormat
@@ -28,7 +29,7 @@ def run(config: LaunchConfig, host: Host) -> int:
         raise InvalidConfigError(str(mistake.error) for mistake in config.mistakes)
     if not config.key:
         raise ConfigError("command line", "key= is missing", "say key=rlhf.num_generations")
-    found = explain(config, config.key, gather.gather(config, host, say))
+    found = _without_secrets(explain(config, config.key, gather.gather(config, host, say)))
     if config.output is OutputFormat.json:
         sys.stdout.write(json.dumps(asdict(found), indent=2, default=str) + "\n")
         return 0
@@ -37,6 +38,16 @@ def run(config: LaunchConfig, host: Host) -> int:
         print(f"{saying.place:{width}}  {_text(saying.value)}")
     print(f"{found.key} = {_text(found.value)}")
     return 0
+
+
+def _without_secrets(found: Explanation) -> Explanation:
+    """With stars for what stands under a secret name, wherever it was said."""
+    name = found.key.rpartition(".")[2]
+    chain = (
+        replace(saying, value=redaction.without_named(saying.value, name)) for saying in found.chain
+    )
+    value = redaction.without_named(found.value, name)
+    return replace(found, chain=tuple(chain), value=value)
 
 
 def _text(value: Any) -> str:

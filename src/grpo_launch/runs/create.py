@@ -10,38 +10,12 @@ from typing import Any
 
 import yaml
 
-from grpo_launch.base import atomic
+from grpo_launch.base import atomic, occupied
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.config.problem import Problem
 from grpo_launch.errors import PreflightError
 from grpo_launch.plan import LaunchPlan
-from grpo_launch.runs.record import NAME, RunRecord
+from grpo_launch.runs.record import RunRecord
 from grpo_launch.tracking import variables
-
-
-_NAMED = 3
-"""How many of the files in the way a message names."""
-
-
-def refusal(directory: Path) -> Problem | None:
-    """Why no run can be recorded in a directory; None: it is new or empty.
-
-    What else is in it could bear the name of a file of ours, and would be overwritten.
-    """
-    try:
-        names = sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        what = f"cannot be used ({error.strerror})"
-        return Problem(str(directory), what, "choose another run.dir")
-    if not names:
-        return None
-    if "logs" in names and (len(names) == 1 or NAME in names):
-        return Problem(str(directory), "already holds a run", "choose another run.dir")
-    more = ", ..." if len(names) > _NAMED else ""
-    what = f"is not empty ({', '.join(names[:_NAMED])}{more})"
-    return Problem(str(directory), what, "choose a new or an empty directory as run.dir")
 
 
 def create(
@@ -59,8 +33,8 @@ def create(
         PreflightError: the directory exists and is not empty, or cannot be made.
     """
     directory = cwd / plan.run_dir
-    if (problem := refusal(directory)) is not None:
-        raise PreflightError(problem.where, problem.what, problem.fix)
+    if (what := occupied.by(directory)) is not None:
+        raise PreflightError(str(directory), what, occupied.FIX)
     record = RunRecord.new(plan, directory, config.launch.backend)
     try:
         (directory / "logs").mkdir(parents=True, exist_ok=False)
@@ -78,12 +52,10 @@ def create(
         record.write()
         _point_latest(directory, plan.experiment)
     except FileExistsError:
-        raise PreflightError(
-            str(directory), "already holds a run", "choose another run.dir"
-        ) from None
+        raise PreflightError(str(directory), occupied.BY_A_RUN, occupied.FIX) from None
     except OSError as error:
         what = f"cannot be written ({error.strerror})"
-        raise PreflightError(str(directory), what, "choose another run.dir") from None
+        raise PreflightError(str(directory), what, occupied.FIX) from None
     return record
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
+from grpo_launch.base import occupied
 from grpo_launch.base.host import Host
 from grpo_launch.checks import gather
 from grpo_launch.checks.downgrade import blamed_on, downgraded
@@ -143,10 +144,8 @@ def _judged(
         problems += check(run)
     except LaunchError as error:
         failures.append(error)
-    from grpo_launch.runs import create  # not for a dry run
-
-    if (refused := create.refusal(run.run)) is not None:
-        problems.append(refused)
+    if (what := occupied.by(run.run)) is not None:
+        problems.append(Problem(str(run.run), what, occupied.FIX))
     if config.preflight:
         from grpo_launch.checks import preflight  # not for preflight=false, nor for a dry run
 

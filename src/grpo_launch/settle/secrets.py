@@ -11,8 +11,8 @@ from grpo_launch.checks.settings import named_secrets
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError
 
-_CLEARLY_SECRET = 16
-"""Characters from which on a secret is looked for inside other text, too."""
+_NO_WORD = 16
+"""Characters of a text of letters alone from which on it is no ordinary word."""
 
 
 def refuse_recorded(config: LaunchConfig, host: Host) -> None:
@@ -29,14 +29,20 @@ def refuse_recorded(config: LaunchConfig, host: Host) -> None:
     texts = {*_texts([config.as_dict(), said])}
     everything = "\0".join(texts)
     for name, value in host.environ.items():
-        # A short one may be an ordinary word: it counts where it is the whole value.
+        # An ordinary word counts only where it is the whole value.
         if any(
-            secret in (everything if len(secret) >= _CLEARLY_SECRET else texts)
+            secret in (texts if _may_be_a_word(secret) else everything)
             for secret in redaction.secrets({name: value})
         ):
             what = f"repeats the value of {name}, which would be recorded"
             fix = "leave it to the environment, the processes get it from there"
             raise ConfigError("configuration", what, fix)
+
+
+def _may_be_a_word(secret: str) -> bool:
+    """Whether it could occur in any text: a word, words with ``_`` or ``-``, or a number."""
+    bare = secret.replace("_", "").replace("-", "")
+    return len(secret) < _NO_WORD and (bare.isalpha() or bare.isdecimal())
 
 
 def _texts(value: Any) -> Iterator[str]:
