@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -16,14 +15,13 @@ from grpo_launch.base.host import Host
 from grpo_launch.cli.masking import masking
 from grpo_launch.config import compose, rollout, schema
 from grpo_launch.errors import ConfigError, LaunchError
-from grpo_launch.execute.console import complain, silence
+from grpo_launch.execute import command
+from grpo_launch.execute.console import complain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from grpo_launch.config.launch_config import LaunchConfig
-
-_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 _ADVISE = "role=advise"
 """The one role that reads a run and composes nothing."""
@@ -33,25 +31,15 @@ def main() -> int:
     """Run the command line of this process; returns the exit status.
 
     A user's mistake prints one line, ``error: <where>: <what>, <fix>``;
-    ``HYDRA_FULL_ERROR=1`` brings the traceback back.
+    ``HYDRAcommand.FULL_ERROR=1`` brings the traceback back.
     """
-    environ = dict(os.environ)
-    try:
-        with masking((sys.stdout, sys.stderr), sys.argv[1:], environ):
-            status = _dispatch(sys.argv[1:], environ)
-        sys.stdout.flush()
-        return status
-    except LaunchError as error:
-        if environ.get(_FULL_ERROR) == "1":
-            raise
-        return _failed(error, sys.argv[1:])
-    except BrokenPipeError:
-        # The reader of the plan has seen enough (``| head``).
-        silence(sys.stdout)
-        return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        # Before anything was started; from then on signals end a run in order.
-        return 128 + signal.SIGINT
+    environ, arguments = dict(os.environ), sys.argv[1:]
+
+    def body() -> int:
+        with masking((sys.stdout, sys.stderr), arguments, environ):
+            return _dispatch(arguments, environ)
+
+    return command.run(body, lambda error: _failed(error, arguments))
 
 
 def _failed(error: LaunchError, arguments: Sequence[str]) -> int:
@@ -128,7 +116,7 @@ def _complete(arguments: Sequence[str], environ: dict[str, str]) -> int:
     except Exception:
         # The line is not finished, so anything may be wrong with it; there is nothing
         # to offer, and a message would land in the middle of it.
-        if completion.is_query(arguments) and environ.get(_FULL_ERROR) != "1":
+        if completion.is_query(arguments) and environ.get(command.FULL_ERROR) != "1":
             return 0
         raise
 
@@ -173,7 +161,7 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
         raise experiment.as_one([wrong.error for wrong in said.wrong])
     given = [*said.overrides, *overrides]
     # Otherwise Hydra prints its own error and exits before it can be said better.
-    os.environ[_FULL_ERROR] = "1"
+    os.environ[command.FULL_ERROR] = "1"
     try:
         with _hydra_arguments(arguments, given):
             task()
@@ -182,9 +170,9 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
     except RecursionError:
         raise ConfigError("command line", "is nested too deeply", "flatten it") from None
     finally:
-        os.environ.pop(_FULL_ERROR, None)
-        if _FULL_ERROR in environ:
-            os.environ[_FULL_ERROR] = environ[_FULL_ERROR]
+        os.environ.pop(command.FULL_ERROR, None)
+        if command.FULL_ERROR in environ:
+            os.environ[command.FULL_ERROR] = environ[command.FULL_ERROR]
     return max(statuses, default=0)
 
 

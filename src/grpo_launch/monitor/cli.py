@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
 from collections.abc import Sequence
 
-from grpo_launch.errors import ConfigError, LaunchError
-from grpo_launch.execute.console import complain, silence
+from grpo_launch.errors import ConfigError
+from grpo_launch.execute import command
+from grpo_launch.execute.console import complain
 from grpo_launch.monitor import arguments, listing, logs, prune, status, stop
 from grpo_launch.monitor.context import Context
 from grpo_launch.runs.find import LATEST
-
-_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def main() -> int:
@@ -23,21 +20,7 @@ def main() -> int:
     A mistake prints one line, ``error: <where>: <what>, <fix>``;
     ``HYDRA_FULL_ERROR=1`` brings the traceback back.
     """
-    try:
-        done = run(sys.argv[1:])
-        sys.stdout.flush()
-        return done
-    except LaunchError as error:
-        if os.environ.get(_FULL_ERROR) == "1":
-            raise
-        return complain(error)
-    except BrokenPipeError:
-        # The reader has seen enough (``| head``).
-        silence(sys.stdout)
-        silence(sys.stderr)
-        return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    return command.run(lambda: run(sys.argv[1:]), complain)
 
 
 def script() -> None:
