@@ -7,12 +7,29 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from grpo_launch.base import redaction
+from grpo_launch.base.terminal import CONTROL
 from grpo_launch.config import kinds, schema
+from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+@rule(downgradable=False)
+def names_are_plain(context: Context) -> Iterator[Problem]:
+    """The experiment's name stays below ``runs``, and no name acts on a terminal."""
+    config = context.config
+    if config.experiment in (".", ".."):
+        what = f"{config.experiment} is no name, its runs would not be below runs/"
+        yield Problem(document.shown(config.path), what, "rename the file")
+    names = {"run.dir": config.run.dir, "launch.tag": config.launch.tag}
+    places = [(document.shown(config.path), config.experiment)]
+    places += [(config.where(key), name) for key, name in names.items() if name is not None]
+    for where, name in places:
+        if CONTROL.search(name) or "\n" in name:
+            yield Problem(where, f"{kinds.said(name)} holds control characters", "leave them out")
 
 
 @rule
@@ -88,6 +105,7 @@ def _texts(node: dict[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
 
 
 SETTINGS_RULES: Sequence[Rule] = (
+    names_are_plain,
     health_path_is_a_path,
     dry_run_is_known,
     runtime_is_complete,

@@ -1,4 +1,4 @@
-"""Secrets stay out of what the command line prints, whoever prints it."""
+"""What the command line prints shows no secret and acts on no terminal, whoever prints it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import contextlib
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TextIO, cast
 
-from grpo_launch.base import redaction
+from grpo_launch.base import redaction, terminal
 
 
 class _Masked:
     """A text stream that shows secrets as stars; everything else is that of the stream.
 
+    To standard output nothing of ours writes control sequences; a value may hold some.
+
     What Hydra shows of a configuration (``--cfg``, ``--info``, the points of a sweep) is
     printed by Hydra, a whole text or line at a time.
     """
 
-    def __init__(self, stream: TextIO, hidden: Sequence[str], *, shows_yaml: bool) -> None:
+    def __init__(
+        self, stream: TextIO, hidden: Sequence[str], *, shows_yaml: bool, is_plain: bool
+    ) -> None:
         self._stream = stream
         self._hidden = hidden
         self._shows_yaml = shows_yaml
+        self._is_plain = is_plain
 
     def write(self, text: str) -> int:
         if self._shows_yaml:
             text = redaction.without_named_in_yaml(text)
-        return self._stream.write(redaction.masked(text, self._hidden))
+        text = redaction.masked(text, self._hidden)
+        return self._stream.write(terminal.escaped(text) if self._is_plain else text)
 
     def writelines(self, lines: Sequence[str]) -> None:
         for line in lines:
@@ -38,18 +44,18 @@ class _Masked:
 def masking(
     streams: tuple[TextIO, TextIO], arguments: Sequence[str], environ: Mapping[str, str]
 ) -> Generator[None]:
-    """Mask what is printed to standard output and error.
+    """Mask what is printed; standard output is escaped as well.
 
     Args:
-        streams: the two as they are.
+        streams: standard output and error as they are.
         arguments: the command line; secrets in it are refused, and not shown either.
         environ: the environment.
     """
     hidden = redaction.secrets({**environ, **redaction.of_arguments(arguments)})
     yaml = any(argument.startswith(("--cfg", "-c", "--info", "-i")) for argument in arguments)
-    if not hidden and not yaml:
-        yield
-        return
-    out, err = (cast("TextIO", _Masked(stream, hidden, shows_yaml=yaml)) for stream in streams)
+    out, err = (
+        cast("TextIO", _Masked(stream, hidden, shows_yaml=yaml, is_plain=stream is streams[0]))
+        for stream in streams
+    )
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         yield

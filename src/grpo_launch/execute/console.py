@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from grpo_launch.base import redaction
+from grpo_launch.base import redaction, terminal
 from grpo_launch.base.tailing import Tail
 from grpo_launch.config.choices import ConsoleMode
 from grpo_launch.errors import LaunchError
@@ -53,6 +53,7 @@ class Console:
     ) -> None:
         self._hidden = hidden
         self._mask = redaction.Mask(hidden)
+        self._filter = terminal.Filter()
         self._stream = sys.stderr if stream is None else stream
         self._mode = mode
         self._terminal = self._stream.isatty()
@@ -80,8 +81,8 @@ class Console:
                 print(text, file=self._stream, flush=True)
 
     def log(self, text: str) -> None:
-        """Output of a process, as it is."""
-        text = self._mask.take(text)
+        """Output of a process, without secrets and what would act on the terminal."""
+        text = self._filter.take(self._mask.take(text))
         if text and self._bar is None:
             for start in range(0, len(text), _AT_A_TIME):
                 if not self._is_read():
@@ -103,7 +104,8 @@ class Console:
 
     def close(self) -> None:
         """Take the bar away, show what was held back; calling it again is harmless."""
-        if (rest := self._mask.rest()) and self._bar is None:
+        rest = self._filter.take(self._mask.rest()) + self._filter.rest()
+        if rest and self._bar is None:
             with self._writing():
                 self._stream.write(rest)
         if self._bar is not None:

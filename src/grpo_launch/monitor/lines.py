@@ -6,13 +6,13 @@ binary data, lines of megabytes. No control sequence may reach the reader's term
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from grpo_launch.base import redaction
 from grpo_launch.base.tailing import Tail
+from grpo_launch.base.terminal import SEQUENCE
 
 LONGEST = 2000
 """Characters of a line that are shown; after them stands how long it is."""
@@ -22,15 +22,6 @@ _KEPT = 64 * 1024
 
 _BLOCK = 1 << 20
 """Bytes that are read at a time."""
-
-_SEQUENCE = re.compile(
-    r"\x1b(?:"
-    r"\[[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor (ECMA-48, 5.4)
-    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links
-    r"|[PX^_][^\x1b]*\x1b\\"  # device control and other strings
-    r"|[ -/]*[0-Z\\^-~]"  # two-character escapes
-    r")"
-)
 
 
 def clean(text: str, size: int | None = None, hidden: Sequence[str] = ()) -> str:
@@ -46,7 +37,7 @@ def clean(text: str, size: int | None = None, hidden: Sequence[str] = ()) -> str
         hidden: texts that are shown as stars; a long line is cut after that.
     """
     text = text.rstrip("\r").rpartition("\r")[2]
-    text = redaction.masked(_SEQUENCE.sub("", text), hidden)
+    text = redaction.masked(SEQUENCE.sub("", text), hidden)
     length = len(text)
     shown = "".join(
         c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode()

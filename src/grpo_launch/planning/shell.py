@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 
+from grpo_launch.base.terminal import CONTROL
 from grpo_launch.plan import Gate, HttpCheck, LaunchPlan, PlannedFile, ProcessSpec, called
 
 _END_OF_FILE = "END_OF_FILE"
@@ -16,7 +18,7 @@ def render(plan: LaunchPlan) -> str:
     for file in plan.files:
         lines += ["", *_write(file)]
     for spec in (*plan.of_attempt, *plan.afterwards):
-        lines += ["", _comment(plan, spec), f"cd {shlex.quote(spec.cwd)}", command(spec)]
+        lines += ["", _comment(plan, spec), f"cd {quoted(spec.cwd)}", command(spec)]
     return "\n".join(lines) + "\n"
 
 
@@ -24,14 +26,26 @@ def command(spec: ProcessSpec) -> str:
     """One process as one line: ``env``, its variables, and the argv, quoted."""
     words = ["env"]
     if spec.path:
-        words.append(f'PATH={shlex.quote(":".join(spec.path))}:"$PATH"')
+        words.append(f'PATH={quoted(":".join(spec.path))}:"$PATH"')
     for key, value in spec.env_defaults.items():
         if key not in spec.env:
             words.append(f'{key}="${{{key}-{_in_double_quotes(value)}}}"')
-    words += [f"{key}={shlex.quote(value)}" for key, value in spec.env.items()]
+    words += [f"{key}={quoted(value)}" for key, value in spec.env.items()]
     if "=" in spec.argv[0]:  # env would take it for a variable
         words.append('sh -c \'exec "$0" "$@"\'')
-    return " ".join([*words, shlex.join(spec.argv)])
+    return " ".join([*words, " ".join(map(quoted, spec.argv))])
+
+
+def quoted(text: str) -> str:
+    """One word for ``sh``; what would act on a terminal is said in octal numbers."""
+    if not CONTROL.search(text):
+        return shlex.quote(text)
+    said = CONTROL.sub(_octal, text.replace("\\", "\\\\"))
+    return f'"$(printf %b {shlex.quote(said)})"'
+
+
+def _octal(match: re.Match[str]) -> str:
+    return "".join(f"\\0{byte:03o}" for byte in match[0].encode())
 
 
 def _comment(plan: LaunchPlan, spec: ProcessSpec) -> str:
@@ -54,7 +68,7 @@ def _passed(check: HttpCheck) -> str:
 
 
 def _write(file: PlannedFile) -> Iterator[str]:
-    path = shlex.quote(file.path)
+    path = quoted(file.path)
     yield f'mkdir -p "$(dirname {path})"'
     end = _END_OF_FILE
     while end in file.text.split("\n"):
