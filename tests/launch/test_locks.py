@@ -60,6 +60,20 @@ def test_of_many_at_once_one_has_it(tmp_path: Path) -> None:
             racer.communicate()
 
 
+def test_locks_of_runs_that_have_ended_do_not_accumulate() -> None:
+    for port in range(8000, 8020):
+        lock = locks.take(port, f"runs/{port}")
+        assert lock is not None
+        os.close(lock)
+    kept, mine = locks.take(9000, "runs/kept"), locks.take(9001, "runs/mine")
+    assert kept is not None
+    assert mine is not None
+    assert {path.name for path in locks.directory().iterdir()} == {"port-9000", "port-9001"}
+    assert locks.holder(9000) == "runs/kept"
+    os.close(kept)
+    os.close(mine)
+
+
 def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
     assert locks.holder(8000) is None
     assert list(tmp_path.iterdir()) == []

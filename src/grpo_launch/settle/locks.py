@@ -34,10 +34,17 @@ def take(port: int, run: str) -> int | None:
         The lock's descriptor, to be closed when the port is not needed any more; None
         where another launcher of this user has it.
     """
-    descriptor = os.open(directory() / _name(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _is_locked(descriptor):
-        os.close(descriptor)
-        return None
+    private = directory()
+    _remove_unused(private)
+    path = private / _name(port)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _is_locked(descriptor, fcntl.LOCK_EX):
+            os.close(descriptor)
+            return None
+        if _is_at(descriptor, path):
+            break
+        os.close(descriptor)  # removed by another launcher between the two
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, os.path.abspath(run).encode(), 0)
     return descriptor
@@ -53,26 +60,47 @@ def holder(port: int) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        if _is_locked(descriptor, fcntl.LOCK_SH):
+            return None
         owner = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip()
         return document.shown(Path(owner)) if owner else "of another launcher"
     finally:
         os.close(descriptor)
-    return None
 
 
-def _is_locked(descriptor: int) -> bool:
-    """Lock a file, unless another has it for longer than :func:`holder` looks at it."""
+def _remove_unused(private: Path) -> None:
+    """Remove the locks of runs that have ended: whoever ends one may have been killed."""
+    for path in private.glob(_name("*")):
+        with contextlib.suppress(FileNotFoundError):  # another launcher was faster
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(descriptor, path):
+                    path.unlink()
+            except BlockingIOError:
+                pass  # of a run that goes on
+            finally:
+                os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether a file that is open is still the one of this name."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def _is_locked(descriptor: int, kind: int) -> bool:
+    """Lock a file, unless another has it for longer than anyone only looks at it."""
     for pause in (_LOOKED_AT_S, _LOOKED_AT_S, 0.0):
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return True
         time.sleep(pause)
     return False
 
 
-def _name(port: int) -> str:
+def _name(port: int | str) -> str:
     return f"port-{port}"
 
 
