@@ -81,6 +81,10 @@ def test_named_secrets_are_stars_in_data_and_in_yaml() -> None:
         assert other in shown
 
 
+def test_a_short_password_in_a_url_is_hidden_there_alone() -> None:
+    assert redaction.without_named_in_yaml("a: http://u:a@a/a") == "a: http://***@a/a"
+
+
 @pytest.mark.parametrize("line", ["hub_token: null", "api_key: ''", "tokens: []", "token: ???"])
 def test_nothing_is_no_secret_in_yaml(line: str) -> None:
     assert redaction.without_named_in_yaml(line) == line

@@ -62,7 +62,7 @@ def test_what_a_log_shows(text: str, shown: str) -> None:
 def test_the_console_shows_a_log_without_them() -> None:
     stream = io.StringIO()
     console = Console(ConsoleMode.log, stream, hidden=["secret-1"])
-    for part in ("one\x1b[3", "1m two sec", "ret-1\x1b]0;", "title\x07 three\n", "end\x1b["):
+    for part in ("one\x1b[3", "1m two sec", "r\x1b[0met-1\x1b]0;", "title\x07 three\n", "end\x1b["):
         console.log(part)
     console.close()
     assert stream.getvalue() == "one two ******** three\nend\\u001b["

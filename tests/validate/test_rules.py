@@ -369,6 +369,7 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "secrets": (
         {
             "training.hub_token": "hf_x",
+            "training.api_keys": ["k"],
             L + "env": {"set": {"WANDB_API_KEY": "k"}, "defaults": {"MY_PASSWORD": "p"}},
         },
         [
@@ -376,6 +377,7 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "export it in the environment of the launcher instead"
             for where in (
                 "training.hub_token",
+                "training.api_keys",
                 L + "env.set.WANDB_API_KEY",
                 L + "env.defaults.MY_PASSWORD",
             )

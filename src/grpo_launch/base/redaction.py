@@ -43,7 +43,7 @@ _NO_LOCK = frozenset(
 )
 """Words before ``KEY`` in names of variables that open nothing."""
 
-_IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://([^/\s:@]*):([^/\s@]+)@", re.IGNORECASE)
+_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://)([^/\s:@]*):([^/\s@]+)(?=@)", re.IGNORECASE)
 _YAML_PAIR = re.compile(r"^(\s*(?:- )?[\"']?([\w.]+)[\"']?:[ \t]+)(\S.*)$", re.MULTILINE)
 _NOTHING = frozenset(("null", "''", '""', "{}", "[]", "???"))
 _CHUNK = 1 << 20
@@ -63,8 +63,13 @@ def in_urls(text: str) -> tuple[str, ...]:
     """What the URLs of a text say to log in: ``USER:PASSWORD`` and ``PASSWORD`` of each."""
     if "://" not in text or "@" not in text:
         return ()
-    pairs = [(match[1], match[2]) for match in _IN_URL.finditer(text)]
+    pairs = [(match[2], match[3]) for match in _IN_URL.finditer(text)]
     return tuple(said for user, word in pairs for said in (f"{user}:{word}", word))
+
+
+def _without_logins(text: str) -> str:
+    """Stars for what URLs say to log in, however short it is, and nowhere else."""
+    return _IN_URL.sub(lambda found: found[1] + "*" * (len(found[0]) - len(found[1])), text)
 
 
 def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -108,7 +113,7 @@ def without_named(value: Any, name: str = "") -> Any:
         return [without_named(item, name) for item in cast("Sequence[Any]", value)]
     if not isinstance(value, str):
         return value
-    return "*" * len(value) if is_secret_name(name) else masked(value, in_urls(value))
+    return "*" * len(value) if is_secret_name(name) else _without_logins(value)
 
 
 def without_named_in_yaml(text: str) -> str:
@@ -118,7 +123,7 @@ def without_named_in_yaml(text: str) -> str:
         secret = is_secret_name(match[2].rpartition(".")[2]) and match[3] not in _NOTHING
         return match[1] + "*" * len(match[3]) if secret else match[0]
 
-    return masked(_YAML_PAIR.sub(hide, text), in_urls(text))
+    return _without_logins(_YAML_PAIR.sub(hide, text))
 
 
 class Mask:

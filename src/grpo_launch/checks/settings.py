@@ -83,7 +83,7 @@ def no_secrets(context: Context) -> Iterator[Problem]:
 
 def named_secrets(config: LaunchConfig) -> Iterator[Problem]:
     """What the rule :data:`no_secrets` reports: values whose names are those of secrets."""
-    for key, value in _texts(config.as_dict()):
+    for key, value in _texts("", config.as_dict()):
         if redaction.is_secret_name(key.rpartition(".")[2]):
             what = "a secret in the configuration would be recorded"
         elif redaction.in_urls(value):
@@ -94,14 +94,16 @@ def named_secrets(config: LaunchConfig) -> Iterator[Problem]:
         yield Problem(config.where(key), what, fix)
 
 
-def _texts(node: dict[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """The texts of a configuration that are not empty, each with its dotted key."""
-    for name, value in node.items():
-        key = f"{above}{name}"
-        if isinstance(value, dict):
-            yield from _texts(cast("dict[Any, Any]", value), f"{key}.")
-        elif isinstance(value, str) and value:
-            yield key, value
+def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The texts in a value that are not empty, each with its dotted key; of a list with its own."""
+    if isinstance(value, dict):
+        for name, item in cast("dict[Any, Any]", value).items():
+            yield from _texts(f"{key}.{name}" if key else str(name), item)
+    elif isinstance(value, list | tuple):
+        for item in cast("Sequence[Any]", value):
+            yield from _texts(key, item)
+    elif isinstance(value, str) and value:
+        yield key, value
 
 
 SETTINGS_RULES: Sequence[Rule] = (

@@ -82,7 +82,7 @@ class Console:
 
     def log(self, text: str) -> None:
         """Output of a process, without secrets and what would act on the terminal."""
-        text = self._filter.take(self._mask.take(text))
+        text = self._mask.take(self._filter.take(text))
         if text and self._bar is None:
             for start in range(0, len(text), _AT_A_TIME):
                 if not self._is_read():
@@ -104,7 +104,7 @@ class Console:
 
     def close(self) -> None:
         """Take the bar away, show what was held back; calling it again is harmless."""
-        rest = self._filter.take(self._mask.rest()) + self._filter.rest()
+        rest = self._mask.take(self._filter.rest()) + self._mask.rest()
         if rest and self._bar is None:
             with self._writing():
                 self._stream.write(rest)
