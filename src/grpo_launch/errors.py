@@ -3,6 +3,7 @@
     LaunchError                 where, what, fix; knows its exit status
     ├── ConfigError        (2)  the configuration is wrong, nothing started
     │   └── InvalidConfigError (2)  several findings of validation at once
+    ├── InvalidSweepError  (N)  members of a sweep cannot start, none was started
     ├── PreflightError     (3)  this machine cannot run the plan, nothing started
     │   └── FailedPreflightError (3)  several of them at once
     ├── NotReadyError      (4)  the rollout server never became ready
@@ -91,6 +92,24 @@ class FailedPreflightError(PreflightError):
         return [str(error) for error in self.errors]
 
 
+class InvalidSweepError(LaunchError):
+    """Members of a sweep that cannot start; none of the sweep was started.
+
+    Args:
+        members: what each is called, and what keeps it from starting; at least one. The status
+            is the lowest of theirs.
+    """
+
+    def __init__(self, members: Iterable[tuple[str, LaunchError]]) -> None:
+        self.members = tuple(members)
+        self.status = min(error.status for _, error in self.members)
+        super().__init__("sweep", f"{len(self.members)} member(s) cannot start", "see above")
+
+    def lines(self) -> list[str]:
+        """One line for each problem of each member."""
+        return [f"{point}: {line}" for point, error in self.members for line in error.lines()]
+
+
 def as_one(errors: Sequence[LaunchError]) -> LaunchError:
     """Several errors that were noticed together, at least one, as one."""
     return errors[0] if len(errors) == 1 else FailedPreflightError(errors)
@@ -125,10 +144,15 @@ class InterruptedRunError(LaunchError):
 
     Args:
         signum: the signal's number; the exit status is 128 + it.
+
+    Attributes:
+        of_run_alone: whether ``grpo-runs stop`` asked for the end of this run, and not of the
+            sweep that it belongs to.
     """
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
+        self.of_run_alone = False
         self.status = 128 + signum
         name = signal.Signals(signum).name
         super().__init__(name, "interrupted", "every process of this run has been stopped")

@@ -52,6 +52,15 @@ def dry_run_is_known(context: Context) -> Iterator[Problem]:
 
 
 @rule
+def sweep_on_error_is_known(context: Context) -> Iterator[Problem]:
+    """``sweep.on_error`` is one of its values."""
+    config = context.config
+    if config.sweep.on_error not in ("continue", "stop"):
+        what = f"{kinds.said(config.sweep.on_error)} is unknown"
+        yield Problem(config.where("sweep.on_error"), what, "use continue or stop")
+
+
+@rule
 def runtime_is_complete(context: Context) -> Iterator[Problem]:
     """A virtual environment has a path, a conda environment has a name."""
     runtime = context.config.runtime
@@ -110,6 +119,7 @@ SETTINGS_RULES: Sequence[Rule] = (
     names_are_plain,
     health_path_is_a_path,
     dry_run_is_known,
+    sweep_on_error_is_known,
     runtime_is_complete,
     env_names_are_valid,
     no_secrets,

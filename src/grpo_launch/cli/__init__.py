@@ -6,9 +6,9 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from grpo_launch.base import redaction, resources
 from grpo_launch.base.host import Host
@@ -132,8 +132,10 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
 def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
     import hydra
     from hydra.errors import HydraException
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from grpo_launch.cli import sweep
     from grpo_launch.config.compat import reading
     from grpo_launch.config.formats import experiment
     from grpo_launch.config.hydra import hints
@@ -141,17 +143,33 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
 
     statuses: list[int] = []
 
-    @hydra.main(
-        config_path=str(resources.path("conf")),
-        config_name=schema.PRIMARY,
-        version_base=compose.VERSION_BASE,
-    )
-    def task(cfg: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
+    def for_each(do: Callable[[str, LaunchConfig], None]) -> None:
+        """Let Hydra compose the run, or each member of the sweep."""
 
-        typed = said.typed_of(HydraConfig.get().overrides.task)
-        config = compose.with_environment(from_hydra(cfg, tuple(typed)), said)
-        statuses.append(_run_role(config, environ, sweeping=True))
+        @hydra.main(
+            config_path=str(resources.path("conf")),
+            config_name=schema.PRIMARY,
+            version_base=compose.VERSION_BASE,
+        )
+        def task(cfg: DictConfig) -> None:
+            from hydra.core.hydra_config import HydraConfig
+
+            chosen = HydraConfig.get()
+            number = OmegaConf.select(cast("DictConfig", chosen), "job.num", default=0)
+            typed = said.typed_of(chosen.overrides.task)
+            point = " ".join([f"#{number}", *(item for item in typed if item not in given)])
+            do(point, compose.with_environment(from_hydra(cfg, tuple(typed)), said))
+
+        task()
+
+    def start(point: str, config: LaunchConfig) -> None:
+        def run() -> int:
+            return _run_role(config, environ, sweeping=True)
+
+        if sweep.is_one(arguments):
+            statuses.append(sweep.run_member(point, run, config.sweep.on_error))
+        else:
+            statuses.append(run())
 
     compose.register()
     overrides = [item for item in arguments if _is_override(item)]
@@ -164,7 +182,15 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
     os.environ[command.FULL_ERROR] = "1"
     try:
         with _hydra_arguments(arguments, given):
-            task()
+            if sweep.is_one(arguments) and sweep.is_known_before(arguments):
+                check = sweep.Check()
+                host = Host.current(environ, sweeping=True)
+                with sweep.quietly():
+                    for_each(lambda point, config: check.member(point, config, host))
+                check.finish()
+            for_each(start)
+    except sweep.Ended as ended:
+        return ended.status
     except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
         raise compose.explain(error, given) from error
     except RecursionError:

@@ -21,7 +21,7 @@ from grpo_launch.config.mistake import Mistake
 from grpo_launch.errors import ConfigError
 from grpo_launch.plugins import ENGINES, LEARNERS
 
-_TYPED = ("gpus", "health", "shutdown", "restart", "watchdog", "run", "console", "checks")
+_TYPED = ("gpus", "health", "shutdown", "restart", "watchdog", "run", "console", "checks", "sweep")
 """Nodes that are no groups and become the dataclasses of the schema."""
 
 
@@ -65,6 +65,7 @@ class LaunchConfig:
     run: schema.Run
     console: schema.Console
     checks: schema.Checks
+    sweep: schema.Sweep
     launch: schema.LaunchBackend
     restart: schema.Restart
     watchdog: schema.Watchdog

@@ -192,6 +192,14 @@ class Run:
 
 
 @dataclass
+class Sweep:
+    """The members of a `--multirun`, one after the other."""
+
+    on_error: str = "continue"
+    """What follows after a member that failed: `continue` with the next, or `stop`."""
+
+
+@dataclass
 class Console:
     """What the launcher prints while a run goes on."""
 
@@ -248,6 +256,7 @@ class Launch:
     compat: Compat = Compat.none
     """`env`: variables of the old scripts count, below the command line (group `compat`)."""
     run: Run = field(default_factory=Run)
+    sweep: Sweep = field(default_factory=Sweep)
     console: Console = field(default_factory=Console)
     checks: Checks = field(default_factory=Checks)
     preflight: bool = True
@@ -270,7 +279,7 @@ LAUNCHER_FLAGS = ("effective_batch_size",)
 
 LIFTED = (
     *("gpus", "health", "shutdown", "run", "console", "preflight", "dry_run", "on_failure"),
-    *("restart", "watchdog", "resume", "ports", "checks"),
+    *("restart", "watchdog", "resume", "ports", "checks", "sweep"),
 )
 """Typed nodes that a legacy experiment sets under `custom.extra.launch`."""
 

@@ -121,10 +121,13 @@ def supervise(
         for note in notes:
             around.console.say(f"warning: {plans.NAME}: {note}")
         try:
-            status = _Run(around).execute(ready)
+            status = _Run(around).execute(ready, sweeping=sweeping)
             if sweeping and signals.received:
                 raise InterruptedRunError(signals.received[0])
             return status
+        except InterruptedRunError as error:
+            error.of_run_alone = (directory / record.STOP_ASKED).exists()
+            raise
         finally:
             if around.paths.groups:
                 cgroup.remove(around.paths.groups)
@@ -155,9 +158,9 @@ class _Run:
         self._started = time.monotonic()
         self._steps: list[Step] = []
 
-    def execute(self, ready: int | None) -> int:
+    def execute(self, ready: int | None, *, sweeping: bool) -> int:
         with self._around.noting():
-            self._around.record.supervised_here()
+            self._around.record.supervised_here(goes_on=sweeping)
         if ready is not None:
             with contextlib.suppress(BrokenPipeError):  # its reader was killed
                 os.write(ready, b"\n")

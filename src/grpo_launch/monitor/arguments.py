@@ -168,13 +168,15 @@ def _logs(parser: argparse.ArgumentParser) -> None:
 _STOP = """\
 The run's supervisor is asked, and ends everything in order: SIGTERM, then SIGKILL after
 the run's own shutdown.term_s. Of a run whose supervisor is gone, what is still alive is
-ended in the same way. Other processes are never touched.
+ended in the same way. Other processes are never touched. Of a sweep (--multirun) only this
+member ends and the next one starts, unless --sweep or --all is said.
 """
 
 
 def _stop(parser: argparse.ArgumentParser) -> None:
     _run(parser, None)
     parser.add_argument("--all", action="store_true", help="every run that goes on, on this host")
+    parser.add_argument("--sweep", action="store_true", help="and the sweep that it belongs to")
     parser.add_argument("--kill", action="store_true", help="do not wait: SIGKILL at once")
 
 

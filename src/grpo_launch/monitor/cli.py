@@ -47,7 +47,8 @@ def run(words: Sequence[str]) -> int:
         return logs.run(context, options.run, wanted, as_json=as_json)
     if options.command == "stop":
         word = None if options.all else options.run or LATEST
-        return stop.run(context, word, kill=options.kill, as_json=as_json)
+        sweep = options.sweep or options.all
+        return stop.run(context, word, kill=options.kill, sweep=sweep, as_json=as_json)
     if options.command == "prune":
         choice = _choice(options)
         return prune.run(context, choice, dry=options.dry_run, yes=options.yes, as_json=as_json)

@@ -62,6 +62,7 @@ class Ending:
         found: the run.
         context: of the command.
         kill: do not wait until processes end on their own.
+        sweep: whether the sweep that the run belongs to ends, too.
         look: sees what is alive.
     """
 
@@ -71,11 +72,13 @@ class Ending:
         context: Context,
         *,
         kill: bool,
+        sweep: bool,
         look: Callable[[], living.Machine] = living.look,
     ) -> None:
         self._found = found
         self._context = context
         self._kill = kill
+        self._sweep = sweep
         self._look = look
         self._began = context.monotonic()
         self._deadlines = planned.read(found.directory).plan.deadlines
@@ -89,6 +92,9 @@ class Ending:
         """
         self._refuse()
         if self._first.is_supervised and self._first.recorded is not None:
+            if not self._sweep:
+                with contextlib.suppress(OSError):  # then it is a signal like any other
+                    (self._found.directory / record.STOP_ASKED).touch(mode=0o600)
             self._cancel(self._first.recorded.backend)
 
     def finish(self) -> Ended:

@@ -14,13 +14,14 @@ from grpo_launch.monitor.words import age
 from grpo_launch.runs import find
 
 
-def run(context: Context, word: str | None, *, kill: bool, as_json: bool) -> int:
+def run(context: Context, word: str | None, *, kill: bool, sweep: bool, as_json: bool) -> int:
     """End one run, or every run of this host that goes on or has left something alive.
 
     Args:
         context: of the command.
         word: which run; None: all.
         kill: do not wait until processes end on their own.
+        sweep: end the sweeps that the runs belong to, too.
         as_json: print JSON.
 
     Returns:
@@ -30,7 +31,7 @@ def run(context: Context, word: str | None, *, kill: bool, as_json: bool) -> int
         ConfigError: the word means no run, or several.
         PreflightError: a run cannot be ended from here, or does not end.
     """
-    endings = [Ending(found, context, kill=kill) for found in _chosen(context, word)]
+    endings = [Ending(found, context, kill=kill, sweep=sweep) for found in _chosen(context, word)]
     for ending in endings:
         ending.ask()
     ended: list[Ended] = []

@@ -33,11 +33,13 @@ class Supervisor(Identity):
 
     Attributes:
         boot, host, pid_namespace: where its number counts, see ``runs/record.py``.
+        goes_on: whether it has more to do when the run has ended, as in a sweep.
     """
 
     boot: str
     host: str | None = None
     pid_namespace: str | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,10 @@ class Record:
 
     @property
     def is_supervised(self) -> bool:
-        """Whether the process that supervises the run is there."""
+        """Whether the process that supervises the run is there, and still does."""
         who = self.supervisor
+        if who.goes_on and self.ended is not None:
+            return False
         here = self.is_here and self.is_of_this_boot
         return here and proc.is_running(who.pid, who.start_time)
 

@@ -12,6 +12,7 @@
                                                 of several servers server_0.log, ...
         logs/attempt_<N>/, logs/latest          one directory an attempt
         timing.jsonl      when the learner generated, synced weights, learned
+        stop_asked        grpo-runs stop has asked for the end of this run, not of its sweep
         stacks/           of all processes, when the run stalled
         output/           what the learner writes
     runs/latest           a link to the newest run
@@ -56,6 +57,9 @@ FORMAT = 3
 """The version of ``run.json``."""
 
 NAME = "run.json"
+
+STOP_ASKED = "stop_asked"
+"""An empty file in the run directory: what asked for the end meant this run alone."""
 
 PRIVATE = 0o077
 """The umask of a run, the launcher's and the processes': logs hold prompts, metrics, paths."""
@@ -107,9 +111,13 @@ class RunRecord:
         """
         return RunRecord(directory, read(directory))
 
-    def supervised_here(self) -> None:
-        """Note that this process supervises the run from now on."""
-        self._update(supervisor=_identity(os.getpid()))
+    def supervised_here(self, *, goes_on: bool) -> None:
+        """Note that this process supervises the run from now on.
+
+        Args:
+            goes_on: whether it has more to do when the run has ended, as in a sweep.
+        """
+        self._update(supervisor={**_identity(os.getpid()), "goes_on": goes_on})
 
     def enter(self, state: str, reason: str | None = None) -> None:
         """Note a new state."""
