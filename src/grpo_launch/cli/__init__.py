@@ -140,6 +140,7 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
     from grpo_launch.config.formats import experiment
     from grpo_launch.config.hydra import hints
     from grpo_launch.config.launch_config import from_hydra
+    from grpo_launch.settle.prepare import say
 
     statuses: list[int] = []
 
@@ -157,7 +158,9 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
             chosen = HydraConfig.get()
             number = OmegaConf.select(cast("DictConfig", chosen), "job.num", default=0)
             typed = said.typed_of(chosen.overrides.task)
-            point = " ".join([f"#{number}", *(item for item in typed if item not in given)])
+            shared = {item.lstrip("+") for item in given}
+            own = [item.lstrip("+") for item in typed if item.lstrip("+") not in shared]
+            point = " ".join([f"#{number}", *own])
             do(point, compose.with_environment(from_hydra(cfg, tuple(typed)), said))
 
         task()
@@ -167,7 +170,9 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
             return _run_role(config, environ, sweeping=True)
 
         if sweep.is_one(arguments):
-            statuses.append(sweep.run_member(point, run, config.sweep.on_error))
+            if not config.dry_run:
+                say(f"sweep: {point}")
+            statuses.append(sweep.run_member(run, config.sweep.on_error))
         else:
             statuses.append(run())
 

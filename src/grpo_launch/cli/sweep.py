@@ -109,11 +109,10 @@ def quietly() -> Generator[None]:
         logging.disable(before)
 
 
-def run_member(point: str, start: Callable[[], int], on_error: str) -> int:
+def run_member(start: Callable[[], int], on_error: str) -> int:
     """Start one member; returns its exit status.
 
     Args:
-        point: its number and overrides, which are said before.
         start: starts it, and returns when it has ended.
         on_error: ``sweep.on_error``.
 
@@ -121,7 +120,6 @@ def run_member(point: str, start: Callable[[], int], on_error: str) -> int:
         Ended: a signal ended the member, so it ends the sweep; or the member failed, and that
             is to end it.
     """
-    say(f"sweep: {point}")
     try:
         status = start()
     except InterruptedRunError as error:
