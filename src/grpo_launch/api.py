@@ -119,13 +119,12 @@ def _parts(config: LaunchConfig) -> tuple[str, ...]:
         ConfigError: the role starts nothing.
     """
     from grpo_launch.errors import ConfigError
-    from grpo_launch.plan import LEARNER, SERVER
     from grpo_launch.roles import check as checking
+    from grpo_launch.roles._launch import PARTS
 
     if config.role == "check":
         return checking.parts(config)
-    parts = {"server": (SERVER,), "learner": (LEARNER,), "both": (SERVER, LEARNER)}
-    if config.role not in parts:
+    if config.role not in PARTS:
         what = f"{config.role} starts nothing"
-        raise ConfigError(config.where("role"), what, f"say role={', '.join([*parts, 'check'])}")
-    return parts[config.role]
+        raise ConfigError(config.where("role"), what, f"say role={', '.join([*PARTS, 'check'])}")
+    return PARTS[config.role]

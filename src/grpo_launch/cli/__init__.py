@@ -31,7 +31,7 @@ def main() -> int:
     """Run the command line of this process; returns the exit status.
 
     A user's mistake prints one line, ``error: <where>: <what>, <fix>``;
-    ``HYDRAcommand.FULL_ERROR=1`` brings the traceback back.
+    ``HYDRA_FULL_ERROR=1`` brings the traceback back.
     """
     environ, arguments = dict(os.environ), sys.argv[1:]
 

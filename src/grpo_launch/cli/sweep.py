@@ -20,12 +20,9 @@ from grpo_launch.errors import (
     LaunchError,
 )
 from grpo_launch.execute.console import complain
-from grpo_launch.plan import LEARNER, SERVER
+from grpo_launch.roles._launch import PARTS
 from grpo_launch.settle.preparation import Aim
 from grpo_launch.settle.prepare import prepare, say
-
-_PARTS = {"server": (SERVER,), "learner": (LEARNER,), "both": (SERVER, LEARNER)}
-"""The roles that start something, and what."""
 
 
 class Ended(BaseException):
@@ -69,7 +66,7 @@ class Check:
             config: its own.
             host: the caller's surroundings.
         """
-        if config.dry_run or config.role not in _PARTS:
+        if config.dry_run or config.role not in PARTS:
             return
         directory = config.run.dir
         if directory is not None and directory in self._directories:
@@ -79,7 +76,7 @@ class Check:
             return
         self._directories |= {directory} if directory is not None else set()
         try:
-            backend, parts = registry.of(config), _PARTS[config.role]
+            backend, parts = registry.of(config), PARTS[config.role]
             with contextlib.ExitStack() as stack:
                 error = prepare(stack, config, host, parts, Aim.CHECK, backend.check).error
         except LaunchError as refused:

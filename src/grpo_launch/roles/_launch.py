@@ -12,9 +12,13 @@ from grpo_launch.base.host import Host
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.errors import PreflightError, as_one
+from grpo_launch.plan import LEARNER, SERVER
 from grpo_launch.settle.preparation import Aim, Preparation
 from grpo_launch.settle.prepare import prepare, say
 from grpo_launch.settle.prepared import Prepared
+
+PARTS = {"server": (SERVER,), "learner": (LEARNER,), "both": (SERVER, LEARNER)}
+"""The roles that start something, and the processes that each starts."""
 
 
 def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
