@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -97,4 +98,36 @@ def test_written_once_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(FileExistsError):
         atomic.write_once(path, "137\n")
     assert path.read_text() == "0\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_put_aside_is_used_for_the_last_content_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.json"
+    atomic.write(path, "old")
+    atomic.put_aside(path)
+    atomic.put_aside(path)  # once more is harmless
+    real = open
+
+    def full(file: str, mode: str = "r", **more: str) -> object:
+        if mode == "w":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, mode, **more)
+
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.raises(OSError, match="No space"):
+        atomic.write(path, "new")
+    assert path.read_text(encoding="utf-8") == "old"
+    atomic.write(path, "the end", durable=True, last=True)
+    assert path.read_text(encoding="utf-8") == "the end"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="No space"):
+        atomic.write(path, "later", last=True)
+
+
+def test_what_was_put_aside_goes_with_the_last_content(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    atomic.put_aside(path)
+    atomic.write(path, "the end", last=True)
     assert list(tmp_path.iterdir()) == [path]

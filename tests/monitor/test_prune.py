@@ -159,3 +159,24 @@ def test_times(text: str, seconds: float) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ConfigError, match="is no time, say for example 7d"):
         prune.seconds(text)
+
+
+def test_what_a_run_that_goes_on_has_been_told_of_stays(context: Context) -> None:
+    for name in (A, B, C):
+        (make_run(context.root, name) / "output" / "checkpoint-8").mkdir(parents=True)
+    user = make_run(context.root, "exp/20261121-150000-0001", **going_on())
+    (context.root / "newest").symlink_to(A)
+    plan = json.loads((user / "plan.json").read_text())
+    plan["processes"][0]["argv"] = ["serve", f"--model={context.root}/newest/output/checkpoint-8"]
+    checkpoint = f"{context.root.name}/{B}/output/checkpoint-8"
+    plan["files"] = [{"path": "x.yaml", "text": f"resume_from_checkpoint: {checkpoint}\n"}]
+    (user / "plan.json").write_text(json.dumps(plan))
+    assert removed(context, Choice(with_checkpoints=True)) == {C}
+
+
+def test_a_checkpoint_that_a_restart_went_on_from_stays(context: Context) -> None:
+    (make_run(context.root, A) / "checkpoint-8").mkdir(parents=True)
+    fields = going_on()
+    fields["attempts"][0]["resumed_from"] = str(context.root / A / "checkpoint-8")
+    make_run(context.root, B, **fields)
+    assert removed(context, Choice(with_checkpoints=True)) == set()

@@ -15,7 +15,7 @@ from grpo_launch.monitor import living
 from grpo_launch.monitor.view import View, goes_on, view
 from grpo_launch.runs import find
 from grpo_launch.supervise.guard import GUARD_MARK, RUN_MARK
-from tests.monitor.made import going_on, identity, lost, make_run, process
+from tests.monitor.made import START, going_on, identity, lost, make_run, process
 
 
 def see(directory: Path) -> View:
@@ -98,6 +98,11 @@ def test_the_supervisor_decides(tmp_path: Path) -> None:
     assert goes_on(find.one("e", tmp_path, tmp_path)) is False
     assert see(gone).is_over
     assert not see(gone).has_end
+
+
+def test_what_was_trained_well_has_not_been_lost(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **lost(state="uploading", status=0))
+    assert (see(run).state, see(run).duration_s(START + 1000)) == ("done", None)
 
 
 def test_a_pid_of_another_boot_or_another_process_is_not_the_supervisor(tmp_path: Path) -> None:

@@ -126,7 +126,11 @@ class Rig:
         return [self.adversary(SERVER, *server), self.adversary(LEARNER, *learner)]
 
     def start(
-        self, plan: LaunchPlan, before: str = "", wrapper: Iterable[str] = ()
+        self,
+        plan: LaunchPlan,
+        before: str = "",
+        wrapper: Iterable[str] = (),
+        stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[bytes]:
         """Start a supervisor.
 
@@ -134,6 +138,7 @@ class Rig:
             plan: to execute.
             before: Python code that it executes first.
             wrapper: the words of a command that becomes it.
+            stderr: a descriptor; nobody listens to it then.
         """
         (self.run / "logs").mkdir(parents=True, exist_ok=True)
         for file in plan.files:
@@ -147,8 +152,10 @@ class Rig:
             cwd=self.directory,
             env=self._environ,
             stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
         )
+        if stderr != subprocess.PIPE:
+            return self.supervisor
         self._listener = threading.Thread(target=self._listen, args=(self.supervisor,))
         self._listener.start()
         return self.supervisor
@@ -211,9 +218,9 @@ class Rig:
             tree.send(found, signal.SIGKILL)
         if self.supervisor is not None:
             self.supervisor.wait()
-            self._listener.join()
-            assert self.supervisor.stderr is not None
-            self.supervisor.stderr.close()
+            if self.supervisor.stderr is not None:
+                self._listener.join()
+                self.supervisor.stderr.close()
         os.close(self._ready)
         os.close(self._alive)
 

@@ -14,7 +14,7 @@ import pytest
 
 from grpo_launch.plan import LEARNER, SERVER
 from grpo_launch.supervise import proc, tree
-from tests.supervise.rig import FINAL, Rig, process, wait_for
+from tests.supervise.rig import Rig, process, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,24 @@ def test_a_disk_that_runs_full_while_a_learner_logs(small_disk: Path) -> None:
         assert "Traceback" not in rig.said
         assert rig.alive() == []
         assert halves_written(rig) == []
-        assert rig.state()["state"] not in FINAL  # the last one that was whole
+        assert (rig.state()["state"], rig.state()["status"]) == ("failed", status)
+    finally:
+        rig.close()
+
+
+def test_a_training_that_ends_well_on_a_full_disk_is_done(small_disk: Path) -> None:
+    rig = Rig(small_disk)
+    try:
+        rig.start(rig.plan(*rig.both()))
+        learner = rig.wait_until_ready(LEARNER)
+        wait_for(lambda: rig.state()["state"], lambda state: state == "training")
+        with pytest.raises(OSError, match="No space"):
+            (small_disk / "filler").write_bytes(bytes(2**20))
+        os.kill(learner, signal.SIGUSR2)
+        assert rig.ended() == 0
+        assert (rig.state()["state"], rig.state()["status"]) == ("done", 0)
+        assert list(rig.run.glob(".run.json*")) == []
+        assert rig.alive() == []
     finally:
         rig.close()
 
@@ -63,7 +80,7 @@ def test_a_full_disk_does_not_keep_a_lost_run_alive(small_disk: Path) -> None:
         supervisor.kill()
         assert rig.alive_after(30) == []
         assert halves_written(rig) == []
-        assert rig.state()["state"] not in FINAL
+        assert rig.state()["state"] == "lost"
     finally:
         rig.close()
 

@@ -70,7 +70,7 @@ def test_a_server_whose_health_lies(rig: Rig, mode: str, seen: str) -> None:
 
 def test_a_header_that_never_ends_does_not_hold_up_the_gate(rig: Rig) -> None:
     plan = gate(rig.plan(liar(rig, "drip"), rig.adversary(LEARNER)), timeout_s=0.5)
-    rig.start(plan, before="from grpo_launch.execute import attempt; attempt.GATE_GRACE_S = 1")
+    rig.start(plan, before="from grpo_launch.execute import waiting; waiting.GATE_GRACE_S = 1")
     assert rig.ended() == 4
     assert "no whole answer after" in rig.said
     assert rig.alive() == []

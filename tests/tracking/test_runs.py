@@ -174,6 +174,13 @@ def test_a_killed_launcher_takes_the_upload_with_it(project: Project) -> None:
     environ = with_python(project, "setsid sleep 1000 & touch uploading; wait")
     started = project.start(*OFFLINE, **environ)
     until(lambda: (project.directory / "uploading").exists())
+    run = run_of(project, "r")
     started.kill()
     nothing_left(project)
     started.communicate()
+    until(lambda: read(run)["ended"] is not None)
+    state = read(run)
+    assert (state["state"], state["status"]) == ("done", 0)
+    assert state["reason"].startswith("the training ended well; the launcher was killed")
+    assert upload_of(run) == {"state": "failed", "detail": "the launcher was killed"}
+    assert (run / "upload_again.sh").exists()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from grpo_launch.base import redaction, terminal
 from grpo_launch.base.tailing import Tail
 from grpo_launch.config.choices import ConsoleMode
 from grpo_launch.errors import LaunchError
+from grpo_launch.execute.writer import Writer
 
 if TYPE_CHECKING:
     from grpo_launch.runs.metrics import Step
@@ -27,15 +27,10 @@ QUIET_S = 60.0
 """Without a terminal a finished step is reported at least this often, where there is one."""
 
 
-_PATIENCE_S = 0.2
-"""How long a full pipe or a stopped terminal is waited for, once."""
-
-_AT_A_TIME = 1024
-"""Characters of a log written at once: a pipe that takes any takes 4096 bytes (pipe(7))."""
-
-
 class Console:
     """Messages, a progress bar on a terminal, plain lines elsewhere.
+
+    Nothing here waits for the reader, but for :meth:`drain`.
 
     Args:
         mode: what to show of the learner.
@@ -54,13 +49,11 @@ class Console:
         self._hidden = hidden
         self._mask = redaction.Mask(hidden)
         self._filter = terminal.Filter()
-        self._stream = sys.stderr if stream is None else stream
+        self._writer = Writer(sys.stderr if stream is None else stream)
         self._mode = mode
-        self._terminal = self._stream.isatty()
         self._bar: Any = None
         self._task: Any = None
         self._clock = clock
-        self._is_stuck = False
         self._printed_step = 0
         self._printed_at = clock()
 
@@ -71,72 +64,58 @@ class Console:
 
     def say(self, text: str) -> None:
         """One line of the launcher's own."""
-        if not self._is_read():
-            return
         text = redaction.masked(text, self._hidden)
-        with self._writing():
-            if self._bar is not None:
-                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            else:
-                print(text, file=self._stream, flush=True)
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._writer.write(f"{text}\n")
+
+    def complain(self, error: LaunchError) -> int:
+        """The lines of an error; returns its exit status."""
+        for line in error.lines():
+            self.say(f"error: {line}")
+        return error.status
 
     def log(self, text: str) -> None:
         """Output of a process, without secrets and what would act on the terminal."""
         text = self._mask.take(self._filter.take(text))
         if text and self._bar is None:
-            for start in range(0, len(text), _AT_A_TIME):
-                if not self._is_read():
-                    return
-                with self._writing():
-                    self._stream.write(text[start : start + _AT_A_TIME])
-                    self._stream.flush()
+            self._writer.write(text)
 
     def steps(self, steps: Sequence[Step]) -> None:
-        """Steps that the learner finished."""
-        if not steps or self._mode is ConsoleMode.log:
+        """Steps that the learner finished; also without any the bar's clock goes on."""
+        if self._mode is ConsoleMode.log:
             return
-        if self._terminal or self._mode is ConsoleMode.progress:
-            if self._is_read():
-                with self._writing():
-                    self._advance(steps[-1])
-        else:
+        if self._writer.isatty() or self._mode is ConsoleMode.progress:
+            self._advance(steps)
+        elif steps:
             self._print(steps[-1])
 
     def close(self) -> None:
         """Take the bar away, show what was held back; calling it again is harmless."""
         rest = self._mask.take(self._filter.rest()) + self._mask.rest()
-        if rest and self._bar is None:
-            with self._writing():
-                self._stream.write(rest)
         if self._bar is not None:
-            with self._writing():
-                self._bar.stop()
+            self._bar.stop()
             self._bar = None
+        elif rest:
+            self._writer.write(rest)
 
-    def _is_read(self) -> bool:
-        """Whether the stream takes text: a reader that has stopped must not stop a run.
+    def drain(self) -> None:
+        """Close, and give the reader a moment for what it has not taken yet."""
+        self.close()
+        self._writer.drain()
 
-        What it does not take within a moment is lost to it; logs and records have it.
-        """
-        try:
-            descriptor = self._stream.fileno()
-        except (OSError, ValueError):
-            return True  # no file: nothing that could be full
-        poller = select.poll()
-        poller.register(descriptor, select.POLLOUT)
-        self._is_stuck = not poller.poll(0 if self._is_stuck else _PATIENCE_S * 1000)
-        return not self._is_stuck
+    def _advance(self, steps: Sequence[Step]) -> None:
+        if self._bar is None and steps:
+            self._bar = self._new_bar(steps[-1])
+        if self._bar is None:
+            return
+        if steps:
+            self._bar.update(self._task, completed=steps[-1].step, facts=_facts(steps[-1]))
+        if not self._writer.is_behind:  # a bar is of this moment
+            self._bar.refresh()
 
-    @contextlib.contextmanager
-    def _writing(self) -> Generator[None]:
-        """Go quiet when the reader is gone: a closed terminal must not stop a teardown."""
-        try:
-            yield
-        except (OSError, ValueError):
-            self._bar = None
-            silence(self._stream)
-
-    def _advance(self, step: Step) -> None:
+    def _new_bar(self, step: Step) -> Any:
         from rich.console import Console as RichConsole
         from rich.progress import (
             BarColumn,
@@ -147,21 +126,21 @@ class Console:
             TimeRemainingColumn,
         )
 
-        if self._bar is None:
-            self._bar = Progress(
-                TextColumn("step"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TextColumn("{task.fields[facts]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=RichConsole(file=self._stream),
-                refresh_per_second=4,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("train", total=step.max_steps or None, facts="")
-        self._bar.update(self._task, completed=step.step, facts=_facts(step))
+        # Rich would draw it in a thread; the loop looks often enough.
+        bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=RichConsole(file=cast("IO[str]", self._writer)),
+            auto_refresh=False,
+        )
+        bar.start()
+        self._task = bar.add_task("train", total=step.max_steps or None, facts="")
+        return bar
 
     def _print(self, step: Step) -> None:
         # Not a line a step: a long run would fill its caller's log.

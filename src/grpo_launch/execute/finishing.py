@@ -30,7 +30,7 @@ MANIFEST = "checkpoint_upload.json"
 """In the run directory: what is to be uploaded, and how that went."""
 
 RETRY = "upload_again.sh"
-"""In the run directory after a failed upload: the command that tries again."""
+"""In the run directory until an upload has succeeded: the command that tries again."""
 
 
 def finish(around: Surroundings, outputs: Outputs, steps: list[Step]) -> None:
@@ -58,6 +58,7 @@ def finish(around: Surroundings, outputs: Outputs, steps: list[Step]) -> None:
             continue
         with around.noting():
             around.record.followed(spec.name, result["state"], result.get("artifact"))
+            (around.record.directory / RETRY).unlink(missing_ok=True)
         around.console.say(_said(around, result, found, time.monotonic() - began))
 
 
@@ -70,6 +71,7 @@ def _upload(
 ) -> str | None:
     """Run the program; why it failed, or None."""
     directory = around.record.directory
+    _note_failure(around, spec, "the launcher was killed")  # true if nobody can say it later
     try:
         atomic.write(directory / MANIFEST, _manifest(around, checkpoint, outputs, steps))
         return _run(around, spec)
@@ -161,12 +163,17 @@ def _said(
 
 
 def _failed(around: Surroundings, spec: ProcessSpec, fault: str) -> None:
-    """Say what failed and how to try again; the command needs the API key in its environment."""
+    """Say what failed and how to try again."""
+    _note_failure(around, spec, fault)
+    again = f"bash {shlex.quote(f'{around.plan.run_dir}/{RETRY}')}"
+    what = f"the checkpoint was not uploaded ({fault})"
+    around.console.say(f"warning: {what}; the training is done, try again with: {again}")
+
+
+def _note_failure(around: Surroundings, spec: ProcessSpec, fault: str) -> None:
+    """Note why it failed, and a command that needs the API key in its environment."""
     command = f"cd {shlex.quote(spec.cwd)} && {shell.command(spec)}"
     path = around.record.directory / RETRY
     with around.noting():
         around.record.followed(spec.name, "failed", fault)
         atomic.write(path, f"# Uploads the checkpoint of this run again; {fault}\n{command}\n")
-    again = f"bash {shlex.quote(f'{around.plan.run_dir}/{RETRY}')}"
-    what = f"the checkpoint was not uploaded ({fault})"
-    around.console.say(f"warning: {what}; the training is done, try again with: {again}")

@@ -77,7 +77,7 @@ class Processes:
         """
         process = self._guarded[spec.name]
         process.go()
-        while process.pid == 0 and process.failure is None and process.is_guarded:
+        while process.pid == 0 and process.failure is None and process.is_there:
             self.turn()
         if process.failure is not None:
             raise PreflightError(

@@ -28,7 +28,7 @@ from grpo_launch.errors import (
 )
 from grpo_launch.execute import finishing, resume, summary
 from grpo_launch.execute.attempt import Attempt, Ended
-from grpo_launch.execute.console import Console, complain, duration
+from grpo_launch.execute.console import Console, duration
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import LaunchPlan, called
 from grpo_launch.runs import plans, reading, record
@@ -51,17 +51,18 @@ def main() -> int:
     directory, exit_file, ready, lingers, *held = sys.argv[1:]
     for descriptor in filter(None, (ready, *held)):  # until this process ends, by nobody else
         fcntl.fcntl(int(descriptor), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    status = 1
+    status, console = 1, Console(hidden=redaction.secrets(os.environ))
     try:
         status = supervise(
             Path(directory), exit_file or None, dict(os.environ), int(ready) if ready else None
         )
     except LaunchError as error:
-        status = complain(error, redaction.secrets(os.environ))
+        status = console.complain(error)
     finally:
         if exit_file:
             with contextlib.suppress(OSError):  # then the guard beside it tries
                 atomic.write(exit_file, f"{status}\n")
+        console.drain()
     if lingers and sys.stdin.isatty() and _has_failed(Path(directory)):
         sys.stderr.flush()
         words = spawn.program("grpo_launch.execute.hold", str(status), bare=True)
@@ -131,6 +132,7 @@ def supervise(
         finally:
             if around.paths.groups:
                 cgroup.remove(around.paths.groups)
+            around.console.drain()
 
 
 def _groups(plan: LaunchPlan) -> str | None:
@@ -177,9 +179,9 @@ class _Run:
             self._summarise()
             self._say_what_happened(ended)
             finishing.finish(self._around, self._outputs, self._steps)
-            self._note_the_end(record.DONE, 0, _reason(ended))
+            self._note_the_end(record.DONE, 0, ended.reason)
             return 0
-        self._end(record.FAILED if ended.status else record.DONE, ended.status, _reason(ended))
+        self._end(record.FAILED if ended.status else record.DONE, ended.status, ended.reason)
         self._say_what_happened(ended)
         return ended.status
 
@@ -195,7 +197,7 @@ class _Run:
             except BaseException as error:
                 self._ended(attempt, str(error) or type(error).__name__)
                 raise
-            reason = str(failure) if ended is None else _reason(ended)
+            reason = str(failure) if ended is None else ended.reason
             self._ended(attempt, reason)
             policy = recovery.on_failure
             if isinstance(failure, StalledError):
@@ -316,16 +318,12 @@ class _Run:
         took = f"{duration(time.monotonic() - self._started)}, {self._plan.run_dir}"
         steps = self._steps
         if ended.status != 0:
-            say(f"{_reason(ended)} after {took}")
+            say(f"{ended.reason} after {took}")
         elif steps and steps[0].reward is not None and steps[-1].reward is not None:
             first, last = steps[0].reward, steps[-1].reward
             say(f"reward {first:.2f} -> {last:.2f} in {steps[-1].step} steps, {took}")
         else:
             say(f"{called(ended.name)} ended well after {took}")
-
-
-def _reason(ended: Ended) -> str:
-    return f"{called(ended.name)} ended with status {ended.status}"
 
 
 def _point_logs(logs: Path, names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from grpo_launch.errors import one_line
 from grpo_launch.execute.console import Console
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs.record import RunRecord
@@ -41,6 +42,6 @@ class Surroundings:
         """A record that cannot be written (full disk, deleted directory) must not stop a run."""
         try:
             yield
-        except OSError as error:
-            directory = self.record.directory
-            self.console.say(f"warning: {directory}: cannot be written ({error.strerror})")
+        except (OSError, ValueError) as error:  # the latter: a word that is no UTF-8
+            why = error.strerror if isinstance(error, OSError) else one_line(str(error))
+            self.console.say(f"warning: {self.record.directory}: cannot be written ({why})")

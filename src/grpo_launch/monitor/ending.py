@@ -247,7 +247,7 @@ class Ending:
         before = os.umask(record.PRIVATE)
         try:
             reason = "the launcher was killed; what it left was ended by grpo-runs stop"
-            RunRecord.open(directory).finish(record.LOST, LOST_STATUS, reason)
+            RunRecord.open(directory).lose(LOST_STATUS, reason)
         except (OSError, ValueError) as error:
             what = f"everything is ended, but {record.NAME} cannot be written ({error})"
             raise PreflightError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError, PreflightError, one_line
-from grpo_launch.monitor import living, planned
+from grpo_launch.monitor import living, planned, uses
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.listing import FORMAT
 from grpo_launch.monitor.view import UNREADABLE, View, view
@@ -22,6 +22,8 @@ STATES = (record.DONE, record.FAILED, record.INTERRUPTED, record.LOST)
 
 _REMOVING = ".removing-"
 """A directory with this name is being removed, or its removal was interrupted."""
+
+_IS_USED = "is used by"
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -80,6 +82,11 @@ def judge(views: Sequence[View], choice: Choice, root: Path, now: float) -> list
         now: seconds since the epoch.
     """
     verdicts: list[Verdict] = []
+    used_by = {
+        shown.found.name: uses.paths(shown.found.directory, shown.recorded)
+        for shown in views
+        if shown.recorded is not None and not shown.is_over
+    }
     newer: dict[str, int] = {}
     for shown in reversed(views):
         experiment = shown.found.directory.parent.name
@@ -87,6 +94,8 @@ def judge(views: Sequence[View], choice: Choice, root: Path, now: float) -> list
         reason = (
             f"one of the newest {choice.keep}" if newer[experiment] <= choice.keep else None
         ) or _stays(shown, choice, root, now)
+        if reason is None and (user := _user(shown, used_by)):
+            reason = one_line(f"{_IS_USED} {user}, which goes on")
         used, has_checkpoints = (0, False) if reason else _weigh(shown.found.directory)
         if has_checkpoints and not choice.with_checkpoints:
             reason = "has checkpoints"
@@ -158,6 +167,15 @@ def _stays(shown: View, choice: Choice, root: Path, now: float) -> str | None:
     return None
 
 
+def _user(shown: View, used_by: Mapping[str, Collection[str]]) -> str | None:
+    """A run that goes on and needs a file of this one, or None."""
+    directory = os.path.realpath(shown.found.directory)
+    users = (
+        name for name, paths in used_by.items() if any(uses.is_below(p, directory) for p in paths)
+    )
+    return next(users, None)
+
+
 def _weigh(directory: Path) -> tuple[int, bool]:
     """The bytes of a directory on disk, and whether there is a checkpoint in it."""
     used, has_checkpoints = 0, False
@@ -180,6 +198,9 @@ def _tell(context: Context, verdicts: Sequence[Verdict], going: Sequence[Verdict
         context.out(f"{_runs(len(going))}, {size(sum(v.bytes for v in going))}")
     else:
         context.say(f"nothing to remove below {context.root}")
+    for verdict in verdicts:
+        if verdict.stays_because and verdict.stays_because.startswith(_IS_USED):
+            context.say(f"kept: {one_line(verdict.view.found.name)} {verdict.stays_because}")
     held = [v for v in verdicts if v.stays_because == "has checkpoints"]
     if held:
         context.say(

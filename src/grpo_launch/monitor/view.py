@@ -28,8 +28,8 @@ class View:
 
     Attributes:
         found: its name and directory.
-        state: as recorded; ``lost`` where the supervisor is gone without an end, and
-            ``unreadable`` where there is no record.
+        state: as recorded; ``lost`` where the supervisor is gone without an end, though
+            ``done`` after a job that ended well; ``unreadable`` where there is no record.
         recorded: the record, or None.
         problem: why there is no record.
         notes: what of the record is not understood, a line each.
@@ -71,7 +71,8 @@ class View:
             return None
         if self.recorded.ended is not None:
             return max(0.0, self.recorded.ended - self.recorded.started)
-        return None if self.state == record.LOST else max(0.0, now - self.recorded.started)
+        is_without_end = self.state in (record.LOST, record.DONE)
+        return None if is_without_end else max(0.0, now - self.recorded.started)
 
 
 def view(found: Found, machine: Machine, *, with_step: bool = True) -> View:
@@ -89,8 +90,8 @@ def view(found: Found, machine: Machine, *, with_step: bool = True) -> View:
         # It may have written its end and gone since it was read.
         recorded, problem, notes = _read(found.directory)
     state = UNREADABLE if recorded is None else recorded.state
-    if recorded is not None and recorded.ended is None and here and not supervised:
-        state = record.LOST
+    if recorded is not None and here and not supervised:
+        state = recorded.without_supervisor
     # Numbers of processes mean nothing on another host or after another boot.
     named = recorded if here and recorded and recorded.is_of_this_boot else None
     plan = planned.read(found.directory)

@@ -121,6 +121,11 @@ class Record:
         return self.supervisor.boot == record.boot_id()
 
     @property
+    def without_supervisor(self) -> str:
+        """Its state if that is gone: what was trained well has not been lost."""
+        return self.state if self.ended else record.DONE if self.status == 0 else record.LOST
+
+    @property
     def is_supervised(self) -> bool:
         """Whether the process that supervises the run is there, and still does."""
         who = self.supervisor

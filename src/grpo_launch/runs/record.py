@@ -18,7 +18,8 @@
     runs/latest           a link to the newest run
 
 The process that supervises the run writes it; where that process was killed, its
-guards write that the run is lost. Where they were killed as well, or the power
+guards write that the run is lost, or done where the job had ended well (``status`` is 0
+from then on). Where they were killed as well, or the power
 went, a reader sees it: the supervisor is named by boot, pid and start time. On
 another host nothing can be said of it.
 """
@@ -117,6 +118,7 @@ class RunRecord:
         Args:
             goes_on: whether it has more to do when the run has ended, as in a sweep.
         """
+        atomic.put_aside(self.directory / NAME)
         self._update(supervisor={**_identity(os.getpid()), "goes_on": goes_on})
 
     def enter(self, state: str, reason: str | None = None) -> None:
@@ -163,18 +165,33 @@ class RunRecord:
         self.state.setdefault("afterwards", {})[name] = {"state": state, "detail": detail}
         self.write()
 
-    def finish(self, state: str, status: int, reason: str) -> None:
-        """Note the end."""
-        self._update(state=state, status=status, reason=reason, ended=self._clock())
+    def trained(self, reason: str) -> None:
+        """Note that the job has ended well: what happens from now on does not undo that."""
+        self._update(status=0, reason=reason)
 
-    def write(self) -> None:
+    def finish(self, state: str, status: int, reason: str) -> None:
+        """Note the end; on a full disk in the space that was put aside for it."""
+        self.state.update(state=state, status=status, reason=reason, ended=self._clock())
+        self.write(last=True)
+
+    def lose(self, status: int, reason: str) -> None:
+        """Note the end of a run that has lost its supervisor."""
+        if self.state.get("status") == 0:
+            self.finish(DONE, 0, f"the training ended well; {reason}")
+        else:
+            self.finish(LOST, status, reason)
+
+    def write(self, *, last: bool = False) -> None:
         """Write the record as it is.
+
+        Args:
+            last: it will not change any more.
 
         Raises:
             OSError: it cannot be written; the old one is still there.
         """
         text = json.dumps(self.state, indent=2, ensure_ascii=False, default=str) + "\n"
-        atomic.write(self.directory / NAME, text, durable=True)
+        atomic.write(self.directory / NAME, text, durable=True, last=last)
 
     def _update(self, **values: Any) -> None:
         self.state.update(values)

@@ -296,15 +296,19 @@ def _note_the_loss(orders: dict[str, Any]) -> None:
         if record["ended"] is not None:
             status = record["status"]
         else:
+            reason = "the launcher was killed; its processes have been ended"
+            is_done = record["status"] == 0
+            status = 0 if is_done else LOST_STATUS
             record.update(
-                state="lost",
-                status=LOST_STATUS,
-                reason="the launcher was killed; its processes have been ended",
+                state="done" if is_done else "lost",
+                status=status,
+                reason=f"the training ended well; {reason}" if is_done else reason,
                 ended=time.time(),
             )
             atomic.write(
                 orders["record"],
                 json.dumps(record, indent=2, ensure_ascii=False) + "\n",
+                last=True,
             )  # not durable: after a power cut a reader sees by itself that the run is lost
     if orders["exit_file"]:
         with contextlib.suppress(OSError):

@@ -124,6 +124,11 @@ class GuardedProcess:
         """Whether the process was started and has not ended."""
         return self.pid != 0 and self.status is None and self.is_guarded
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the guard can still start the process or watches over it."""
+        return self.is_guarded and not self.has_stopped
+
     def go(self) -> None:
         """Let the guard start the process."""
         self._say({"go": True})

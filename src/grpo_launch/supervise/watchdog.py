@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -86,7 +87,8 @@ class ServerHealth:
     def ask(self) -> None:
         """Begin a check, unless one is under way or there is none."""
         if self._check is None and self._gate.checks:
-            self._check = HealthCheck(self._gate.url, self._gate.checks[0].path)
+            with contextlib.suppress(RuntimeError):  # the system gives no thread now
+                self._check = HealthCheck(self._gate.url, self._gate.checks[0].path)
 
     def take(self) -> bool:
         """Take in the result of a check, once; whether there was one."""
