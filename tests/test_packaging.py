@@ -1,10 +1,15 @@
-"""A built wheel works as the clone does: in another directory, with the user's own experiments."""
+"""A built wheel works as the clone does: in another directory, with the user's own experiments.
+
+It holds what git tracks, and no private file that stands beside it.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -29,17 +34,128 @@ SHIPPED = [
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("wheel", checkout, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def sdist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("sdist", checkout, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, unpacked where an installer would put it."""
-    work = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(work)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
-    site = work / "site"
-    with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
-        wheel.extractall(site)
+    site = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
     return site
+
+
+def build(target: str, source: Path, to: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(to)],
+        cwd=source, env={**os.environ, **environ}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def built(target: str, source: Path, to: Path) -> Path:
+    done = build(target, source, to)
+    assert done.returncode == 0, done.stderr
+    (path,) = to.glob("*.whl" if target == "wheel" else "*.tar.gz")
+    return path
+
+
+SECRET = "secrets.env"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with a private file in every directory."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in git(ROOT, "ls-files", "-z").split("\0")[:-1]:
+        if (ROOT / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, checkout / name)
+    git(checkout, "init", "-q")
+    git(checkout, "add", ".")
+    plant(checkout)
+    return checkout
+
+
+def git(directory: Path, *arguments: str) -> str:
+    words = ["git", "-c", "safe.directory=*", "-C", str(directory), *arguments]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def plant(tree: Path) -> None:
+    directories = [path for path in tree.rglob("*") if path.is_dir() and ".git" not in path.parts]
+    assert len(directories) > 50
+    for directory in (tree, *directories):
+        (directory / SECRET).write_text("KEY=planted")
+
+
+def in_wheel(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return sorted(archive.namelist())
+
+
+def in_sdist(path: Path) -> list[str]:
+    with tarfile.open(path) as archive:
+        return sorted(name.partition("/")[2] for name in archive.getnames())
+
+
+def test_a_wheel_and_an_sdist_hold_tracked_files_only(
+    checkout: Path, wheel: Path, sdist: Path
+) -> None:
+    tracked = set(git(checkout, "ls-files").splitlines())
+    assert set(in_sdist(sdist)) - tracked == {"PKG-INFO", "TRACKED"}
+    names = in_wheel(wheel)
+    assert len(names) == len(set(names)) > 300
+    sources = {
+        name.replace("grpo_launch/_data/", "") for name in names if ".dist-info/" not in name
+    }
+    assert {name for name in sources if not {name, f"src/{name}"} & tracked} == set()
+
+
+def test_an_unpacked_sdist_gives_the_same(wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    """There is no git, and private files came to it where it was unpacked."""
+    subprocess.run(["tar", "-xzf", sdist, "-C", tmp_path], check=True)
+    (unpacked,) = tmp_path.iterdir()
+    plant(unpacked)
+    assert in_wheel(built("wheel", unpacked, tmp_path)) == in_wheel(wheel)
+    assert in_sdist(built("sdist", unpacked, tmp_path)) == in_sdist(sdist)
+
+
+@pytest.mark.parametrize("lacks", ["git", "repository"])
+@pytest.mark.parametrize("target", ["wheel", "sdist"])
+def test_where_nobody_knows_the_tracked_files_nothing_is_built(
+    target: str, lacks: str, checkout: Path, tmp_path: Path
+) -> None:
+    environ = {"PATH": str(tmp_path)} if lacks == "git" else {}
+    source = checkout
+    if lacks == "repository":
+        source = tmp_path / "copy"
+        shutil.copytree(checkout, source, ignore=shutil.ignore_patterns(".git"))
+    done = build(target, source, tmp_path / "dist", **environ)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {source}: cannot tell its files from private ones (")
+    assert line.endswith("build in a git checkout with git installed, or from an sdist")
+    assert list(tmp_path.glob("dist/*")) == []
+
+
+def test_an_editable_install_needs_no_git_and_copies_nothing(
+    checkout: Path, tmp_path: Path
+) -> None:
+    build_it = "import sys, hatchling.build as b; print(b.build_editable(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build_it, str(tmp_path)],
+        cwd=checkout, env={**os.environ, "PATH": ""}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = in_wheel(tmp_path / done.stdout.strip())
+    assert [name for name in names if ".dist-info/" not in name] == ["_grpo_launch.pth"]
 
 
 def launch(site: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
