@@ -53,6 +53,18 @@ LINES = {
     "config=nope train.rl": [],
     "config=exp train.[": [],
     "config=exp nothing.like.this": [],
+    "ch": ["check", "checks."],
+    "ru": ["runs", "run.", "runtime.", "runtime="],
+    "check su": SHIPPED[1:3],
+    "check b": ["broken"],
+    "explain exp su": [],
+    "--multirun check su": SHIPPED[1:3],
+    "check summary_1024 rollout_server.vllm_max_n": ["rollout_server.vllm_max_num_seqs="],
+    "check summary_1024 su": [],
+    "check config=exp su": [],
+    "advise su": [],
+    "chek su": [],
+    "runs st": [],
 }
 
 
@@ -91,7 +103,9 @@ def test_what_is_offered_for_a_line(project: Project, line: str, offered: list[s
 
 
 @pytest.mark.parametrize("program", [SCRIPT, MODULE])
-@pytest.mark.parametrize("line", ["role=both config=su", "config=broken train.rl"])
+@pytest.mark.parametrize(
+    "line", ["role=both config=su", "config=broken train.rl", "ch", "check su"]
+)
 def test_bash_completes(project: Project, program: str, line: str) -> None:
     assert completed(project, program, line) == (LINES[line] or [""])
 
@@ -121,6 +135,8 @@ def test_a_query_never_speaks_of_errors(project: Project) -> None:
     [
         (SCRIPT, "role=both config=sum", "role=both config=summary_1024"),
         (MODULE, "config=ti", "config=tiny_cpu"),
+        (SCRIPT, "check ti", "check tiny_cpu"),
+        (MODULE, "check ti", "check tiny_cpu"),
     ],
 )
 def test_the_tab_key_completes(project: Project, program: str, typed: str, becomes: str) -> None:
@@ -202,6 +218,8 @@ def test_an_unknown_shell_is_one_line(project: Project) -> None:
         ),
         ("grpo-launch -m role=both config=a --cfg job r", "", "grpo-launch role=both config=a r"),
         ("grpo-launch role=both config=a rest", "30", "grpo-launch ~config role=both config=a"),
+        ("grpo-launch check a r", "", "grpo-launch role=check config=a r"),
+        ("grpo-launch -p train check r", "", "grpo-launch ~config role=check r"),
         ("grpo-launch ~config +x=1 r", "", "grpo-launch role=check ~config +x=1 r"),
         ("grpo-launch config=é rest", "23", "grpo-launch role=check config=é r"),
     ],

@@ -39,6 +39,29 @@ def stop(project: Project, *words: str) -> str:
     ).stdout
 
 
+def told(said: str) -> list[str]:
+    """What a sweep says of its members, without reasons and directories."""
+    lines = (line for line in said.splitlines() if line.startswith("sweep: "))
+    return [line.removeprefix("sweep: ").partition(", ")[0] for line in lines]
+
+
+@pytest.mark.slow
+def test_each_point_stands_beside_its_result(project: Project) -> None:
+    done = project.launch(*SWEEP)
+    assert done.status == 0
+    first, second = (f"runs/exp/{record.parent.name}" for record in runs(project))
+    lines = done.stderr.splitlines()
+    rewards = next(line for line in lines if line.startswith("reward ")).partition(", ")[0]
+    results = [f"done, {rewards}, {first}", f"done, {rewards}, {second}"]
+    assert f"sweep: #0 train.rlhf.beta=0.1: {results[0]}" in lines
+    assert lines[-4:] == [
+        f"sweep: #1 train.rlhf.beta=0.2: {results[1]}",
+        "sweep: 2 members have ended",
+        f"  #0 train.rlhf.beta=0.1  {results[0]}",
+        f"  #1 train.rlhf.beta=0.2  {results[1]}",
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_sweep(project: Project, signum: signal.Signals) -> None:
@@ -48,7 +71,7 @@ def test_a_signal_ends_the_sweep(project: Project, signum: signal.Signals) -> No
     _, said = started.communicate(timeout=60)
     assert started.returncode == 128 + signum
     assert states(project) == ["interrupted"]
-    assert said.count("sweep: #") == 1
+    assert told(said) == ["#0 train.rlhf.beta=0.1", "#0 train.rlhf.beta=0.1: interrupted"]
     nothing_left(project)
 
 
@@ -65,7 +88,13 @@ def test_stop_ends_one_member_and_with_sweep_all(project: Project) -> None:
     _, said = started.communicate(timeout=60)
     assert started.returncode == 143
     assert states(project) == ["interrupted", "interrupted"]
-    assert "sweep: #1 train.rlhf.beta=0.2" in said
+    assert told(said) == [
+        "#0 train.rlhf.beta=0.1",
+        "#0 train.rlhf.beta=0.1: interrupted",
+        "#1 train.rlhf.beta=0.2",
+        "#1 train.rlhf.beta=0.2: interrupted",
+        "2 members have ended",
+    ]
     nothing_left(project)
 
 
@@ -76,6 +105,7 @@ def test_a_member_that_fails(project: Project, on_error: str, members: int) -> N
     assert done.status not in (0, 2, 143)
     assert states(project) == ["failed"] * members
     assert ("the sweep ends here (sweep.on_error=stop)" in done.stderr) is (members == 1)
+    assert done.stderr.count("0.1: failed, the learner ended with status ") == 1
 
 
 def test_no_member_starts_where_one_is_wrong(project: Project) -> None:

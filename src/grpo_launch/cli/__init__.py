@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from grpo_launch.base import redaction, resources
 from grpo_launch.base.host import Host
+from grpo_launch.cli import words
 from grpo_launch.cli.masking import masking
 from grpo_launch.config import compose, rollout, schema
 from grpo_launch.errors import ConfigError, LaunchError
@@ -33,7 +34,10 @@ def main() -> int:
     A user's mistake prints one line, ``error: <where>: <what>, <fix>``;
     ``HYDRA_FULL_ERROR=1`` brings the traceback back.
     """
-    environ, arguments = dict(os.environ), sys.argv[1:]
+    environ, typed = dict(os.environ), sys.argv[1:]
+    if typed[:1] == [words.RUNS]:
+        return _runs(typed[1:])
+    arguments = words.expanded(typed)
 
     def body() -> int:
         with masking((sys.stdout, sys.stderr), arguments, environ):
@@ -53,6 +57,13 @@ def _failed(error: LaunchError, arguments: Sequence[str]) -> int:
     return complain(error, redaction.secrets({**os.environ, **redaction.of_arguments(arguments)}))
 
 
+def _runs(typed: Sequence[str]) -> int:
+    """``grpo-runs``, by the launcher's name."""
+    from grpo_launch.monitor import cli
+
+    return command.run(lambda: cli.run(typed), complain)
+
+
 def script() -> None:
     """The console script ``grpo-launch``."""
     sys.exit(main())
@@ -64,11 +75,20 @@ def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
 
         print(usage.text())
         return 0 if arguments else 2
+    if "--version" in arguments:
+        from grpo_launch.cli import usage
+
+        print(usage.version())
+        return 0
     if any(argument.startswith("-") for argument in arguments):
         from grpo_launch.cli import completion
 
         if completion.is_asked(arguments):
             return _complete(arguments, environ)
+    if not all(map(_is_override, arguments)):
+        from grpo_launch.cli import answers
+
+        answers.check(arguments)
     if _ADVISE in arguments:
         from grpo_launch.roles import advise
 
@@ -77,7 +97,7 @@ def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
         return _hydra_main(arguments, environ)
     with _collecting_later():
         config = compose.compose_arguments(arguments, environ)
-    return _run_role(config, environ)
+    return _run_role(config, Host.current(environ))
 
 
 @contextlib.contextmanager
@@ -110,6 +130,11 @@ def _complete(arguments: Sequence[str], environ: dict[str, str]) -> int:
     if text := completion.module_script(arguments, sys.argv[0]):
         print(text)
         return 0
+    if completion.is_query(arguments):
+        for word in completion.short_words(environ):
+            print(word)
+        if completion.is_of_runs(environ):
+            return 0
     completion.rewrite_line(os.environ)
     try:
         return _hydra_main(arguments, environ)
@@ -140,9 +165,9 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
     from grpo_launch.config.formats import experiment
     from grpo_launch.config.hydra import hints
     from grpo_launch.config.launch_config import from_hydra
-    from grpo_launch.settle.prepare import say
 
     statuses: list[int] = []
+    results = sweep.Results()
 
     def for_each(do: Callable[[str, LaunchConfig], None]) -> None:
         """Let Hydra compose the run, or each member of the sweep."""
@@ -158,21 +183,20 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
             chosen = HydraConfig.get()
             number = OmegaConf.select(cast("DictConfig", chosen), "job.num", default=0)
             typed = said.typed_of(chosen.overrides.task)
-            shared = {item.lstrip("+") for item in given}
-            own = [item.lstrip("+") for item in typed if item.lstrip("+") not in shared]
+            own = [item.lstrip("+") for item in typed if hints.key_of(item) not in shared]
             point = " ".join([f"#{number}", *own])
             do(point, compose.with_environment(from_hydra(cfg, tuple(typed)), said))
 
         task()
 
     def start(point: str, config: LaunchConfig) -> None:
+        host = Host.current(environ, sweeping=True)
+
         def run() -> int:
-            return _run_role(config, environ, sweeping=True)
+            return _run_role(config, host)
 
         if sweep.is_one(arguments):
-            if not config.dry_run:
-                say(f"sweep: {point}")
-            statuses.append(sweep.run_member(run, config.sweep.on_error))
+            statuses.append(results.run(sweep.Member(point, config, host), run))
         else:
             statuses.append(run())
 
@@ -183,6 +207,7 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
     if said.wrong:
         raise experiment.as_one([wrong.error for wrong in said.wrong])
     given = [*said.overrides, *overrides]
+    shared = {hints.key_of(item) for item in given if not sweep.is_swept(item)}
     # Otherwise Hydra prints its own error and exits before it can be said better.
     os.environ[command.FULL_ERROR] = "1"
     try:
@@ -193,7 +218,8 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
                 with sweep.quietly():
                     for_each(lambda point, config: check.member(point, config, host))
                 check.finish()
-            for_each(start)
+            with results:
+                for_each(start)
     except sweep.Ended as ended:
         return ended.status
     except (HydraException, OmegaConfBaseException, ValueError, OverflowError) as error:
@@ -236,7 +262,7 @@ def _hydra_arguments(arguments: Sequence[str], overrides: Sequence[str]) -> Gene
             sys.argv = before
 
 
-def _run_role(config: LaunchConfig, environ: dict[str, str], *, sweeping: bool = False) -> int:
+def _run_role(config: LaunchConfig, host: Host) -> int:
     from hydra.utils import get_method
 
-    return get_method(config.callback)(config, Host.current(environ, sweeping=sweeping))
+    return get_method(config.callback)(config, host)

@@ -2,16 +2,19 @@
 
 The shell asks with ``grpo-launch -sc query=bash`` and the line in ``COMP_LINE``.
 Hydra takes the ``-m`` of ``python -m grpo_launch`` for ``--multirun``, stops at a
-flag among the overrides, and completes no key before the role and the experiment
-are said; the line is rewritten so that none of this matters.
+flag among the overrides, completes no key before the role and the experiment are said,
+and knows no short form (``check EXP``); the line is rewritten so that none of this matters.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
 
-from grpo_launch.config.hydra import hints
+from grpo_launch.cli import words
+from grpo_launch.cli.words import Kind
+from grpo_launch.config.hydra import hints, lookup, source
 
 _FLAGS = ("-sc", "--shell-completion")
 _LINE = "COMP_LINE"
@@ -98,16 +101,48 @@ def rewritten(line: str, point: str = "") -> str:
         point: the cursor's offset in bytes; empty: the end.
 
     Returns:
-        ``grpo-launch OVERRIDES WORD``: no flags, and a role and an experiment, or its
-        absence, where none is said. ``WORD`` is what is being completed.
+        ``grpo-launch OVERRIDES WORD``: no flags, no short form, and a role and an experiment,
+        or its absence, where none is said. ``WORD`` is what is being completed.
     """
-    if point.isdecimal():
-        line = line.encode()[: int(point)].decode(errors="ignore")
-    words = _PROGRAM.sub("", line, count=1).split()
-    word = words.pop() if words and not line[-1].isspace() else ""
-    said = [item for item in words if not item.startswith("-") and ("=" in item or item[0] == "~")]
+    before, word = _typed(line, point)
+    typed = words.split(words.expanded(before))
+    said = [item.text for item in typed if item.kind is Kind.OVERRIDE]
     keys = {hints.key_of(item) for item in said}
     absent = [
         item for key, item in (("role", "role=check"), ("config", "~config")) if key not in keys
     ]
     return " ".join(["grpo-launch", *absent, *hints.for_hydra(said), word])
+
+
+def short_words(environ: Mapping[str, str]) -> list[str]:
+    """What may stand without a key where the cursor is: a role, or the experiment behind it."""
+    before, word = _typed(environ.get(_LINE, ""), environ.get(_POINT, ""))
+    if "=" in word or word[:1] in ("-", "+", "~"):
+        return []
+    typed = words.split(words.expanded(before))
+    overrides = [item.text for item in typed if item.kind is Kind.OVERRIDE]
+    said = {hints.key_of(item): item.partition("=")[2] for item in overrides}
+    if any(item.kind is Kind.BARE for item in typed):
+        return []
+    if "role" not in said:
+        offered = [*words.roles(), words.RUNS]
+    elif "config" in words.meanings(said["role"]) and "config" not in said:
+        bases = (lookup.Base(base, Path.cwd()) for base in source.bases())
+        offered = sorted({name for base in bases for name in base.names()})
+    else:
+        return []
+    return [name for name in offered if name.startswith(word)]
+
+
+def is_of_runs(environ: Mapping[str, str]) -> bool:
+    """Whether the line is one of ``grpo-runs``, which Hydra knows nothing of."""
+    return _typed(environ.get(_LINE, ""), environ.get(_POINT, ""))[0][:1] == [words.RUNS]
+
+
+def _typed(line: str, point: str) -> tuple[list[str], str]:
+    """The words before the one that is being completed, without the program, and that one."""
+    if point.isdecimal():
+        line = line.encode()[: int(point)].decode(errors="ignore")
+    typed = _PROGRAM.sub("", line, count=1).split()
+    word = typed.pop() if typed and not line[-1].isspace() else ""
+    return typed, word

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
+from grpo_launch import __version__
 from grpo_launch.base import resources
 from grpo_launch.config import schema
 from grpo_launch.config.hydra import lookup, source
@@ -11,6 +13,8 @@ from grpo_launch.plugins import LEARNERS
 
 _TEXT = """\
 usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA FLAGS]
+       grpo-launch ROLE EXPERIMENT [KEY=VALUE ...] [HYDRA FLAGS]     the same, shorter
+       grpo-launch runs ...                                          the same as grpo-runs ...
 
   role=both     the rollout server and the learner, supervised together
   role=server   the rollout server alone, in the foreground
@@ -35,6 +39,12 @@ experiments: {experiments}
 groups: {groups}
 documentation: docs/README.md, every key: docs/training/REFERENCE.md
 """
+
+
+def version() -> str:
+    """What ``--version`` prints: ours, and those of what composes."""
+    hydra, omegaconf = metadata.version("hydra-core"), metadata.version("omegaconf")
+    return f"grpo_launch {__version__} (Hydra {hydra}, OmegaConf {omegaconf})"
 
 
 def text() -> str:

@@ -146,6 +146,15 @@ def unquoted(name: str) -> str:
     return re.sub(rf"(\\+)({name[0]}|$)", lambda m: m[1][: len(m[1]) // 2] + m[2], name[1:-1])
 
 
+def as_name(word: str) -> str:
+    """A word as ``config=`` takes it: quoted, where Hydra would not read it as a string."""
+    try:
+        _check_name(word)
+    except ConfigError:
+        return word if word.startswith("[") or "${" in word else quoted(word)
+    return word
+
+
 def type_of(key: str) -> Any:
     """The type hint of a dotted key of the schema, or None where it has none."""
     hint: Any = rollout.launch()
