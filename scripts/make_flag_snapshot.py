@@ -42,7 +42,7 @@ def main() -> int:
     programs = ask(ROLLOUT.script, python, os.environ)
     for question in (ROLLOUT, RLHF):
         told = programs[question.program]
-        table = FlagTable.of(question.program, PRODUCT, version, told.flags)
+        table = FlagTable.of(question.program, PRODUCT, version, told.flags, told.defaults)
         digests = {name: digest(Path(file)) for name, file in told.files.items()}
         text, out = Snapshot(table, digests).to_json(), question.snapshot
         if not options.check:

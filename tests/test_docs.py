@@ -137,7 +137,8 @@ def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
     elif command.value("role") == "check":
         assert_is_a_check(command, done.stdout)
     elif command.value("role") == "explain":
-        assert done.stdout.splitlines()[-1].startswith(f"{command.value('key')} = ")
+        shown = done.stdout.splitlines()[-1].partition(" = ")[0]
+        assert f".{shown}".endswith(f".{command.value('key')}")
     elif command.value("dry_run") == "true":
         assert_is_a_script(command, done.stdout)
     else:

@@ -167,7 +167,6 @@ global_max_length: 64
 @pytest.mark.parametrize(
     ("key", "more", "lines"),
     [
-        ("num_generations", [], ["configs/base.yaml:4  4", "configs/child.yaml:2  8", "8"]),
         (
             "rlhf.generation_batch_size",
             [],
@@ -210,7 +209,11 @@ global_max_length: 64
             ["accelerator=cpu"],
             ["default  300.0", "groups, accelerator=cpu  600.0", "600.0"],
         ),
-        ("rollout_server.vllm_max_num_seqs", [], ["not set  left to ms-swift", "null"]),
+        (
+            "rollout_server.vllm_max_num_seqs",
+            [],
+            ["default of ms-swift 4.6.0 (swift rollout)  256", "256"],
+        ),
         (
             "output_dir",
             [],
@@ -229,6 +232,86 @@ def test_explain_names_every_place_of_a_value(
     assert done.status == 0, done.stderr
     shown = [re.sub(" {2,}", "  ", line) for line in done.stdout.splitlines()]
     assert shown == [*lines[:-1], f"{key} = {lines[-1]}"]
+
+
+ENGINE = "ms-swift 4.6.0 (swift rollout)"
+LEARNER = "ms-swift 4.6.0 (swift rlhf)"
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "lines"),
+    [
+        (
+            "num_generations",
+            [],
+            ["configs/base.yaml:4  4", "configs/child.yaml:2  8", "train.rlhf.num_generations = 8"],
+        ),
+        (
+            "vllm_max_model_len",
+            [],
+            ["configs/exp.yaml:17  512", "rollout_server.vllm_max_model_len = 512"],
+        ),
+        (
+            "tuner_type",
+            ["train.tuner.tuner_type=full"],
+            ["command line  train.tuner.tuner_type=full", "train.tuner.tuner_type = full"],
+        ),
+        ("lora_rank", [], [f"default of {LEARNER}  8", "lora_rank = 8"]),
+        (
+            "max_turns",
+            [],
+            [
+                *(
+                    f"not set  left to {ENGINE}, which has no default",
+                    "rollout_server.max_turns = null",
+                ),
+                *("", f"not set  left to {LEARNER}, which has no default", "max_turns = null"),
+            ],
+        ),
+        (
+            "max_turns",
+            ["rollout_server.max_turns=3"],
+            ["command line  rollout_server.max_turns=3", "rollout_server.max_turns = 3"],
+        ),
+        (
+            "wandb.project",
+            ["tracking.wandb.project=games"],
+            ["command line  tracking.wandb.project=games", "tracking.wandb.project = games"],
+        ),
+        (
+            "rollout_server.vllm_gpu_memory_utilization",
+            ["rollout_server.vllm_gpu_memory_utilization=null"],
+            [
+                "command line  rollout_server.vllm_gpu_memory_utilization=null",
+                f"default of {ENGINE}  0.9",
+                "rollout_server.vllm_gpu_memory_utilization = 0.9",
+            ],
+        ),
+    ],
+)
+def test_explain_finds_what_a_short_key_names_and_the_defaults_of_the_programs(
+    chain: Project, key: str, more: list[str], lines: list[str]
+) -> None:
+    done = chain.run("role=explain", "config=child", f"key={key}", *more)
+    assert done.status == 0, done.stderr
+    assert [re.sub(" {2,}", "  ", line) for line in done.stdout.splitlines()] == lines
+
+
+def test_explain_for_machines_lists_every_node_of_a_short_key(chain: Project) -> None:
+    done = chain.run("role=explain", "config=child", "key=kind", "output=json")
+    body = json.loads(done.stdout)
+    assert (body["node"], body["value"]) == ("runtime.kind", "current")
+    assert [(found["node"], found["value"]) for found in body["others"]] == [
+        ("accelerator.kind", "cuda")
+    ]
+
+
+def test_explain_masks_what_a_short_key_finds(project: Project) -> None:
+    experiment = project.directory / "configs" / "exp.yaml"
+    experiment.write_text(experiment.read_text() + "tuner:\n  hub_token: abcdefgh12\n")
+    done = project.run("role=explain", "config=exp", "key=hub_token")
+    assert done.stdout.splitlines()[-1] == "train.tuner.hub_token = **********"
+    assert "abcdefgh12" not in done.stdout + done.stderr
 
 
 def test_explain_names_the_line_of_a_native_file(project: Project) -> None:

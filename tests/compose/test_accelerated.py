@@ -213,7 +213,7 @@ def test_a_native_file_has_its_blocks_at_the_top(project: Path) -> None:
     assert config.where("train.training.b") == "configs/n.yaml: train.training.b"
     assert compose("n", ["accelerator=cpu_native"]).train == {"training": {"a": 1, "b": 2}}
     assert [
-        said.place for said in explain(config, "health.timeout_s", shipped_facts(config)).chain
+        said.place for said in explain(config, "health.timeout_s", shipped_facts(config))[0].chain
     ] == [
         "default",
         "configs/n.yaml:3",
@@ -406,5 +406,5 @@ def test_explain_shows_the_block_as_a_link_of_the_chain(
     )
     write(project, {"configs/x.yaml": text})
     config = compose("x", ["accelerator=cpu", *overrides])
-    found = explain(config, key, shipped_facts(config))
+    (found,) = explain(config, key, shipped_facts(config))
     assert [(said.place, said.value) for said in found.chain] == chain

@@ -115,7 +115,8 @@ def test_where_and_explain_name_the_topology() -> None:
     )
     assert config.where(f"rollout_server.{DP}") == f"command line: rollout_server.{DP}"
     assert config.where("train.rlhf.num_generations") == "configs/exp.yaml: rlhf.num_generations"
-    chain = explain(config, "rlhf.vllm_server_port", shipped_facts(config)).chain
+    (found,) = explain(config, "rlhf.vllm_server_port", shipped_facts(config))
+    chain = found.chain
     assert [(said.place, said.value) for said in chain] == [
         ("configs/exp.yaml:1", [8080]),
         ("configs/exp.yaml:2", [8090]),

@@ -76,7 +76,8 @@ def test_the_snapshot_is_that_of_the_installed_engine(
     engine: dict[str, Any], question: FlagQuestion
 ) -> None:
     told, shipped = engine["told"][question.program], question.shipped()
-    table = FlagTable.of(question.program, "ms-swift", shipped.table.version, told["flags"])
+    version = shipped.table.version
+    table = FlagTable.of(question.program, "ms-swift", version, told["flags"], told["defaults"])
     digests = {name: digest(Path(file)) for name, file in told["files"].items()}
     assert Snapshot(table, digests) == shipped
     assert table.flags.keys() == set(engine["names"][question.program])

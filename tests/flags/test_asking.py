@@ -263,3 +263,12 @@ def test_a_new_launcher_asks_again(asker: Asker, tmp_path: Path) -> None:
     asker.question.script.write_text(SCRIPT + "# changed\n")
     asker(python)
     assert len(asker.lines) == 1
+
+
+def test_defaults_are_told_and_remembered(asker: Asker, tmp_path: Path) -> None:
+    script = SCRIPT.replace('"files": files}', '"files": files, "defaults": {"port": 8000}}')
+    asker.question.script.write_text(script)
+    python, _ = installed(tmp_path, "2.1")
+    assert asker(python).table.defaults == {"port": 8000}
+    assert asker(python).table.defaults == {"port": 8000}
+    assert asker.lines == []

@@ -117,9 +117,11 @@ def test_typed_values_pass_their_own_flag(number: int, share: float, switch: boo
     assert (accepts(FLOAT, share) is None) is (plain and str(share) != "-inf")
 
 
-@given(names, names, names, tables)
-def test_encoded_and_back(program: str, product: str, version: str, flags: dict[str, Flag]) -> None:
-    table = FlagTable(program, product, version, flags)
+@given(names, names, names, tables, st.dictionaries(names, st.integers() | st.lists(names)))
+def test_encoded_and_back(
+    program: str, product: str, version: str, flags: dict[str, Flag], defaults: dict[str, Any]
+) -> None:
+    table = FlagTable(program, product, version, flags, defaults)
     assert FlagTable.decoded(json.loads(json.dumps(table.encoded()))) == table
     snapshot = Snapshot(table, {"a/b.py": "0f"})
     assert Snapshot.from_json(snapshot.to_json()) == snapshot

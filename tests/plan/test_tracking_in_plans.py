@@ -224,7 +224,8 @@ def test_explain_names_the_choice() -> None:
 
     config = shipped("tiny_cpu", ["tracking=wandb"])
     facts = Facts.of(*of_devices(devices.assign(config, [])))
-    said = explain(config, "training.report_to", facts)
+    (said,) = explain(config, "training.report_to", facts)
     assert [saying.place for saying in said.chain][-1] == "derived: what tracking chooses"
     assert said.value == ["wandb"]
-    assert explain(config, "training.run_name", facts).value == "tiny_cpu"
+    (named,) = explain(config, "training.run_name", facts)
+    assert named.value == "tiny_cpu"

@@ -6,19 +6,19 @@ import difflib
 import functools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.checks.keys import every, nodes, plain
+from grpo_launch.checks.keys import value as final
 from grpo_launch.config import rollout, schema, topology
-from grpo_launch.config.arguments import find
 from grpo_launch.config.endpoint import GROUP_PORT_KEY, group_ports
 from grpo_launch.config.facts import Facts, WorldSize
-from grpo_launch.config.formats import accelerated, document, extends, lift
+from grpo_launch.config.formats import accelerated, document, extends
 from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig, legacy_keys
 from grpo_launch.engines.base import engine
-from grpo_launch.engines.flag_facts import LearnerFlags
+from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
 from grpo_launch.errors import ConfigError
 from grpo_launch.learners.base import TrainRequest, learner
 from grpo_launch.learners.batches import BatchArithmetic, given
@@ -78,29 +78,39 @@ class Explanation:
     Attributes:
         key: as it was asked for.
         chain: what says it, the weakest first.
-        value: what it is in the end.
+            value: what it is in the end.
+        node: the dotted key of the configuration that it names.
     """
 
     key: str
     chain: tuple[Saying, ...]
     value: Any
+    node: str
 
 
-def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
-    """The chain of places that set ``key``.
+def explain(config: LaunchConfig, key: str, facts: Facts) -> tuple[Explanation, ...]:
+    """The chains of places that set what ``key`` names, one for each node that it may mean.
 
     Args:
         config: a composed configuration.
         key: dotted; a key of the experiment with or without ``train.``, of
-            ``rollout_server``, or of another typed node.
-        facts: for derived values.
+            ``rollout_server``, or of another typed node; or the end of one: ``max_turns``.
+        facts: for derived values, and the defaults of the engine and the learner.
 
     Raises:
         ConfigError: nothing sets or derives the key; names near ones.
     """
-    path = _full(config, key)
+    paths = nodes(config, key, _flags(facts))
+    found = [_explanation(config, key, path, facts) for path in paths]
+    if not any(explanation.chain for explanation in found):
+        raise _unknown(config, key, paths[0], facts)
+    return tuple(explanation for explanation in found if explanation.chain)
+
+
+def _explanation(config: LaunchConfig, key: str, path: str, facts: Facts) -> Explanation:
+    """The chain of one node; empty where there is no such key."""
     chain = [*_defaults(path, config.engine.name), *_files(config, path), *_block(config, path)]
-    value = _final(config, path)
+    value = final(config, path)
     said = _said(config, path)
     from_environment = _from_environment(config, path)
     by_topology = topology.value(config.overrides, path)
@@ -115,25 +125,12 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> Explanation:
     if derived is not None:
         chain.append(derived)
         value = derived.value
+    if value is None and (default := _of_program(path, facts)) is not None:
+        chain.append(default)
+        value = default.value
     if not chain and _is_known(path, facts):
-        chain.append(Saying("not set", _left_open(config, path)))
-    if not chain:
-        raise _unknown(config, key, path, facts)
-    return Explanation(key, tuple(chain), value)
-
-
-def _full(config: LaunchConfig, key: str) -> str:
-    """The dotted key of the configuration that ``key`` means."""
-    for block, node in ((lift.SERVER_BLOCK, "rollout_server."), (lift.LAUNCH_BLOCK, "")):
-        prefix = f"{'.'.join(block)}."
-        if key.removeprefix("train.").startswith(prefix):
-            return node + key.removeprefix("train.").removeprefix(prefix)
-    if hints.type_of(key.partition(".")[0]) is not None:
-        return key
-    if "." not in key and key not in config.train:  # an argument, in whichever section
-        section, value = find(config, key)
-        return f"train.{section}" if value is not None else f"train.{key}"
-    return f"train.{key}"
+        chain.append(Saying("not set", _left_open(config, path, facts)))
+    return Explanation(key, tuple(chain), value, path)
 
 
 def _defaults(path: str, engine: str) -> Iterator[Saying]:
@@ -147,7 +144,7 @@ def _default(path: str, engine: str) -> Any:
     node: Any = None if path.startswith("train") else rollout.launch(engine)()
     for part in path.split("."):
         node = getattr(node, part, None)
-    return _plain(node)
+    return plain(node)
 
 
 def _files(config: LaunchConfig, path: str) -> Iterator[Saying]:
@@ -284,6 +281,24 @@ def _flat(config: LaunchConfig, world_size: int) -> dict[str, Any]:
         return {}  # of what is no number nothing is derived; role=check says so
 
 
+def _of_program(path: str, facts: Facts) -> Saying | None:
+    """The default that the engine's or the learner's own program has."""
+    table = _table(path, facts)
+    default = table.defaults.get(path.rpartition(".")[2]) if table else None
+    if table is None or default is None:
+        return None
+    return Saying(f"default of {table.product} ({table.program})", default)
+
+
+def _table(path: str, facts: Facts) -> ServerFlags | LearnerFlags | None:
+    """The flags of the program that gets the value at ``path``; None where none does."""
+    first, *rest = path.split(".")
+    if first == "rollout_server":
+        return facts.get(ServerFlags)
+    is_argument = first == "train" and (len(rest) == 1 or rest[0] in schema.SECTIONS)
+    return facts.get(LearnerFlags) if is_argument else None
+
+
 def _is_known(path: str, facts: Facts) -> bool:
     """Whether a key that nothing sets could be set."""
     if not path.startswith("train."):
@@ -297,7 +312,9 @@ def _flags(facts: Facts) -> Collection[str]:
     return flags.flags if flags else ()
 
 
-def _left_open(config: LaunchConfig, path: str) -> str:
+def _left_open(config: LaunchConfig, path: str, facts: Facts) -> str:
+    if (table := _table(path, facts)) is not None:
+        return f"left to {table.product} ({table.program}), which has no default"
     if path.startswith("train."):
         return f"left to {learner(config.learner.name).product}"
     if path.startswith("rollout_server."):
@@ -306,7 +323,7 @@ def _left_open(config: LaunchConfig, path: str) -> str:
 
 
 def _unknown(config: LaunchConfig, key: str, path: str, facts: Facts) -> ConfigError:
-    known = {k.removeprefix("train.") for k in _keys(config)}
+    known = {k.removeprefix("train.") for k in every(config)}
     section = path.removeprefix("train.").rpartition(".")[0]
     if section in schema.SECTIONS:
         known |= {f"{section}.{flag}" for flag in _flags(facts)}
@@ -315,36 +332,5 @@ def _unknown(config: LaunchConfig, key: str, path: str, facts: Facts) -> ConfigE
     return ConfigError(f"command line: key={key}", "nothing sets this key", fix)
 
 
-def _final(config: LaunchConfig, path: str) -> Any:
-    first, *rest = path.split(".")
-    if first == "rollout_server" and rest == ["lora_policy"]:
-        return config.lora_policy.value
-    node: Any = getattr(config, first, None)
-    for part in rest:
-        node = node.get(part) if isinstance(node, dict) else getattr(node, part, None)
-    return _plain(node)
-
-
-def _keys(config: LaunchConfig) -> Iterator[str]:
-    def walk(node: Any, prefix: str) -> Iterator[str]:
-        if isinstance(node, dict):
-            for key, value in cast("dict[Any, Any]", node).items():
-                yield f"{prefix}.{key}"
-                yield from walk(value, f"{prefix}.{key}")
-
-    yield from walk(config.train, "train")
-    yield from (f"rollout_server.{name}" for name in config.rollout_server)
-
-
 def _step(node: Any, key: Any) -> Any:
     return cast("dict[Any, Any]", node).get(key) if isinstance(node, dict) else None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(item) for name, item in vars(value).items()}
-    return value

@@ -46,10 +46,12 @@ class Told(NamedTuple):
     Attributes:
         flags: its flags, encoded as in ``FlagTable``.
         files: where the files are that define them, by name as in ``Snapshot``.
+        defaults: of its flags, as in ``FlagTable``.
     """
 
     flags: dict[str, Any]
     files: dict[str, Path]
+    defaults: dict[str, Any]
 
 
 def flags_of(
@@ -89,7 +91,8 @@ def flags_of(
         memory.remember(key, answer, [question.script, *(files or roots)])
     try:
         codes = answer["flags"][question.program]
-        return FlagAnswer(FlagTable.of(question.program, table.product, version, codes))
+        defaults = answer.get("defaults", {}).get(question.program)
+        return FlagAnswer(FlagTable.of(question.program, table.product, version, codes, defaults))
     except (KeyError, ValueError) as error:
         why = answer.get("failure", repr(error))
     what = f"the flags of {table.product} {version} could not be asked for ({why})"
@@ -107,7 +110,11 @@ def ask(script: Path, python: Path, environ: Mapping[str, str]) -> dict[str, Tol
     try:
         programs = json.loads(_output([str(python), str(script)], environ))
         return {
-            program: Told(body["flags"], {k: Path(v) for k, v in body["files"].items()})
+            program: Told(
+                body["flags"],
+                {k: Path(v) for k, v in body["files"].items()},
+                body.get("defaults", {}),
+            )
             for program, body in programs.items()
         }
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
@@ -143,7 +150,8 @@ def _asked(
     except (OSError, ValueError) as error:
         return {"failure": str(error), "at": time.time()}, []
     files = [file for told in programs.values() for file in told.files.values()]
-    return {"flags": {program: told.flags for program, told in programs.items()}}, files
+    flags = {program: told.flags for program, told in programs.items()}
+    return {"flags": flags, "defaults": {p: told.defaults for p, told in programs.items()}}, files
 
 
 def _lasting(value: Any) -> dict[str, Any] | None:

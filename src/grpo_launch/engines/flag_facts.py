@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from grpo_launch.config.facts import Facts
 from grpo_launch.config.problem import Problem
@@ -20,6 +20,7 @@ class ServerFlags:
         product: what is installed, and its version, for messages.
         program: the command that takes them, for messages.
         flags: what each takes, by name without dashes.
+        defaults: what the program takes where a flag is not given; see ``FlagTable``.
     """
 
     MISSING: ClassVar[str] = "the flags of the rollout server's program are not known"
@@ -27,6 +28,7 @@ class ServerFlags:
     product: str
     program: str
     flags: Mapping[str, Flag]
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class LearnerFlags:
     product: str
     program: str
     flags: Mapping[str, Flag]
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,6 @@ def flag_facts(server: FlagAnswer | None, learner: FlagAnswer | None) -> Facts:
         if answer is not None:
             table = answer.table
             product = f"{table.product} {table.version}"
-            facts.append(kind(product, table.program, table.flags))
+            facts.append(kind(product, table.program, table.flags, table.defaults))
     notes = (answer.note for answer in (server, learner) if answer is not None)
     return Facts.of(*facts, FlagNotes(tuple(dict.fromkeys(filter(None, notes)))))

@@ -10,7 +10,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 FORMAT = 2
@@ -61,18 +61,21 @@ class FlagTable:
         product: what is installed, for messages: ``vLLM``.
         version: its version.
         flags: by name without dashes.
+        defaults: of the flags that have one, as plain data; None is none, or not known.
     """
 
     program: str
     product: str
     version: str
     flags: Mapping[str, Flag]
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def encoded(self) -> dict[str, Any]:
         """The table as plain data for JSON; see :meth:`decoded`."""
         flags = {name: _encode(flag) for name, flag in sorted(self.flags.items())}
         head = {"format": FORMAT, "program": self.program, "product": self.product}
-        return {**head, "version": self.version, "flags": flags}
+        defaults = dict(sorted(self.defaults.items()))
+        return {**head, "version": self.version, "flags": flags, "defaults": defaults}
 
     @staticmethod
     def decoded(body: Any) -> FlagTable:
@@ -85,11 +88,12 @@ class FlagTable:
             raise ValueError(f"not flags of format {FORMAT}")
         table = cast("dict[str, Any]", body)
         program, product, version = (str(table.get(k)) for k in ("program", "product", "version"))
-        return FlagTable.of(program, product, version, table.get("flags"))
+        codes, defaults = table.get("flags"), table.get("defaults")
+        return FlagTable.of(program, product, version, codes, defaults)
 
     @staticmethod
-    def of(program: str, product: str, version: str, codes: Any) -> FlagTable:
-        """A table from its flags as :meth:`encoded` has them.
+    def of(program: str, product: str, version: str, codes: Any, defaults: Any = None) -> FlagTable:
+        """A table from its flags and defaults as :meth:`encoded` has them.
 
         Raises:
             ValueError: they are no such data.
@@ -98,7 +102,8 @@ class FlagTable:
             flags = {str(name): _decode(code) for name, code in codes.items()}
         except (AttributeError, TypeError) as error:
             raise ValueError(f"not a table of flags: {error!r}") from None
-        return FlagTable(program, product, version, flags)
+        said = cast("dict[str, Any]", defaults) if isinstance(defaults, dict) else {}
+        return FlagTable(program, product, version, flags, said)
 
 
 def accepts(flag: Flag, value: Any) -> str | None:

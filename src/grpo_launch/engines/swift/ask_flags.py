@@ -3,10 +3,11 @@
     PYTHON ask_flags.py
 
 Prints JSON, from the parser that ms-swift itself makes: for each program its flags, encoded
-as in the shipped ``flags.json``, and the files that define them, by their names below the
-directory that their package is installed in::
+as in the shipped ``flags.json``, their defaults, and the files that define them, by their names
+below the directory that their package is installed in::
 
-    {"swift rollout": {"flags": {"port": "int", ...}, "files": {"swift/...": "/..."}}}
+    {"swift rollout": {"flags": {"port": "int", ...}, "defaults": {"port": 8000, ...},
+                       "files": {"swift/...": "/..."}}}
 
 Needs nothing of the launcher, only ms-swift 3 or 4.
 """
@@ -93,6 +94,15 @@ def flag(action, hint):
     return code if choices is None else [code, *map(str, choices)]
 
 
+def default(action):
+    """The default of a flag as plain data; None also where it is no such data."""
+    value = getattr(action.default, "value", action.default)  # of an enumeration
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return None
+
+
 def classes_in(hint):
     """The enumerations that a type hint names."""
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
@@ -114,12 +124,15 @@ def files_of(classes):
 
 
 def answer(cls):
-    """The flags of a program and the files that define them."""
+    """The flags of a program, the defaults that are not None, and the files that define them."""
     hints = typing.get_type_hints(cls)
     own = [a for a in parser_of(cls)._actions if f"--{a.dest}" in a.option_strings]
-    flags = {a.dest: flag(a, hints.get(a.dest)) for a in own if a.dest != "help"}
+    own = [a for a in own if a.dest != "help"]
+    flags = {a.dest: flag(a, hints.get(a.dest)) for a in own}
+    defaults = {a.dest: said for a in own if (said := default(a)) is not None}
     enums = [found for name in flags for found in classes_in(hints.get(name))]
-    return {"flags": flags, "files": files_of([*cls.__mro__, HfArgumentParser, *enums])}
+    files = files_of([*cls.__mro__, HfArgumentParser, *enums])
+    return {"flags": flags, "defaults": defaults, "files": files}
 
 
 json.dump({program: answer(cls) for program, cls in PROGRAMS.items()}, ANSWER)
