@@ -4,13 +4,15 @@
     python scripts/make_reference.py --check    writes nothing; 1 where the file is not current
 
 The keys, their types and defaults are read from ``config/schema.py`` of the package; the line below
-a field, its docstring, is its meaning. The options are the files in ``conf/``.
+a field, its docstring, is its meaning. The options are the files in ``conf/``, the values of the
+learner's arguments those of its ``flags.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ SOURCES = tuple(
         "engines/swift/settings.py",
     )
 )
+ARGUMENTS = PACKAGE / "learners" / "swift" / "flags.json"
 CONF = ROOT / "conf"
 OUTPUT = ROOT / "docs" / "training" / "REFERENCE.md"
 
@@ -108,11 +111,31 @@ def reference() -> str:
     for name, class_name in nodes:
         heading = f"## `{name}`\n\n{_paragraphs(classes[class_name])}\n\n"
         parts.append(heading + _table(_fields(classes, class_name, f"{name}.")))
+    parts.append(_choices_of_arguments())
     parts.append(
         "## Groups\n\nA group's option is chosen with `GROUP=OPTION`. Shown is what it sets."
     )
     parts += [_group(name) for name in _GROUPS]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _choices_of_arguments() -> str:
+    """The arguments of the learner that take one of a few values."""
+    table = json.loads(ARGUMENTS.read_text(encoding="utf-8"))
+    head = f"""\
+## Arguments with few values
+
+Those of `{table["program"]}`, {table["product"]} {table["version"]}, that take one of a few values;
+they are keys of the sections of `train`. The launcher says `rlhf_type: grpo`, and GRPO takes fewer
+values of some: `role=check` names them. *unset*: there is no default, or the learner decides.
+"""
+    lines = [head, "| Argument | Values | Default |", "|---|---|---|"]
+    for name, code in table["flags"].items():
+        if isinstance(code, list):
+            values = ", ".join(f"`{value}`" for value in code[1:] if value != "None")
+            default = table["defaults"].get(name)
+            lines.append(f"| `{name}` | {values} | {f'`{default}`' if default else '*unset*'} |")
+    return "\n".join(lines)
 
 
 def schema_fields() -> list[Field]:
@@ -133,7 +156,7 @@ def _root_nodes(classes: dict[str, ast.ClassDef]) -> tuple[list[tuple[str, str]]
     for statement, _ in _statements(classes[_ROOT_CLASS]):
         name, kind = ast.unparse(statement.target), ast.unparse(statement.annotation)
         kind = _OF_ENGINE.get(name, kind)
-        if kind in classes:
+        if kind in classes and classes[kind].decorator_list:  # no enumeration
             nodes.append((name, kind))
     names = {name for name, _ in nodes}
     return nodes, [f for f in _fields(classes, _ROOT_CLASS, "") if f.path not in names]

@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import pytest
 import yaml
 
 from grpo_launch import errors
+from grpo_launch.config import choices
 from grpo_launch.runs import plans
 from grpo_launch.supervise import events
 from tests.conftest import ROOT, WARM
@@ -191,7 +193,13 @@ def test_generated_pages_are_current() -> None:
     assert make_reference.OUTPUT.read_text() == make_reference.reference(), (
         "run 'python scripts/make_reference.py'"
     )
-    assert [f.path for f in make_reference.schema_fields() if not f.meaning] == []
+    fields = make_reference.schema_fields()
+    assert [f.path for f in fields if not f.meaning] == []
+    shown = {f.kind for f in fields}
+    for choice in vars(choices).values():
+        if isinstance(choice, type) and issubclass(choice, Enum) and choice is not Enum:
+            values = ", ".join(f"`{name}`" for name in choice.__members__)
+            assert values in shown, f"{choice.__name__} has no key in the reference"
 
 
 @pytest.mark.parametrize(

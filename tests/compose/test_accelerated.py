@@ -54,6 +54,10 @@ def experiment(project: Path, said: str, blocks: str, name: str = "x") -> None:
         ("{cpu: {train: {training: {max_steps: 12}}}}", ["accelerator=cuda"], 100),
         ("{cpu: {train: {training: {max_steps: 12}}}}", ["accelerator=cpu_native"], 100),
         ("{cuda: {train: {training: {max_steps: 12}}}}", [], 12),
+        ("{cuda: {train: {training: {max_steps: 12}}}}", ["accelerator=gpu"], 12),
+        ("{gpu: {train: {training: {max_steps: 12}}}}", [], 12),
+        ("{gpu: {train: {training: {max_steps: 12}}}}", ["accelerator=gpu"], 12),
+        ("{gpu: {train: {training: {max_steps: 12}}}}", ["accelerator=cpu"], 3),
         ("{cpu: ~}", ["accelerator=cpu"], 3),
         ("{cpu: {train: ~}}", ["accelerator=cpu"], 3),
         ("~", ["accelerator=cpu"], 3),
@@ -69,6 +73,43 @@ def test_the_block_of_the_chosen_accelerator_wins_over_all_but_the_command_line(
 ) -> None:
     experiment(project, "training: {max_steps: 100}\n", block)
     assert compose("x", overrides).train["training"]["max_steps"] == max_steps
+
+
+@pytest.mark.parametrize("said", ["accelerator=gpu", "accelerator.kind=gpu"])
+def test_gpu_is_another_name_of_cuda_and_the_record_says_cuda(project: Path, said: str) -> None:
+    experiment(project, "training: {max_steps: 100}\n", "~")
+    assert compose("x", [said]).as_dict()["accelerator"]["kind"] == "cuda"
+
+
+@pytest.mark.parametrize("said", ["gpu", "{kind: gpu}"])
+def test_an_experiment_may_say_gpu(project: Path, said: str) -> None:
+    write(project, {"configs/x.yaml": f"custom: {{extra: {{launch: {{accelerator: {said}}}}}}}\n"})
+    assert compose("x").as_dict()["accelerator"]["kind"] == "cuda"
+
+
+@pytest.mark.parametrize("names", [("gpu", "cuda"), ("cuda", "gpu")])
+def test_two_blocks_for_one_accelerator_are_a_mistake(
+    project: Path, names: tuple[str, str]
+) -> None:
+    experiment(
+        project, "", f"{{{names[0]}: {{preflight: false}}, {names[1]}: {{preflight: true}}}}"
+    )
+    (mistake,) = compose("x").mistakes
+    assert f"{BLOCK}.{names[1]}: is another name of {names[0]}" in str(mistake.error)
+    text = f"accelerators: {{{names[0]}: {{preflight: false}}, {names[1]}: {{preflight: true}}}}\n"
+    write(project, {"configs/n.yaml": NATIVE + text})
+    with pytest.raises(ConfigError, match=rf"accelerators\.{names[1]}: is another name of"):
+        compose("n")
+
+
+def test_a_native_block_and_explain_know_the_other_name(project: Path) -> None:
+    write(project, {"configs/n.yaml": f"{NATIVE}accelerators: {{gpu: {{preflight: false}}}}\n"})
+    assert not compose("n").preflight
+    experiment(project, "", "{gpu: {health: {timeout_s: 9}}}")
+    config = compose("x", ["accelerator=gpu"])
+    (found,) = explain(config, "health.timeout_s", shipped_facts(config))
+    assert [said.place for said in found.chain] == ["default", "configs/x.yaml:1"]
+    assert config.where("health.timeout_s") == f"configs/x.yaml: {BLOCK}.gpu.health.timeout_s"
 
 
 def test_a_block_sets_the_rollout_server_and_the_launcher_s_nodes(project: Path) -> None:
@@ -271,8 +312,8 @@ def mistakes(config: LaunchConfig) -> list[str]:
     [
         ("5", ": must be a mapping, not 5, write keys below"),
         ("{cpuu: {}}", ".cpuu: unknown key, did you mean cpu?"),
-        ("{tpu: {}}", ".tpu: unknown key, did you mean cpu?"),
-        ("{rocm: {}}", ".rocm: unknown key, use one of cpu, cpu_native, cuda"),
+        ("{tpu: {}}", ".tpu: unknown key, did you mean gpu?"),
+        ("{rocm: {}}", ".rocm: unknown key, use one of cpu, cpu_native, cuda, gpu"),
         ("{cpu: [1]}", ".cpu: must be a mapping, not [1], write keys below"),
         ("{cpu: {train: 1}}", ".cpu.train: must be a mapping, not 1, write keys below"),
         ("{cpu: {healthy: {}}}", ".cpu.healthy: unknown key, did you mean health?"),

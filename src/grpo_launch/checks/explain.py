@@ -173,7 +173,7 @@ def _block(config: LaunchConfig, path: str) -> Iterator[Saying]:
     """What the experiment says for the chosen accelerator."""
     if config.block is None:
         return
-    keys = accelerated.keys_of(config.block.name, path, native=config.legacy is None)
+    keys = accelerated.keys_of(config.block.said, path, native=config.legacy is None)
     tree = config.legacy.tree if config.legacy else extends.load(config.path)
     for origin, value in tree.sayings(*keys):
         yield Saying(_place(origin), value)

@@ -128,7 +128,7 @@ class LaunchConfig:
         said = self.legacy
         keys = legacy_keys(key)
         if self.block is not None and self.block.says(key):
-            keys = accelerated.keys_of(self.block.name, key, native=said is None)
+            keys = accelerated.keys_of(self.block.said, key, native=said is None)
             return said.place(*keys) if said else (document.shown(self.path), ".".join(keys))
         if said is None:
             return document.shown(self.path), key

@@ -94,7 +94,7 @@ class Accelerator:
     """What the two halves compute on (group ``accelerator``)."""
 
     kind: AcceleratorKind = AcceleratorKind.cuda
-    """`cuda`: `gpus.*` become CUDA_VISIBLE_DEVICES; `cpu`: ids only count processes."""
+    """`cuda` or `gpu`: `gpus.*` become CUDA_VISIBLE_DEVICES; `cpu`: ids only count processes."""
     cpu_entry: bool = False
     """Use the commands that engine and learner have for a CPU; set by `accelerator=cpu`."""
     memory_gib: float | None = None

@@ -42,10 +42,12 @@ class Block:
 
     Attributes:
         name: the accelerator.
+        said: its name in the file, which may be another one of the same.
         nodes: values by root node, as OmegaConf must get them (see ``leaves``).
     """
 
     name: str
+    said: str
     nodes: Mapping[str, Any]
 
     @property
@@ -73,8 +75,20 @@ class Blocks:
     mistakes: tuple[Mistake, ...]
 
 
+def canonical(accelerator: str) -> str:
+    """The one name of an accelerator that has several: ``cuda`` for ``gpu``."""
+    member = schema.AcceleratorKind.__members__.get(accelerator)
+    return accelerator if member is None else member.value
+
+
 def keys_of(name: str, key: str, *, native: bool) -> tuple[str, ...]:
-    """Where an experiment says a dotted key of the configuration for one accelerator."""
+    """Where an experiment says a dotted key of the configuration for one accelerator.
+
+    Args:
+        name: of the accelerator, as the experiment says it.
+        key: the key.
+        native: whether the experiment is a native Hydra file.
+    """
     block = (lift.ACCELERATORS,) if native else BLOCK
     return (*block, name, *key.split("."))
 
@@ -98,8 +112,11 @@ def read(train: Mapping[Any, Any], where: lift.Where) -> Blocks:
         keys = (*BLOCK, name)
         if name not in known:
             mistakes.append(lift.unknown(where, keys, known))
+        elif canonical(name) in blocks:
+            mistakes.append(Mistake(_again(where(*keys), blocks[canonical(name)].said), (keys,)))
         elif isinstance(values, dict):
-            blocks[name], wrong = _read(name, cast("dict[Any, Any]", values), where)
+            block, wrong = _read(name, cast("dict[Any, Any]", values), where)
+            blocks[block.name] = block
             mistakes += wrong
         elif values is not None:
             mistakes.append(_no_mapping(values, keys, where))
@@ -114,6 +131,10 @@ def _accelerators() -> list[str]:
 def of_native(path: Path, name: str) -> Block | None:
     """What a native experiment says for one accelerator, for Hydra to check; None for nothing.
 
+    Args:
+        path: the experiment.
+        name: of the accelerator, its :func:`canonical` one.
+
     Raises:
         ConfigError: the file cannot be read, or the block is no mapping.
     """
@@ -124,18 +145,22 @@ def of_native(path: Path, name: str) -> Block | None:
     node: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.load(path)))
     known = _accelerators()
     said = node.get(lift.ACCELERATORS)
-    for other in cast("dict[Any, Any]", said) if isinstance(said, dict) else ():
+    others = list(cast("dict[Any, Any]", said)) if isinstance(said, dict) else []
+    for other in others:
         if other not in known:
             where = f"{document.shown(path)}: {lift.ACCELERATORS}.{other}"
             raise kinds.unknown_key(where, other, known)
-    for keys in ((lift.ACCELERATORS,), (lift.ACCELERATORS, name)):
+    names = [other for other in others if canonical(other) == name]
+    if len(names) > 1:
+        raise _again(f"{document.shown(path)}: {lift.ACCELERATORS}.{names[1]}", names[0])
+    for keys in ((lift.ACCELERATORS,), (lift.ACCELERATORS, *(names or [name]))):
         node = node.get(keys[-1])
         if node is None:
             return None
         if not isinstance(node, dict):
             where = f"{document.shown(path)}: {'.'.join(keys)}"
             raise _not_a_mapping(where, node)
-    return Block(name, cast("dict[str, Any]", node))
+    return Block(name, names[0], cast("dict[str, Any]", node))
 
 
 def _read(
@@ -153,7 +178,7 @@ def _read(
         mistakes.append(_no_mapping(train, (*keys, _TRAIN), where))
         train = None
     said = {_TRAIN: leaves.encode(train)} if train else {}
-    return Block(name, {**found.nodes, **said}), tuple(mistakes)
+    return Block(canonical(name), name, {**found.nodes, **said}), tuple(mistakes)
 
 
 def _no_mapping(value: Any, keys: KeyPath, where: lift.Where) -> Mistake:
@@ -162,6 +187,11 @@ def _no_mapping(value: Any, keys: KeyPath, where: lift.Where) -> Mistake:
 
 def _not_a_mapping(where: str, value: Any) -> ConfigError:
     return ConfigError(where, f"must be a mapping, not {kinds.said(value)}", "write keys below")
+
+
+def _again(where: str, other: str) -> ConfigError:
+    what = f"is another name of {other}, for which there is a block as well"
+    return ConfigError(where, what, "make one of the two")
 
 
 def _choice(keys: KeyPath, where: lift.Where) -> Mistake:

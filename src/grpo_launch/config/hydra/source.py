@@ -136,6 +136,7 @@ class ExperimentSource(ConfigSource):
         return self._base.find(name) if group in (GROUP, accelerated.GROUP) else None
 
     def _accelerated(self, path: Path, accelerator: str) -> ConfigResult:
+        accelerator = accelerated.canonical(accelerator)
         if is_native(path):
             block = accelerated.of_native(path, accelerator)
         else:
