@@ -23,7 +23,7 @@ FORMAT = 4
 
 @dataclass(frozen=True)
 class Signs:
-    """What tells from outside how a server is, as its engine knows it.
+    """What tells from outside how a process is, as its engine or learner knows it.
 
     Attributes:
         alarms: text in its log that means harm, and what it means.
@@ -31,12 +31,19 @@ class Signs:
         vital: how the titles of the engine's own processes begin; where one of them
             ends, the engine is dead, whatever the server above it answers.
         moves: whether it serves on another port, without an error, where its own is busy.
+        prefix: a regular expression: what its processes put before each line of a traceback;
+            its last group, or all of it, names the process. Empty: nothing.
+        wrappers: words in an exception that only tells that another process failed.
+        access: a regular expression: lines of its log that only tell of a request. Empty: none.
     """
 
     alarms: Mapping[str, str] = field(default_factory=dict)
     served: str = ""
     vital: tuple[str, ...] = ()
     moves: bool = False
+    prefix: str = ""
+    wrappers: tuple[str, ...] = ()
+    access: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,12 @@ class Metrics:
         files: patterns of their paths below the output directory.
         step: the field with the optimizer steps so far; ``3/40`` says their number as well.
         max_steps: the field with their number; empty: ``step`` says both.
-        reward, completion_length: the fields with their means; a row without ``reward`` is
-            no step.
-        step_time: the fields that may have the seconds of the step; the first that is there.
+        reward, completion_length: the fields with their means.
+        step_time: the fields that may have the seconds of a step; the first that is there.
+        trained: the fields of which a row of the training has one, as against a row of an
+            evaluation; empty: ``reward``.
+        reward_std, kl: the fields with the spread of the rewards and the KL divergence.
+        each_reward: the fields with the mean of one reward function; ``*`` stands for its name.
     """
 
     files: tuple[str, ...]
@@ -169,6 +179,10 @@ class Metrics:
     max_steps: str = ""
     completion_length: str = ""
     step_time: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
+    reward_std: str = ""
+    kl: str = ""
+    each_reward: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.learners.batches import Sizes
-from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile
+from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
 from grpo_launch.plugins import LEARNERS
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Learner(Protocol):
         cpu_entry: the same on a machine without a GPU.
         metrics: where it logs its steps; None: nobody knows.
         checkpoints: how its checkpoints lie; None: it makes none.
+        signs: what its log tells.
         resume: how it goes on from a checkpoint; None: it cannot.
         transfers: how it can give new weights to an engine (see ``engines/base.py``); empty:
             it needs no server.
@@ -87,6 +88,8 @@ class Learner(Protocol):
     def metrics(self) -> Metrics | None: ...  # noqa: D102
     @property
     def checkpoints(self) -> CheckpointLayout | None: ...  # noqa: D102
+    @property
+    def signs(self) -> Signs: ...  # noqa: D102
     @property
     def resume(self) -> Resume | None: ...  # noqa: D102
     @property

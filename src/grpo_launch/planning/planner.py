@@ -175,6 +175,7 @@ def _learner(
         log=f"{stage.run_dir}/logs/{LEARNER}.log",
         env={"CUDA_VISIBLE_DEVICES": request.visible, **trained.env(request)},
         devices=request.devices,
+        signs=trained.signs,
     )
     return _surrounded(config, bare, tracked)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,8 @@ class EngineSuite:
         """They go through JSON, in the plan."""
         text = json.dumps(dataclasses.asdict(self.engine.signs))
         assert json.loads(text)["served"] == self.engine.signs.served
+        for expression in (self.engine.signs.prefix, self.engine.signs.access):
+            re.compile(expression)
 
     def test_it_can_take_new_weights(self) -> None:
         """In one of the ways that there are."""

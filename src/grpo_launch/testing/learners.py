@@ -96,11 +96,13 @@ class LearnerSuite:
             self.learner.from_argv(["true", "--whatever", "1"])
 
     def test_what_it_leaves_is_data(self) -> None:
-        """Metrics and the layout of checkpoints go through JSON, in the plan."""
-        for left in (self.learner.metrics, self.learner.checkpoints):
+        """Metrics, the layout of checkpoints and signs go through JSON, in the plan."""
+        for left in (self.learner.metrics, self.learner.checkpoints, self.learner.signs):
             assert left is None or json.loads(json.dumps(dataclasses.asdict(left)))
         if self.learner.checkpoints is not None:
             re.compile(self.learner.checkpoints.named_by.encode())
+        for expression in (self.learner.signs.prefix, self.learner.signs.access):
+            re.compile(expression)
 
     def test_it_gives_weights_in_ways_that_there_are(self) -> None:
         """None at all means that it needs no server."""

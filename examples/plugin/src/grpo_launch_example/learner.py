@@ -9,7 +9,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import RELOAD
 from grpo_launch.learners.base import Resume, TrainRequest
 from grpo_launch.learners.batches import Sizes
-from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile
+from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
 
 PROGRAM = "grpo_launch_example.train"
 
@@ -29,6 +29,7 @@ class CountingLearner:
         step="step",
         weights=("weights.bin",),
     )
+    signs = Signs()
     resume = Resume(checkpoint_key="resume_from_checkpoint", output_key="output_dir")
     transfers = frozenset({RELOAD})
     packages = ("grpo-launch-example",)

@@ -28,6 +28,11 @@ SIGNS = Signs(
     # 0.32: after ``kill -9`` of the first, ``/health/`` and ``/infer/`` never answer again.
     vital=("VLLM::EngineCore", "VLLM::Worker"),
     moves=True,
+    # vLLM's engine and workers (vllm/logger.py, ``decorate_logs``), and their log's own columns.
+    prefix=r"(\(\w+ pid=\d+\)) (?:[A-Z]+ \S+ \S+ \[[^\]]+\] )?",
+    # The server says so when its engine has failed.
+    wrappers=("Engine core initialization failed", "WorkerProc initialization failed"),
+    access=r'\s*INFO:\s+\S+ - "[A-Z]+ \S+ HTTP/[\d.]+" \d{3}',  # uvicorn
 )
 
 GENERATION = HttpCheck(

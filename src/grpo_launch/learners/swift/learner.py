@@ -26,6 +26,7 @@ class SwiftLearner:
     cpu_entry = ("python", "-m", "grpo_cpu_engine")
     metrics = outputs.METRICS
     checkpoints = outputs.CHECKPOINTS
+    signs = outputs.SIGNS
     resume = Resume(checkpoint_key="resume_from_checkpoint", output_key="output_dir")
     transfers = frozenset({GROUP})
     packages = ("ms_swift", "torch", "transformers", "trl", "deepspeed", "wandb")

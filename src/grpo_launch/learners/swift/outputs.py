@@ -7,7 +7,7 @@ last ``trainer_state.json`` (``Trainer._save_checkpoint``, transformers 5).
 
 from __future__ import annotations
 
-from grpo_launch.plan import CheckpointLayout, Metrics
+from grpo_launch.plan import CheckpointLayout, Metrics, Signs
 
 METRICS = Metrics(
     files=("*/logging.jsonl", "logging.jsonl"),
@@ -15,6 +15,19 @@ METRICS = Metrics(
     reward="reward",
     completion_length="completions/mean_length",
     step_time=("step_time", "train_speed(s/it)"),
+    # Rewards are of a generation, which may last for several steps; a row of an evaluation has
+    # ``eval_loss``, the last one ``train_loss`` (transformers, ``Trainer.log``).
+    trained=("loss", "reward"),
+    reward_std="reward_std",
+    kl="kl",
+    each_reward="rewards/*/mean",
+)
+
+SIGNS = Signs(
+    # torch.distributed, ``_distributed_excepthook``.
+    prefix=r"(\[rank\d+\]):\s?",
+    # torchrun tells of the process that failed, and of the signal that it got itself.
+    wrappers=("ChildFailedError", "SignalException"),
 )
 
 CHECKPOINTS = CheckpointLayout(
