@@ -34,6 +34,8 @@ class LaunchError(Exception):
     """
 
     status = 1
+    label = "error: "
+    """What stands before its lines on a console."""
 
     def __init__(self, where: str, what: str, fix: str) -> None:
         self.where = one_line(where)
@@ -149,6 +151,8 @@ class InterruptedRunError(LaunchError):
         of_run_alone: whether ``grpo-runs stop`` asked for the end of this run, and not of the
             sweep that it belongs to.
     """
+
+    label = ""  # somebody asked for it
 
     def __init__(self, signum: int) -> None:
         self.signum = signum

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.errors import (
@@ -12,9 +11,10 @@ from grpo_launch.errors import (
     StalledError,
     one_line,
 )
-from grpo_launch.execute import deaths, waiting
+from grpo_launch.execute import waiting
 from grpo_launch.execute.console import duration
 from grpo_launch.execute.deaths import Deaths
+from grpo_launch.execute.ended import GONE, Ended, gone_server
 from grpo_launch.execute.observe import Observer
 from grpo_launch.execute.processes import WITNESS, Processes
 from grpo_launch.execute.surroundings import Surroundings
@@ -29,24 +29,6 @@ LAST_PROBE_S = 5.0
 
 PROBE_S = 60.0
 """How long a server may take for one token while the training makes no progress."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The process whose end was the end of an attempt.
-
-    Attributes:
-        name: the job's, where there is one, else a service's.
-        status: its exit status.
-    """
-
-    name: str
-    status: int
-
-    @property
-    def reason(self) -> str:
-        """In words, for the record."""
-        return f"{called(self.name)} ended with status {self.status}"
 
 
 class Attempt:
@@ -66,10 +48,10 @@ class Attempt:
         self._around = around
         self._plan = around.plan
         self._say = around.console.say
-        self._tails = Tails(around, logs)
         self._number = number
         self.logs = logs
         self.observer = Observer(around.plan, around.cwd, logs, around.console)
+        self._tails = Tails(around, logs, self.observer.shows)
         self._processes = Processes(around, logs, self._look)
         self._deaths = Deaths(around, self._processes, self._tails)
         self._is_blind = False
@@ -150,9 +132,9 @@ class Attempt:
     def _serve(self) -> Ended:
         """Until a service ends."""
         while True:
-            for name, service in self._services.items():
+            for service in self._services.values():
                 if not service.is_running:
-                    return Ended(name, deaths.status(service))
+                    return Ended.of(service, self._around, self.logs)
             self._deaths.check_engines()
             self._look_at_sides()
             self._processes.turn()
@@ -167,7 +149,9 @@ class Attempt:
                     raise self._deaths.of_server(name, service)
             self._deaths.check_engines()
             if not job.is_running:
-                status = deaths.status(job)
+                ended = Ended.of(job, self._around, self.logs)
+                if gone := gone_server(self._around, self._services, self._processes):
+                    raise self._deaths.elsewhere(gone, GONE)
                 if dead := self._dead_engine():
                     service = self._services[dead]
                     running = service.is_running
@@ -176,7 +160,7 @@ class Attempt:
                         if running
                         else self._deaths.of_server(dead, service)
                     )
-                return Ended(job.name, status)
+                return ended
             self._look_at_sides()
             self._watch_over(watch)
             self._processes.turn()
@@ -220,7 +204,7 @@ class Attempt:
         if not health.take():
             return
         if health.is_gone and gate.server not in self._services:
-            raise self._deaths.elsewhere(gate.server, "is gone, nobody listens there any more")
+            raise self._deaths.elsewhere(gate.server, GONE)
         if health.has_fallen_silent:
             self._say(f"warning: {gate.url}: {health.problem}")
 

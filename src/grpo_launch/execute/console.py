@@ -73,7 +73,7 @@ class Console:
     def complain(self, error: LaunchError) -> int:
         """The lines of an error; returns its exit status."""
         for line in error.lines():
-            self.say(f"error: {line}")
+            self.say(f"{error.label}{line}")
         return error.status
 
     def log(self, text: str) -> None:
@@ -155,7 +155,7 @@ def complain(error: LaunchError, hidden: Sequence[str] = ()) -> int:
     """Print the lines of an error, ``hidden`` texts as stars; returns its exit status."""
     try:
         for line in error.lines():
-            print(f"error: {redaction.masked(line, hidden)}", file=sys.stderr)
+            print(f"{error.label}{redaction.masked(line, hidden)}", file=sys.stderr)
     except OSError:
         silence(sys.stderr)
     return error.status

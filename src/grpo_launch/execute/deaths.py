@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grpo_launch.errors import GuardLostError, ServerDiedError
+from grpo_launch.errors import ServerDiedError
+from grpo_launch.execute.ended import because, status_of
 from grpo_launch.execute.processes import Processes
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.execute.tails import Tails
@@ -27,17 +28,20 @@ class Deaths:
     def of_server(self, name: str, server: GuardedProcess) -> ServerDiedError:
         """The error for a server that has ended under the job."""
         under = called(self._plan.job or "")
-        return self._death(name, f"{called(name)} died under {under} (status {status(server)})")
+        status = status_of(server)
+        what = f"{called(name)} died under {under} (status {status})"
+        return self._death(name, what, status)
 
     def of_engine(self, name: str, which: str = "") -> ServerDiedError:
         """The error for a server whose engine has ended behind it."""
         whose = "" if name == SERVER else f" of {name}"
-        return self._death(name, f"the engine{whose} died{which}, though its server is still there")
+        what = f"the engine{whose} died{which}, though its server is still there"
+        return self._death(name, what, 1)
 
     def elsewhere(self, name: str, what: str) -> ServerDiedError:
         """The error for a server of another launcher."""
         url = next(gate.url for gate in self._plan.gates if gate.server == name)
-        return ServerDiedError(url, what, "look at that server's own terminal")
+        return ServerDiedError(url, f"{called(name)} {what}", "look at that server's own terminal")
 
     def check_engines(self) -> None:
         """See whether the processes live that engines cannot do without.
@@ -48,29 +52,11 @@ class Deaths:
         if (lost := self._processes.lost) is not None:
             raise self.of_engine(lost.server, f" ({lost.title})")
 
-    def _death(self, name: str, what: str) -> ServerDiedError:
+    def _death(self, name: str, what: str, status: int) -> ServerDiedError:
+        what = because(what, self.tails.why(name, status))
         text = self.tails.read(name)  # before its end is asked for, which it may log at length
         self._processes.stop()  # and before anything is told
         self.tails.say(name, text)
         others = f"; {called(self._plan.job)} has been stopped" if self._plan.job else ""
         fix = f"its last lines are above{others}"
         return ServerDiedError(self.tails.log(name), what, fix)
-
-
-def status(process: GuardedProcess) -> int:
-    """The status of a process that does not run any more.
-
-    Raises:
-        GuardLostError: nobody knows, its guard was killed.
-    """
-    if process.status is None:
-        raise guard_lost(process)
-    return process.status
-
-
-def guard_lost(process: GuardedProcess) -> GuardLostError:
-    """The error for a process whose guard has ended."""
-    what = "was killed, so nothing watched over its processes any more"
-    if process.pid == 0:
-        what = "was ended before it had anything to guard"
-    return GuardLostError(f"guard of the {process.name}", what, "all processes have been stopped")

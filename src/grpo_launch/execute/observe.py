@@ -59,6 +59,10 @@ class Observer:
             for message in self._alarms[spec.name].heard(text):
                 self._console.say(f"warning: {spec.log}: {message}")
 
+    def shows(self, name: str) -> bool:
+        """Whether the console shows what the process writes, as it comes."""
+        return name in self._shown
+
     def asked(self, server: str) -> None:
         """Note that the watchdog asks ``server`` for a token itself: the answer is no progress."""
         self._asked[server] = self._asked.get(server, 0) + 1

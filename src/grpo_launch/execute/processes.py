@@ -251,7 +251,8 @@ class Processes:
         for process in self._guarded.values():
             if process.pid:
                 with self._around.noting():
-                    self._around.record.process(process)
+                    stopped = process.name in self._stopped
+                    self._around.record.process(process, stopped=stopped)
             process.close()
             survivors |= set(process.survivors)
         for fd in self._vital:

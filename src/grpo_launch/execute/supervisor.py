@@ -27,8 +27,9 @@ from grpo_launch.errors import (
     StalledError,
 )
 from grpo_launch.execute import finishing, resume, summary
-from grpo_launch.execute.attempt import Attempt, Ended
+from grpo_launch.execute.attempt import Attempt
 from grpo_launch.execute.console import Console, duration
+from grpo_launch.execute.ended import Ended, because
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import LaunchPlan, called
 from grpo_launch.runs import plans, reading, record
@@ -318,10 +319,10 @@ class _Run:
         took = f"{duration(time.monotonic() - self._started)}, {self._plan.run_dir}"
         steps = self._steps
         if ended.status != 0:
-            say(f"{ended.reason} after {took}")
-        elif steps and steps[0].reward is not None and steps[-1].reward is not None:
-            first, last = steps[0].reward, steps[-1].reward
-            say(f"reward {first:.2f} -> {last:.2f} in {steps[-1].step} steps, {took}")
+            say(because(f"{ended.end} after {took}", ended.why))
+        elif rewards := [step.reward for step in steps if step.reward is not None]:
+            change = f"{rewards[0]:.2f} -> {rewards[-1]:.2f}"
+            say(f"reward {change} in {steps[-1].step} steps, {took}")
         else:
             say(f"{called(ended.name)} ended well after {took}")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from grpo_launch.base import redaction
 from grpo_launch.execute.console import tail
+from grpo_launch.execute.ended import why
 from grpo_launch.execute.surroundings import Surroundings
 
 
@@ -15,11 +17,13 @@ class Tails:
     Args:
         around: what the attempts share.
         logs: the directory of this attempt's logs.
+        shows: whether the console has shown already what a process wrote.
     """
 
-    def __init__(self, around: Surroundings, logs: Path) -> None:
+    def __init__(self, around: Surroundings, logs: Path, shows: Callable[[str], bool]) -> None:
         self._around = around
         self._logs = logs
+        self._shows = shows
 
     def log(self, name: str) -> str:
         """The path of a process's log, as the plan has it."""
@@ -30,9 +34,13 @@ class Tails:
         """The last lines of a process's log."""
         return tail(self._logs / f"{name}.log", redaction.secrets(self._around.environ))
 
+    def why(self, name: str, status: int) -> str:
+        """Why a process failed, as far as its log tells; empty where it did not."""
+        return why(name, status, self._around, self._logs)
+
     def say(self, name: str, text: str) -> None:
-        """Show what was read before; nothing where that is empty."""
-        if text:
+        """Show what was read before; nothing where that is empty or has been shown."""
+        if text and not self._shows(name):
             self._around.console.say(f"--- last lines of {self.log(name)}\n{text}\n---")
 
     def show(self, name: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from grpo_launch.errors import NotReadyError
 from grpo_launch.execute.console import duration
-from grpo_launch.execute.deaths import Deaths, guard_lost, status
+from grpo_launch.execute.deaths import Deaths
+from grpo_launch.execute.ended import because, guard_lost, status_of
 from grpo_launch.execute.processes import Processes
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import Gate, called
@@ -104,7 +105,9 @@ class _Waiting:
         for name in self._ours:
             server = self._guarded[name]
             if not server.is_running:
-                what = f"{called(name)} ended with status {status(server)} before it was ready"
+                status = status_of(server)
+                what = f"{called(name)} ended with status {status} before it was ready"
+                what = because(what, self._tails.why(name, status))
                 self._show_of(name)
                 raise NotReadyError(self._tails.log(name), what, "its last lines are above")
 

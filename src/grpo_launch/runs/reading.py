@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from grpo_launch.base import codec
 from grpo_launch.runs import record
 from grpo_launch.supervise import proc
+
+_ENDS_OF_STOPPED = (0, *(128 + n for n in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)))
+"""Exits of a process that ended because it was asked to."""
 
 _LATEST = 1e11
 """Seconds since the epoch; what lies outside cannot be shown as a date."""
@@ -50,11 +54,20 @@ class RecordedProcess(Identity):
         argv: its command.
         exit: its exit status, 128 + N for signal N; None while it runs.
         guard: the process that watches over it.
+        stopped: whether it still ran when the run, or the attempt, was ended.
     """
 
     argv: tuple[str, ...]
     exit: int | None
     guard: Identity
+    stopped: bool = False
+
+    @property
+    def fate(self) -> str:
+        """How it ended, for people; empty where nobody knows."""
+        if self.stopped and self.exit in _ENDS_OF_STOPPED:
+            return "stopped"
+        return "" if self.exit is None else f"exit {self.exit}"
 
 
 @dataclass(frozen=True)

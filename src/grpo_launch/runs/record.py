@@ -147,8 +147,8 @@ class RunRecord:
             )
         self.write()
 
-    def process(self, process: GuardedProcess) -> None:
-        """Note what is known of a process."""
+    def process(self, process: GuardedProcess, *, stopped: bool = False) -> None:
+        """Note what is known of a process, and whether its end was asked for."""
         if process.spec is None:
             return
         self.state["processes"][process.name] = {
@@ -156,6 +156,7 @@ class RunRecord:
             "pid": process.pid,
             "start_time": process.start_time,
             "exit": process.status,
+            "stopped": stopped,
             "guard": {"pid": process.guard_pid, "start_time": process.guard_start_time},
         }
         self.write()
