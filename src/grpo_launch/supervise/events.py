@@ -36,6 +36,9 @@ class Signals:
 
     def __enter__(self) -> Signals:
         self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Not written by the handlers: Python calls them between two instructions, so a signal
+        # right before a wait would be heard only after it.
+        self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._handlers: dict[int, Any] = {}
         for signum in HANDLED:
             # A launcher under nohup ignores SIGHUP, and goes on doing so.
@@ -52,6 +55,7 @@ class Signals:
     ) -> None:
         for signum, handler in self._handlers.items():
             signal.signal(signum, handler)
+        signal.set_wakeup_fd(self._before)
         os.close(self.fd)
         os.close(self._write)
 
@@ -63,8 +67,6 @@ class Signals:
     def _record(self, signum: int, frame: FrameType | None) -> None:
         del frame
         self.received.append(signum)
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"!")
 
 
 def wait(fds: Iterable[int], timeout_s: float) -> set[int]:
