@@ -97,19 +97,10 @@ LEARNERS: Registry[Any] = Registry(
     group="grpo_launch.learners",
     shipped={"swift": "grpo_launch.learners.swift.learner:LEARNER"},
     needs=(
-        *("product", "entry", "cpu_entry", "metrics", "checkpoints", "signs"),
-        *(
-            "resume",
-            "transfers",
-            "packages",
-            "rules",
-            "flags",
-            "facts",
-            "batches",
-            "output_dir",
-            "is_versioned",
-        ),
-        *("arguments", "files", "argv", "env", "command", "from_argv"),
+        *("product", "entry", "cpu_entry", "metrics", "checkpoints", "signs", "resume"),
+        *("transfers", "packages", "rules", "flags", "facts", "batches", "summary"),
+        *("output_dir", "is_versioned", "arguments", "files", "argv", "env", "command"),
+        "from_argv",
     ),
 )
 """Programs that train; what each has is said in ``learners/base.py``."""

@@ -156,7 +156,7 @@ def test_a_check_lists_what_was_taken_and_how_to_type_it(project: Project) -> No
 
 def test_a_check_says_that_nothing_counts(project: Project) -> None:
     done = project.run("role=check", "config=exp", "accelerator.kind=cpu", "compat=env")
-    assert "env      no variable of the old scripts counts" in done.stdout.splitlines()
+    assert "env       no variable of the old scripts counts" in done.stdout.splitlines()
     plain = project.run("role=check", "config=exp", "accelerator.kind=cpu")
     assert not [line for line in plain.stdout.splitlines() if line.startswith("env ")]
 

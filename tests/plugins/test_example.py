@@ -65,7 +65,7 @@ def test_it_is_found_planned_and_run_to_the_end(project: Project, site: Path, ec
     ]
     assert [check.path for check in plan.gates[0].checks][:2] == ["/health", "/replicas"]
 
-    checked = project.launch("role=check", echo, *CHOICE, **known)
+    checked = project.launch("role=check", echo, "verbose=true", *CHOICE, **known)
     assert checked.status == 0, checked.stderr
     assert "there is a replica" in checked.stdout
 

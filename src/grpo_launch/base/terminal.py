@@ -16,6 +16,13 @@ SEQUENCE = re.compile(
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What acts on a terminal (also by turning the direction of a text), but for tabs and new lines."""
 
+
+class Painted(str):
+    """Text with colours of ours; what it says has been :func:`escaped` before."""
+
+    __slots__ = ()
+
+
 _ACTS = re.compile(r"(?!\r)" + CONTROL.pattern)
 
 _LONGEST = 256

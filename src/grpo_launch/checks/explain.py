@@ -114,8 +114,7 @@ def _explanation(config: LaunchConfig, key: str, path: str, facts: Facts) -> Exp
     said = _said(config, path)
     from_environment = _from_environment(config, path)
     by_topology = topology.value(config.overrides, path)
-    brought = said or from_environment or by_topology is not None
-    if not brought and not _same(_of_files(config, path), value):
+    if not is_said_later(config, path) and not is_same(_of_files(config, path), value):
         chain.append(Saying(_bringer(config, path), value))
     chain += from_environment
     if by_topology is not None:
@@ -188,26 +187,45 @@ def _of_files(config: LaunchConfig, path: str) -> Any:
 
     What the experiment says for the chosen accelerator is of its file, too.
     """
-    said = config.legacy
-    tree = extends.load(config.path).data if said is None else said.train
-    keys = tuple(path.split(".")) if said is None else legacy_keys(path)
-    value = functools.reduce(_step, keys, cast("Any", tree))
+    value = _before(config, path)
     if config.block is not None and config.block.says(path):
         over = config.block.value(path)
         both = isinstance(value, dict) and isinstance(over, dict)
         value = extends.merge(cast("dict[Any, Any]", value), over) if both else over
+    return _with_default(config, path, value)
+
+
+def before_accelerator(config: LaunchConfig, path: str) -> Any:
+    """What the schema and the files give together, whatever the accelerator; plain data."""
+    return _with_default(config, path, _before(config, path))
+
+
+def _before(config: LaunchConfig, path: str) -> Any:
+    said = config.legacy
+    tree = extends.load(config.path).data if said is None else said.train
+    keys = tuple(path.split(".")) if said is None else legacy_keys(path)
+    return functools.reduce(_step, keys, cast("Any", tree))
+
+
+def _with_default(config: LaunchConfig, path: str, value: Any) -> Any:
     default = _default(path, config.engine.name)
     if isinstance(default, dict) and isinstance(value, dict):
         return {**default, **value}
     return default if value is None else value
 
 
-def _same(said: Any, value: Any) -> bool:
+def is_said_later(config: LaunchConfig, path: str) -> bool:
+    """Whether a variable, a topology or the command line says the value."""
+    by_topology = topology.value(config.overrides, path) is not None
+    return bool(_said(config, path) or _from_environment(config, path) or by_topology)
+
+
+def is_same(said: Any, value: Any) -> bool:
     """Whether a value is what was said, converted to its type; null is "not said"."""
     if isinstance(said, dict) and isinstance(value, dict):
         first, second = cast("dict[Any, Any]", said), cast("dict[Any, Any]", value)
         keys = {*first, *second} - {"lora_policy"}  # of the node, but no flag
-        return all(_same(first.get(key), second.get(key)) for key in keys)
+        return all(is_same(first.get(key), second.get(key)) for key in keys)
     if isinstance(said, list) and isinstance(value, list):
         return [*map(str, cast("list[Any]", said))] == [*map(str, cast("list[Any]", value))]
     if said == value or str(said) == str(value):

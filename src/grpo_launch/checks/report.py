@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grpo_launch.checks import replaced
 from grpo_launch.config import schema
 from grpo_launch.config.endpoint import endpoints, server_names
 from grpo_launch.config.facts import Facts, WorldSize
@@ -23,8 +24,6 @@ from grpo_launch.learners.base import learner
 from grpo_launch.learners.batches import BatchArithmetic, given
 from grpo_launch.planning.devices import Devices
 from grpo_launch.tracking import variables
-
-_WIDTH = 24
 
 
 def of_outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -100,67 +99,33 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
 
     Numbers that cannot be known (a model that is not local, say) are absent.
     """
+    context = Context(config, facts)
     return {
+        **learner(config.learner.name).summary(context),
+        "accelerator": {
+            "kind": config.accelerator.kind.value,
+            "replaced": replaced.by_accelerator(config),
+        },
+        "parallel": _parallel(config),
         "devices": _devices(config, facts),
         "ports": _ports(config),
         "batches": _batches(config, facts),
-        **engine(config.engine.name).summary(Context(config, facts)),
+        **engine(config.engine.name).summary(context),
         "tracking": _tracking(config),
         "resume": _resume(config),
         "engine": _engine(facts),
     }
 
 
-def text(body: Mapping[str, Any], *, checked: bool) -> str:
-    """The report for people, without the problems: those go to standard error.
-
-    Args:
-        body: what the check found.
-        checked: whether preflight ran.
-    """
-    return "\n".join(_lines(body, checked)) + "\n"
-
-
-def _lines(body: Mapping[str, Any], checked: bool) -> Iterator[str]:
-    for path in body["shadowed"]:
-        yield f"{'note':8} {path}: the same name, not used: an earlier root has it"
-    for rule in body["passed"]:
-        yield f"{'passed':8} {rule}"
-    for skipped in body["skipped"]:
-        yield f"{'skipped':8} {skipped['rule']}: {skipped['missing']}"
-    for rule in body["failed"]:
-        yield f"{'failed':8} {rule}"
-    for rule in body["downgraded"]:
-        yield f"{'warned':8} {rule} (checks.warn)"
-    if checked and not any(p["severity"] == Severity.ERROR.value for p in body["preflight"]):
-        yield f"{'passed':8} preflight{', without the GPUs' if body['unchecked'] else ''}"
-    yield from _environment(body["environment"])
-    for title, facts in (body["summary"] or {}).items():
-        for name, value in (facts or {}).items():
-            yield f"{title:8} {name:{_WIDTH}} {value}"
-    verdict = "ready to launch" if body["status"] == 0 else "would not start"
-    if body["status"] == 0 and body["unchecked"]:
-        verdict += ", if the GPUs are there"
-    yield f"{body['experiment']}: {verdict}"
-
-
-def _environment(said: Mapping[str, Any] | None) -> Iterator[str]:
-    if said is None:
-        return
-    for variable, overrides in said["taken"].items():
-        yield f"{'env':8} {variable:{_WIDTH}} {' '.join(overrides)}"
-    for variable, key in said["beaten"].items():
-        yield f"{'env':8} {variable:{_WIDTH}} not used, the command line says {key}"
-    if said["typed"]:
-        yield f"{'env':8} {'all of it, typed':{_WIDTH}} {said['typed']}"
-    elif not said["beaten"]:
-        yield f"{'env':8} no variable of the old scripts counts"
-
-
 def _engine(facts: Facts) -> dict[str, str]:
     tables = (facts.get(ServerFlags), facts.get(LearnerFlags))
     products = (table.product.rpartition(" ") for table in tables if table)
     return {name: version for name, _, version in products}
+
+
+def _parallel(config: LaunchConfig) -> dict[str, int | None]:
+    sizes = engine(config.engine.name).sizes(config.rollout_server)
+    return {"tensor": sizes.tensor_parallel, "data": sizes.data_parallel}
 
 
 def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:

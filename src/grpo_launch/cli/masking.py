@@ -12,7 +12,8 @@ from grpo_launch.base import redaction, terminal
 class _Masked:
     """A text stream that shows secrets as stars; everything else is that of the stream.
 
-    To standard output nothing of ours writes control sequences; a value may hold some.
+    To standard output nothing of ours writes control sequences but ``terminal.Painted``; a
+    value may hold some.
 
     What Hydra shows of a configuration (``--cfg``, ``--info``, the points of a sweep) is
     printed by Hydra, a whole text or line at a time.
@@ -29,8 +30,9 @@ class _Masked:
     def write(self, text: str) -> int:
         if self._shows_yaml:
             text = redaction.without_named_in_yaml(text)
+        is_plain = self._is_plain and not isinstance(text, terminal.Painted)
         text = redaction.masked(text, self._hidden)
-        return self._stream.write(terminal.escaped(text) if self._is_plain else text)
+        return self._stream.write(terminal.escaped(text) if is_plain else text)
 
     def writelines(self, lines: Sequence[str]) -> None:
         for line in lines:

@@ -36,7 +36,7 @@ class LaunchConfig:
         callback: the dotted name of the function that runs the role.
         rollout_server: the server's flags that are set, by name.
         lora_policy: whether the server may serve LoRA adapters.
-        key, output: what the roles ``explain`` and ``check`` were asked for.
+        key, output, verbose: what the roles ``explain`` and ``check`` were asked for.
         train: the experiment as plain data, exactly what the legacy rules give
             plus what the accelerator and the command line changed.
         overrides: the command line's overrides, as typed.
@@ -77,6 +77,7 @@ class LaunchConfig:
     dry_run: Any
     key: str | None
     output: schema.OutputFormat
+    verbose: bool
     train: dict[Any, Any]
     overrides: tuple[str, ...]
     mistakes: tuple[Mistake, ...] = ()
@@ -224,6 +225,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         dry_run=cfg.dry_run,
         key=cfg.key,
         output=cfg.output,
+        verbose=cfg.verbose,
         train=cast("dict[Any, Any]", train),
         overrides=overrides,
         accelerated=cfg.experiment.accelerated,

@@ -267,6 +267,8 @@ class Launch:
     """`role=explain`: the key to explain, for example `rlhf.num_generations`."""
     output: OutputFormat = OutputFormat.text
     """`role=check`, `role=explain`: for people, or as JSON."""
+    verbose: bool = False
+    """`role=check`: name the rules that passed, and everything that an accelerator replaced."""
     train: Any = field(default_factory=dict)
     """The experiment: the merged legacy tree, or the `train` node of a native file."""
 

@@ -17,7 +17,7 @@ from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
 from grpo_launch.plugins import LEARNERS
 
 if TYPE_CHECKING:
-    from grpo_launch.config.rule import Rule
+    from grpo_launch.config.rule import Context, Rule
     from grpo_launch.engines.snapshot import FlagQuestion
 
 
@@ -119,6 +119,13 @@ class Learner(Protocol):
 
         Returns:
             The sizes; None where one of them is none, or where it has no such batches.
+        """
+        ...
+
+    def summary(self, context: Context) -> Mapping[str, Mapping[str, Any]]:
+        """What ``role=check`` tells of a valid configuration: values by name, by title.
+
+        The titles ``model``, ``tuner``, ``data``, ``rewards`` and ``training`` come first.
         """
         ...
 

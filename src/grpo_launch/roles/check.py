@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TextIO
 
 from grpo_launch import plan
 from grpo_launch.backends import registry
+from grpo_launch.base import redaction
 from grpo_launch.base.host import Host
-from grpo_launch.checks import gather, report
+from grpo_launch.checks import gather, report, screen
 from grpo_launch.checks.downgrade import blamed_on, downgraded
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
@@ -21,16 +24,18 @@ from grpo_launch.learners.base import learner
 from grpo_launch.settle.preparation import Aim, Preparation
 from grpo_launch.settle.prepare import prepare
 
+_USUAL = 80
+"""Columns of what is no terminal."""
+
+_WIDEST = 100
+"""Columns; longer lines are hard to read, however wide the terminal is."""
+
 
 def run(config: LaunchConfig, host: Host) -> int:
-    """Check; returns 0 when a launch could start now.
+    """Check; returns 0 when a launch could start now, else the status of what is in its way.
 
-    With ``output=json`` everything is on standard output, and the status is that of
-    the failure.
-
-    Raises:
-        InvalidConfigError: the configuration has errors.
-        LaunchError: this machine cannot run it now.
+    With ``output=json`` everything is on standard output; otherwise the problems are on
+    standard error, before the rest.
     """
     backend = registry.of(config)
     with contextlib.ExitStack() as stack:
@@ -41,13 +46,34 @@ def run(config: LaunchConfig, host: Host) -> int:
     if config.output is OutputFormat.json:
         sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False, default=str) + "\n")
         return body["status"]
-    warnings = [p for p in ready.problems if p.severity is Severity.WARNING]
-    for problem in (*warnings, *ready.warnings, *_waits(ready), *unchecked):
-        print(f"warning: {problem}", file=sys.stderr)
-    sys.stdout.write(report.text(body, checked=checked))
-    if ready.error is not None:
-        raise ready.error
-    return 0
+    _print_problems(ready, unchecked, host.environ)
+    look = _look(sys.stdout, host.environ)
+    look = replace(look, width=look.width or _USUAL, verbose=config.verbose)
+    sys.stdout.write(screen.text(body, look, checked=checked))
+    return body["status"]
+
+
+def _print_problems(
+    ready: Preparation, unchecked: Iterable[Problem], environ: Mapping[str, str]
+) -> None:
+    """Errors and warnings, before anything else."""
+    look, hidden = _look(sys.stderr, environ), redaction.secrets(environ)
+    errors = ready.error.lines() if ready.error else []
+    found = [p for p in ready.problems if p.severity is Severity.WARNING]
+    warnings = [str(p) for p in (*found, *ready.warnings, *_waits(ready), *unchecked)]
+    with contextlib.suppress(OSError):  # whoever read them is gone
+        for severity, lines in ((Severity.ERROR, errors), (Severity.WARNING, warnings)):
+            for line in lines:
+                text = redaction.masked(line, hidden)
+                print(screen.problem(severity, text, look), file=sys.stderr)
+
+
+def _look(stream: TextIO, environ: Mapping[str, str]) -> screen.Look:
+    """How it is written to a stream: in colour to a terminal that shows any and may."""
+    on_terminal = stream.isatty()
+    colour = on_terminal and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+    width = min(shutil.get_terminal_size().columns, _WIDEST) if on_terminal else 0
+    return screen.Look(width, colour)
 
 
 def parts(config: LaunchConfig) -> tuple[str, ...]:

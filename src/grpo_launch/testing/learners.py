@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from grpo_launch.config.arguments import SIZES
+from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.rule import Context
 from grpo_launch.engines.base import GROUP, RELOAD, RESTART
 from grpo_launch.learners.base import Learner, TrainRequest
 from grpo_launch.settle.amend import amended
@@ -122,6 +124,11 @@ class LearnerSuite:
         """A rule looks a fact up by its type; files that are absent are no error."""
         types = [type(fact) for fact in self.learner.facts(self.config(), Path("/nowhere"))]
         assert len(types) == len(set(types))
+
+    def test_the_summary_is_plain_values_by_name(self) -> None:
+        """``role=check`` prints it, also where no fact is known."""
+        summary = self.learner.summary(Context(self.config(), Facts()))
+        assert json.loads(json.dumps({k: dict(v) for k, v in summary.items()})) == summary
 
     def test_it_has_a_name_for_people(self) -> None:
         """Messages name it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.rule import Context
 from grpo_launch.engines.base import RELOAD
 from grpo_launch.learners.base import Resume, TrainRequest
 from grpo_launch.learners.batches import Sizes
@@ -41,6 +42,9 @@ class CountingLearner:
 
     def batches(self, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
         return None
+
+    def summary(self, context: Context) -> Mapping[str, Mapping[str, Any]]:
+        return {"training": {"steps": context.config.get("training.max_steps", 3)}}
 
     def output_dir(self, config: LaunchConfig, default: str) -> str:
         return str(config.get("training.output_dir", default))

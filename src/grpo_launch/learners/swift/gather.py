@@ -1,11 +1,13 @@
-"""The files that the rules of ms-swift's learner look at."""
+"""The files that the rules of ms-swift's learner, and its summary, look at."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.learners.swift import dataset_rows, episodes, plugin_source
+from grpo_launch.learners.swift.dataset_rows import Counts
 from grpo_launch.learners.swift.episodes import Episodes, GymFacts
 
 
@@ -25,3 +27,11 @@ def gym(config: LaunchConfig, cwd: Path) -> GymFacts:
         if config.role == elsewhere
         else tuple(plugin_source.read(file, cwd) for file in played.plugins),
     )
+
+
+def counts(config: LaunchConfig, cwd: Path) -> tuple[Counts, ...]:
+    """How many rows ``dataset`` has; only a check asks, since it reads the files whole."""
+    if config.role != "check":
+        return ()
+    entries = [item for item in listed(find(config, "dataset")[1]) if isinstance(item, str)]
+    return (Counts(tuple((entry, dataset_rows.count(entry, cwd)) for entry in entries)),)

@@ -14,7 +14,7 @@ from grpo_launch.learners.swift import arguments, batches, entry, importing, out
 from grpo_launch.plan import PlannedFile
 
 if TYPE_CHECKING:
-    from grpo_launch.config.rule import Rule
+    from grpo_launch.config.rule import Context, Rule
     from grpo_launch.engines.snapshot import FlagQuestion
 
 
@@ -46,14 +46,20 @@ class SwiftLearner:
         return FLAGS
 
     def facts(self, config: LaunchConfig, cwd: Path) -> Iterable[object]:
-        """Of an experiment that plays episodes, its data set and its plugins."""
+        """The files that it trains on, and those of the episodes that it plays."""
         from grpo_launch.learners.swift import gather
 
-        return (gather.gym(config, cwd),)
+        return (gather.gym(config, cwd), *gather.counts(config, cwd))
 
     def batches(self, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
         """See ``batches.of_arguments``."""
         return batches.of_arguments(arguments, world_size)
+
+    def summary(self, context: Context) -> Mapping[str, Mapping[str, Any]]:
+        """See ``summary.of``."""
+        from grpo_launch.learners.swift import summary
+
+        return summary.of(context)
 
     def output_dir(self, config: LaunchConfig, default: str) -> str:
         """``training.output_dir``."""

@@ -1,0 +1,42 @@
+"""What the chosen accelerator replaced in an experiment, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import yaml
+
+from grpo_launch.base import resources
+from grpo_launch.checks import explain, keys
+from grpo_launch.config.formats import leaves
+from grpo_launch.config.launch_config import LaunchConfig
+
+
+def by_accelerator(config: LaunchConfig) -> dict[str, dict[str, Any]]:
+    """By dotted key: ``was``, what the experiment's files say for every accelerator, and ``is``.
+
+    Of the overlay in ``conf/overlay`` and of the experiment's own block. What the command line
+    or a variable says again is not listed, nor what stays as it was.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in _paths(config):
+        was, now = explain.before_accelerator(config, path), keys.value(config, path)
+        if not explain.is_same(was, now) and not explain.is_said_later(config, path):
+            found[path] = {"was": keys.plain(was), "is": now}
+    return found
+
+
+def _paths(config: LaunchConfig) -> list[str]:
+    file = resources.path(f"conf/overlay/{config.accelerator.kind.value}.yaml")
+    overlay = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    block = leaves.decode(config.block.nodes) if config.block else {}
+    return [*dict.fromkeys((*_leaves(overlay, ""), *_leaves(block, "")))]
+
+
+def _leaves(node: Any, prefix: str) -> Iterator[str]:
+    for name, value in cast("dict[Any, Any]", node).items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
