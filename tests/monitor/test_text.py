@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.monitor import listing, living, status, watch
+from grpo_launch.monitor import detail, listing, living, status, view, watch, words
 from grpo_launch.monitor.context import Context
+from grpo_launch.runs import find
 from grpo_launch.supervise import proc
 from tests.advice.made import steady
 from tests.monitor.made import NOBODY, START, going_on, identity, lost, make_run, process
 
 SERVER = NOBODY + 10  # a pid that no real process has, here of the machine below
 GOLDEN = Path(__file__).with_name("golden")
+PLAN = GOLDEN.parents[1] / "plan" / "golden" / "summary_1024-both.json"
+"""A plan as it is today, with what the engine and the learner know of their logs."""
 
 
 @pytest.fixture
@@ -78,6 +81,67 @@ def test_list(context: Context, golden: Callable[[str], None]) -> None:
     make_several(context.root)
     assert listing.run(context, as_json=False) == 0
     golden("list.txt")
+
+
+WHY = "the learner ended with status 1: rewards/mine.py:5 TypeError: unsupported operand types"
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 140, 200])
+def test_nothing_is_broken_inside_of_a_word(context: Context, width: int) -> None:
+    failed = make_run(context.root, state="failed", status=1, reason=WHY)
+    run = view.view(find.one(str(failed), context.root, context.cwd), living.Machine({}))
+    listed = listing.lines([run], START, width)
+    shown = status.lines(detail.detail(run), START, str(context.cwd))
+    for told in (listed, [part for line in shown for part in words.fit(line, width)]):
+        whole = " ".join(" ".join(told).split())
+        assert " ".join(WHY.split()) in whole
+        longest = max(len(word) for word in whole.split())
+        assert all(len(line) <= max(width, 4 + longest) for line in told)
+    beside = any("http://" in line and "TypeError" in line for line in listed)
+    assert beside is (width >= 200)
+    assert listing.lines([run], START)[1].endswith(WHY)
+
+
+def test_what_was_ended_is_stopped(context: Context) -> None:
+    ended = {"server": {**process(code=143), "stopped": True}, "learner": process(code=143)}
+    make_run(context.root, processes=ended)
+    assert status.run(context, "exp", as_json=False) == 0
+    assert isinstance(context.stdout, io.StringIO)
+    lines = context.stdout.getvalue().splitlines()
+    assert [line.split()[3:5] for line in lines if line.startswith("  server   pid")] == [
+        ["stopped", "swift"]
+    ]
+    assert any("exit 143" in line for line in lines if line.startswith("  learner  pid"))
+
+
+def test_watch_shows_the_figures_of_grpo_and_no_access_log(
+    context: Context, printed: Callable[[], str]
+) -> None:
+    access = b'INFO:     127.0.0.1:36360 - "POST /infer/ HTTP/1.1" 200 OK\n'
+    run = make_run(
+        context.root,
+        logs={"server": b"INFO: ready\n" + access * 200, "learner": b"x\n"},
+        **going_on(processes={}),
+    )
+    places = {"run_dir": str(run), "output_dir": str(run / "output")}
+    (run / "plan.json").write_text(json.dumps({**json.loads(PLAN.read_text()), **places}))
+    generation = {"reward": 0.5, "reward_std": 0.125, "kl": 0.0021, "rewards/Fmt/mean": 0.75}
+    rows = [generation, {"rewards/Len/mean": -0.5}, {}]
+    rows = [
+        {**row, "loss": 0.0, "global_step/max_steps": f"{n}/40"} for n, row in enumerate(rows, 1)
+    ]
+    (run / "output" / "v0").mkdir(parents=True)
+    (run / "output" / "v0" / "logging.jsonl").write_text(
+        "".join(json.dumps(r) + "\n" for r in rows)
+    )
+    assert watch.run(context, "exp", as_json=False) == 0
+    shown = printed()
+    assert "step    3/40" in shown
+    assert "reward  0.50" in shown
+    assert "std 0.125  Fmt 0.75  Len -0.5" in shown
+    assert "kl      0.0021" in shown
+    assert "INFO: ready" in shown
+    assert "POST" not in shown
 
 
 def test_status(context: Context, golden: Callable[[str], None]) -> None:

@@ -21,7 +21,7 @@ from grpo_launch.execute.processes import WITNESS, Processes
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import ProcessSpec
 from grpo_launch.planning import shell
-from grpo_launch.runs import record
+from grpo_launch.runs import pace, record
 from grpo_launch.runs.checkpoints import Checkpoint
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.outputs import Outputs
@@ -114,12 +114,12 @@ def _manifest(
     around: Surroundings, checkpoint: Checkpoint, outputs: Outputs, steps: list[Step]
 ) -> str:
     plan = around.plan
-    last = next((step for step in reversed(steps) if step.step <= checkpoint.step), None)
+    before = [step for step in steps if step.step <= checkpoint.step]
     metadata = {
         "experiment": plan.experiment,
         "run": str(around.record.directory),
         "step": checkpoint.step,
-        "reward": last.reward if last else None,
+        "reward": pace.newest_reward(before),
         "output_dir": str(around.cwd / plan.output_dir),
         "git": _git(around.record.directory),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +38,11 @@ class Context:
     def current(root: str) -> Context:
         """Those of this process, for the runs below ``root``."""
         return Context(Path(root), Path.cwd(), sys.stdin, sys.stdout, sys.stderr)
+
+    @property
+    def width(self) -> int | None:
+        """Characters of a line of the terminal; None where there is none to be fitted."""
+        return shutil.get_terminal_size().columns if self.stdout.isatty() else None
 
     def out(self, text: str) -> None:
         """Print what was asked for; a reader sees it at once."""

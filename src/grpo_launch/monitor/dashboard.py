@@ -12,7 +12,7 @@ from grpo_launch.monitor.detail import Detail
 from grpo_launch.monitor.gpus import Gpu
 from grpo_launch.monitor.listing import remarks
 from grpo_launch.monitor.spark import sparkline
-from grpo_launch.monitor.words import addresses, age, idle, size, split, table
+from grpo_launch.monitor.words import addresses, age, fit, idle, number, size, split, table
 from grpo_launch.runs import record
 
 _COLOURS = {
@@ -58,7 +58,7 @@ def draw(scene: Scene, now: float, width: int, height: int | None = None) -> lis
         width: characters of a line; what is longer is cut.
         height: lines; None: as many as it takes.
     """
-    above = [*_head(scene.detail, now), *_training(scene.detail, width)]
+    above = [*_head(scene.detail, now, width), *_training(scene.detail, width)]
     above += [*_processes(scene.detail), *_gpus(scene)]
     tails = [(name, lines) for name, lines in scene.tails.items() if lines]
     room = _LINES_OF_A_LOG
@@ -72,7 +72,7 @@ def draw(scene: Scene, now: float, width: int, height: int | None = None) -> lis
     return lines
 
 
-def _head(shown: Detail, now: float) -> Iterable[Text]:
+def _head(shown: Detail, now: float, width: int) -> Iterable[Text]:
     view = shown.view
     line = Text()
     line.append(one_line(view.found.name), style="bold")
@@ -87,7 +87,7 @@ def _head(shown: Detail, now: float) -> Iterable[Text]:
     for remark in remarks(view):
         yield Text(f"  {remark}", style="yellow")
     if view.recorded is not None and view.recorded.reason:
-        yield Text(f"  {one_line(view.recorded.reason)}")
+        yield from map(Text, fit(f"  {one_line(view.recorded.reason)}", width))
 
 
 def _training(shown: Detail, width: int) -> Iterable[Text]:
@@ -106,9 +106,9 @@ def _training(shown: Detail, width: int) -> Iterable[Text]:
     rewards = [step.reward for step in shown.steps]
     known = [reward for reward in rewards if reward is not None]
     if known:
-        newest = "-" if last.reward is None else f"{last.reward:.2f}"
-        line = _fact("reward", newest).append(sparkline(rewards, across), style="green")
+        line = _fact("reward", f"{known[-1]:.2f}").append(sparkline(rewards, across), style="green")
         yield line.append(f"  {min(known):.2f} to {max(known):.2f}")
+    yield from _figures(shown)
     if shown.step_s is not None:
         line = _fact("time", f"{shown.step_s:.1f} s/step")
         if shown.split is None:
@@ -116,8 +116,29 @@ def _training(shown: Detail, width: int) -> Iterable[Text]:
         else:
             yield line.append(split(shown.split))
             yield _fact("", "").append(idle(shown.split), style="dim")
-    if last.completion_length is not None:
-        yield _fact("length", f"{last.completion_length:.0f} tokens")
+    length = next((s.completion_length for s in reversed(shown.steps) if s.completion_length), None)
+    if length is not None:
+        yield _fact("length", f"{length:.0f} tokens")
+
+
+def _figures(shown: Detail) -> Iterable[Text]:
+    """The spread of the rewards, the mean of each reward function, and KL, where logged."""
+    metrics, latest = shown.planned.plan.metrics, shown.latest
+    if metrics is None:
+        return
+    before, star, behind = metrics.each_reward.partition("*")
+    own = {
+        name[len(before) : len(name) - len(behind)]: value
+        for name, value in latest.items()
+        if star and len(name) > len(before + behind)
+        if name.startswith(before) and name.endswith(behind)
+    }
+    parts = [f"std {number(latest[metrics.reward_std])}"] if metrics.reward_std in latest else []
+    parts += [f"{one_line(name)} {number(value)}" for name, value in own.items()]
+    if parts:
+        yield Text().append(" " * len(_fact("", ""))).append("  ".join(parts), style="dim")
+    if metrics.kl in latest:
+        yield _fact("kl", number(latest[metrics.kl]))
 
 
 def _fact(name: str, value: str) -> Text:
@@ -129,8 +150,7 @@ def _processes(shown: Detail) -> Iterable[Text]:
     rows: list[tuple[str, ...]] = []
     for name, process in recorded.processes.items() if recorded else ():
         others = shown.children(name, process)
-        fate = "alive" if shown.is_alive(process) else "gone"
-        fate = fate if process.exit is None else f"exit {process.exit}"
+        fate = process.fate or ("alive" if shown.is_alive(process) else "gone")
         gpus = shown.planned.gpus.get(name, ())
         rows.append(
             (

@@ -11,7 +11,7 @@ from typing import Any
 from grpo_launch.monitor import planned
 from grpo_launch.monitor.listing import brief, finite
 from grpo_launch.monitor.view import View
-from grpo_launch.runs import checkpoints, plans, record, shares
+from grpo_launch.runs import checkpoints, pace, plans, record, shares
 from grpo_launch.runs.checkpoints import Checkpoint
 from grpo_launch.runs.metrics import History, Step
 from grpo_launch.runs.reading import RecordedProcess
@@ -20,9 +20,6 @@ from grpo_launch.runs.timing import Timings
 
 LAUNCHER = "launcher"
 """Whose log a run in the background has besides."""
-
-_RECENT = 20
-"""Steps whose mean time tells how long the rest will take."""
 
 _INTERVALS = 100
 """Intervals of the learner that tell what its seconds go into: some 30 generations."""
@@ -39,6 +36,7 @@ class Detail:
         checkpoints: the complete ones, fewest steps first.
         steps: all that was logged, in ascending order.
         metrics: the numbers of the newest row, by the learner's own names.
+        latest: the newest number of each name.
         split: what its seconds have gone into lately, where its learner writes that down.
     """
 
@@ -48,20 +46,23 @@ class Detail:
     checkpoints: tuple[Checkpoint, ...]
     steps: tuple[Step, ...]
     metrics: dict[str, float]
+    latest: dict[str, float]
     split: Split | None = None
 
     @property
     def step_s(self) -> float | None:
         """Seconds of a recent step, on the mean; generation and learning together."""
-        known = [s.step_time for s in self.steps[-_RECENT:] if s.step_time is not None]
-        return sum(known) / len(known) if known else None
+        return pace.seconds_per_step(self.steps)
 
     @property
     def eta_s(self) -> float | None:
         """Seconds until the last step, while the run goes on."""
-        if self.step_s is None or not self.view.is_supervised:
-            return None
-        return max(0, self.steps[-1].max_steps - self.steps[-1].step) * self.step_s
+        return pace.seconds_left(self.steps) if self.view.is_supervised else None
+
+    @property
+    def reward(self) -> float | None:
+        """The mean reward that was logged last."""
+        return pace.newest_reward(self.steps)
 
     def is_alive(self, process: RecordedProcess) -> bool:
         """Whether a process of the record itself lives."""
@@ -110,6 +111,7 @@ def detail(
         checkpoints=tuple(kept),
         steps=tuple(steps),
         metrics=dict(past.newest) if past else {},
+        latest=dict(past.latest) if past else {},
         split=_recent(timings or Timings(directory)),
     )
 
@@ -196,6 +198,7 @@ def _processes(shown: Detail, processes: Mapping[str, RecordedProcess]) -> list[
             "name": name,
             "pid": process.pid,
             "exit": process.exit,
+            "stopped": process.stopped,
             "is_alive": shown.is_alive(process),
             "children": shown.children(name, process),
             "gpus": list(shown.planned.gpus.get(name, ())),

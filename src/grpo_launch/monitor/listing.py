@@ -9,13 +9,13 @@ from grpo_launch.errors import one_line
 from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.view import View, view
-from grpo_launch.monitor.words import NOTHING, addresses, age, and_, table
-from grpo_launch.runs import find
+from grpo_launch.monitor.words import NOTHING, addresses, age, and_, fit, table
+from grpo_launch.runs import find, record
 
 FORMAT = 1
 """The version of what ``--json`` prints; fields may be added within a version."""
 
-_HEAD = ("RUN", "STATE", "ROLE", "ATTEMPT", "STEP", "REWARD", "STARTED", "TOOK", "URL")
+_HEAD = ("RUN", "STATE", "ROLE", "ATTEMPT", "STEP", "REWARD", "STARTED", "TOOK", "URL", "REASON")
 _RIGHT = "ATTEMPT STEP REWARD STARTED TOOK"
 
 
@@ -31,23 +31,33 @@ def run(context: Context, *, as_json: bool) -> int:
     if as_json:
         context.json({"format": FORMAT, "runs": [brief(v, context.now()) for v in views]})
     elif views:
-        context.out("\n".join(lines(views, context.now())))
+        context.out("\n".join(lines(views, context.now(), context.width)))
     else:
         context.say(f"no runs below {context.root}")
     return 0
 
 
-def lines(views: Sequence[View], now: float) -> list[str]:
+def lines(views: Sequence[View], now: float, width: int | None = None) -> list[str]:
     """The table, with remarks below the runs that need one.
+
+    Where the reasons have no room beside the rest, they stand below.
 
     Args:
         views: the runs.
         now: seconds since the epoch.
+        width: characters of a line; None: as many as it takes.
     """
-    head, *rows = table(_HEAD, [_row(v, now) for v in views], _RIGHT)
-    told = [head]
-    for shown, row in zip(views, rows, strict=True):
-        told += [row, *(f"  {remark}" for remark in remarks(shown))]
+    rows = [_row(view, now) for view in views]
+    whole = table(_HEAD, rows, _RIGHT)
+    reasons = [row[-1] for row in rows]
+    beside = any(reasons) and (width is None or all(len(line) <= width for line in whole))
+    if not beside:
+        whole = table(_HEAD[:-1], [row[:-1] for row in rows], _RIGHT)
+    told = fit(whole[0], width)
+    for shown, reason, row in zip(views, reasons, whole[1:], strict=True):
+        below = [reason] if reason and not beside else []
+        for line in (row, *(f"  {remark}" for remark in (*below, *remarks(shown)))):
+            told += fit(line, width)
     return told
 
 
@@ -104,7 +114,7 @@ def brief(shown: View, now: float) -> dict[str, Any]:
         "attempt": recorded.attempt if recorded else None,
         "step": step.step if step else None,
         "max_steps": step.max_steps if step else None,
-        "reward": finite(step.reward) if step else None,
+        "reward": finite(shown.reward),
     }
 
 
@@ -116,7 +126,7 @@ def finite(value: float | None) -> float | None:
 def _row(shown: View, now: float) -> tuple[str, ...]:
     recorded, step = shown.recorded, shown.step
     if recorded is None:
-        return (one_line(shown.found.name), shown.state, *[NOTHING] * (len(_HEAD) - 2))
+        return (one_line(shown.found.name), shown.state, *[NOTHING] * (len(_HEAD) - 3), "")
     took = shown.duration_s(now)
     return (
         one_line(shown.found.name),
@@ -124,8 +134,9 @@ def _row(shown: View, now: float) -> tuple[str, ...]:
         one_line(recorded.role),
         str(recorded.attempt),
         step.of_all if step else NOTHING,
-        NOTHING if step is None or step.reward is None else f"{step.reward:.2f}",
+        NOTHING if shown.reward is None else f"{shown.reward:.2f}",
         f"{age(max(0.0, now - recorded.started))} ago",
         NOTHING if took is None else age(took),
         addresses(recorded.urls),
+        one_line(recorded.reason or "") if shown.state != record.DONE else "",
     )

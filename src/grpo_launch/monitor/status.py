@@ -13,7 +13,7 @@ from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.detail import Detail, detail, full
 from grpo_launch.monitor.listing import FORMAT, remarks
 from grpo_launch.monitor.view import view
-from grpo_launch.monitor.words import addresses, age, idle, moment, number, size, split, table
+from grpo_launch.monitor.words import addresses, age, fit, idle, moment, number, size, split, table
 from grpo_launch.runs import find
 from grpo_launch.runs.reading import RecordedProcess
 
@@ -34,7 +34,8 @@ def run(context: Context, word: str, *, as_json: bool) -> int:
     if as_json:
         context.json({"format": FORMAT, **full(shown, context.now())})
     else:
-        context.out("\n".join(lines(shown, context.now(), str(context.cwd))))
+        told = lines(shown, context.now(), str(context.cwd))
+        context.out("\n".join(part for line in told for part in fit(line, context.width)))
     return 0
 
 
@@ -91,7 +92,7 @@ def _facts(shown: Detail, now: float, cwd: str) -> Iterator[tuple[str, str]]:
     if shown.steps:
         last = shown.steps[-1]
         facts = [last.of_all]
-        facts += [] if last.reward is None else [f"reward {last.reward:.2f}"]
+        facts += [] if shown.reward is None else [f"reward {shown.reward:.2f}"]
         facts += [] if shown.step_s is None else [f"{shown.step_s:.1f} s/step"]
         facts += [f"{age(shown.eta_s)} left"] if shown.eta_s else []
         yield "step", ", ".join(facts)
@@ -120,7 +121,7 @@ def _fate(shown: Detail, name: str, process: RecordedProcess) -> str:
         return f"alive{more}"
     if not shown.view.is_here and process.exit is None:
         return "not seen from here"
-    fate = "gone" if process.exit is None else f"exit {process.exit}"
+    fate = process.fate or "gone"
     return f"{fate}, but {len(others)} alive" if others else fate
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from grpo_launch.errors import one_line
 from grpo_launch.monitor import living, planned
 from grpo_launch.monitor.living import Living, Machine
-from grpo_launch.runs import reading, record
+from grpo_launch.runs import pace, reading, record
 from grpo_launch.runs.find import Found
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.reading import Record
@@ -39,6 +39,7 @@ class View:
         alive: its processes that live, without supervisor and guards.
         guards: its living guards.
         step: the step that was logged last.
+        reward: the newest that was logged.
     """
 
     found: Found
@@ -51,6 +52,7 @@ class View:
     alive: tuple[Living, ...]
     guards: tuple[proc.Entry, ...]
     step: Step | None
+    reward: float | None
 
     @property
     def is_over(self) -> bool:
@@ -95,6 +97,7 @@ def view(found: Found, machine: Machine, *, with_step: bool = True) -> View:
     # Numbers of processes mean nothing on another host or after another boot.
     named = recorded if here and recorded and recorded.is_of_this_boot else None
     plan = planned.read(found.directory)
+    steps = _glance(found.directory, recorded, plan) if recorded and with_step else []
     return View(
         found=found,
         state=state,
@@ -105,7 +108,8 @@ def view(found: Found, machine: Machine, *, with_step: bool = True) -> View:
         is_supervised=supervised,
         alive=tuple(machine.of(found.directory, named, plan.names)),
         guards=tuple(machine.guards_of(found.directory, named).values()),
-        step=_last_step(found.directory, recorded, plan) if recorded and with_step else None,
+        step=steps[-1] if steps else None,
+        reward=pace.newest_reward(steps),
     )
 
 
@@ -131,6 +135,5 @@ def _read(directory: Path) -> tuple[Record | None, str | None, tuple[str, ...]]:
     return recorded, None, notes
 
 
-def _last_step(directory: Path, recorded: Record, plan: planned.Planned) -> Step | None:
-    steps = planned.history(directory, recorded, plan, _GLANCE).steps()
-    return steps[-1] if steps else None
+def _glance(directory: Path, recorded: Record, plan: planned.Planned) -> list[Step]:
+    return planned.history(directory, recorded, plan, _GLANCE).steps()

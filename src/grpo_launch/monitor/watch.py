@@ -25,7 +25,7 @@ from grpo_launch.monitor.gpus import Gpus
 from grpo_launch.monitor.listing import FORMAT, finite
 from grpo_launch.monitor.logs import Logs, Wanted
 from grpo_launch.monitor.view import view
-from grpo_launch.runs import find
+from grpo_launch.runs import find, plans
 from grpo_launch.runs.metrics import History
 from grpo_launch.runs.timing import Timings
 
@@ -37,6 +37,9 @@ _PLAIN_WIDTH = 100
 
 _LINES = 50
 """Lines of a log that are kept: more than a screen shows."""
+
+_LOOKED_AT = 1000
+"""Lines of a log that are read at first; those that only tell of a request are left out."""
 
 _LEAVING = ("q", "Q", "")
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -77,7 +80,11 @@ class Watcher:
         self._found = found
         self._past: History | None = None
         self._timings = Timings(found.directory)
-        self._logs = Logs(found.directory, Wanted(lines=_LINES))
+        self._logs = Logs(found.directory, Wanted(lines=_LOOKED_AT))
+        self._access = {
+            spec.name: plans.pattern(spec.signs.access)
+            for spec in planned.read(found.directory).plan.of_attempt
+        }
         self._tails: dict[str, deque[str]] = {}
         self._gpus: Gpus | None = None
 
@@ -89,6 +96,9 @@ class Watcher:
             self._past = planned.history(self._found.directory, shown.recorded, plan)
         seen = detail(shown, self._past, self._timings, with_checkpoints=False)
         for line in self._logs.read():
+            access = self._access.get(line.process)
+            if access is not None and access.match(line.text):
+                continue
             self._tails.setdefault(line.process, deque(maxlen=_LINES)).append(line.text)
         ids = [gpu for gpus in seen.planned.gpus.values() for gpu in gpus]
         if ids and self._gpus is None and shown.is_here and not shown.is_over:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Sequence
 
@@ -83,6 +84,26 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -
         for row in (head, *rows)
     )
     return [line.rstrip() for line in lines]
+
+
+def fit(line: str, width: int | None) -> list[str]:
+    """A line in as many as it takes, broken between words; what follows stands further in.
+
+    Args:
+        line: of text.
+        width: characters that there is room for; None: as many as it takes.
+    """
+    if width is None or len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(
+        line,
+        max(width, len(indent) + 8),
+        subsequent_indent=indent,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def addresses(urls: Sequence[str]) -> str:

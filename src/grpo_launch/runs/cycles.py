@@ -89,14 +89,39 @@ def of_start(intervals: Iterable[Interval]) -> list[Cycle]:
 def by_step(starts: Iterable[Iterable[Interval]]) -> dict[int, Cycle]:
     """The cycle that each optimizer step belongs to; of a step made twice the later one.
 
-    The first cycle of each start of the learner is among them: it was that slow.
+    The first cycle of each start of the learner is among them: it was that slow. Cycles of
+    which a step needs several are one.
     """
     found: dict[int, Cycle] = {}
     for start in starts:
+        pending: Cycle | None = None
         for cycle in of_start(start):
-            for step in range(cycle.first_step + 1, cycle.first_step + cycle.steps + 1):
-                found[step] = cycle
+            whole = cycle if pending is None else _joined(pending, cycle)
+            pending = None if whole.steps else whole
+            for step in range(whole.first_step + 1, whole.first_step + whole.steps + 1):
+                found[step] = whole
     return found
+
+
+def _joined(first: Cycle, second: Cycle) -> Cycle:
+    """Two cycles that follow each other as one."""
+    tokens = _total([first.tokens, second.tokens])
+    longest = [cycle.longest for cycle in (first, second) if cycle.longest is not None]
+    return Cycle(
+        seconds=first.seconds + second.seconds,
+        sync=first.sync + second.sync,
+        waiting=first.waiting + second.waiting,
+        learning=first.learning + second.learning,
+        other=first.other + second.other,
+        generating=first.generating + second.generating,
+        first_step=first.first_step,
+        steps=first.steps + second.steps,
+        completions=first.completions + second.completions,
+        tokens=tokens,
+        longest=max(longest, default=None),
+        asked_at_once=max(first.asked_at_once, second.asked_at_once),
+        overlaps=first.overlaps or second.overlaps,
+    )
 
 
 def _cycle(here: Sequence[Interval], begin: float, end: float, head: Interval, steps: int) -> Cycle:

@@ -18,6 +18,7 @@ from grpo_launch.base.tailing import Tail
 from grpo_launch.base.terminal import SEQUENCE
 from grpo_launch.errors import one_line
 from grpo_launch.plan import Signs
+from grpo_launch.runs import plans
 
 _BYTES = 256 * 1024
 """Of a log's end that are read."""
@@ -82,7 +83,7 @@ def exception(text: str, signs: Signs) -> Raised | None:
     Of several processes that write into one log, each with its own mark before its lines, the
     first that failed is the one: the others fail because of it.
     """
-    streams = _streams(text, _compiled(signs.prefix))
+    streams = _streams(text, plans.pattern(signs.prefix))
     last: list[Raised] = []
     for name, lines in streams.items():
         told = [found for found in _raised(lines, name) if not _wraps(found.text, signs)]
@@ -148,13 +149,6 @@ def _signal(status: int) -> str:
         return signal.Signals(status - 128).name
     except ValueError:
         return ""
-
-
-def _compiled(expression: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(expression) if expression else None
-    except re.error:  # the plan of another version
-        return None
 
 
 def _end_of(log: Path, hidden: Sequence[str]) -> str:

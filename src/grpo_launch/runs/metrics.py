@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,14 +13,16 @@ from grpo_launch.plan import Metrics
 
 @dataclass(frozen=True)
 class Step:
-    """One logged optimizer step.
+    """One row that was logged, for one optimizer step or several.
 
     Attributes:
-        step: optimizer steps, counted from 1.
+        step: optimizer steps that had been made.
         max_steps: their number; 0 where it is not known.
-        reward: mean reward, or None where it was not logged.
+        reward: mean reward, or None where it was not logged: a generation may last for several
+            steps.
         completion_length: mean tokens of a completion.
-        step_time: seconds of this step.
+        step_time: seconds of one of its steps.
+        begins: whether it is the first of a start of the learner, and so holds the warm-up.
     """
 
     step: int
@@ -28,6 +30,7 @@ class Step:
     reward: float | None
     completion_length: float | None
     step_time: float | None
+    begins: bool = False
 
     @property
     def of_all(self) -> str:
@@ -62,6 +65,8 @@ class MetricsFollower:
             self._lines = LineTail(path, self._before.get(path, 0))
         read = (parse(line, self._metrics) for line in self._lines.read())
         fresh = [step for step in read if step is not None]
+        if fresh and not self.steps:
+            fresh[0] = replace(fresh[0], begins=True)
         self.steps += fresh
         return fresh
 
@@ -86,6 +91,7 @@ class History:
 
     Attributes:
         newest: the numbers of the row that was logged last, by the learner's own names.
+        latest: the newest number of each name; not every row has all of them.
     """
 
     def __init__(
@@ -102,8 +108,10 @@ class History:
         self._until = float("inf") if until is None else until
         self._at_most = at_most
         self._lines: dict[Path, LineTail] = {}
+        self._unbegun: set[Path] = set()
         self._steps: dict[int, Step] = {}
         self.newest: dict[str, float] = {}
+        self.latest: dict[str, float] = {}
 
     def steps(self) -> list[Step]:
         """The steps so far, in ascending order."""
@@ -113,21 +121,25 @@ class History:
             if path not in self._lines:
                 begin = 0 if self._at_most is None else max(0, size - self._at_most)
                 self._lines[path] = LineTail(path, begin)
+                self._unbegun |= set() if begin else {path}
             if size > self._lines[path].offset:
-                self._take(self._lines[path].read())
+                self._take(path, self._lines[path].read())
         return list(self._steps.values())
 
-    def _take(self, lines: list[bytes]) -> None:
+    def _take(self, path: Path, lines: list[bytes]) -> None:
         for line in lines:
             row = _row(line)
             step = _step(row, self._metrics) if row and self._metrics else None
             if row is not None and step is not None:
+                step = replace(step, begins=path in self._unbegun)
+                self._unbegun.discard(path)
                 if self._steps and next(reversed(self._steps)) >= step.step:
                     self._steps = {n: s for n, s in self._steps.items() if n < step.step}
                 self._steps[step.step] = step
                 self.newest = {
                     name: value for name in row if (value := _number(row[name])) is not None
                 }
+                self.latest |= self.newest
 
 
 def _logs(output_dir: Path, metrics: Metrics | None) -> list[tuple[float, Path, int]]:
@@ -161,13 +173,15 @@ def _step(row: dict[str, Any], metrics: Metrics) -> Step | None:
     done, slash, total = str(row.get(metrics.step, "")).partition("/")
     if not slash:
         total = str(row.get(metrics.max_steps, "")) if metrics.max_steps else "0"
-    if not _is_count(done) or not _is_count(total) or metrics.reward not in row:
+    if not _is_count(done) or not _is_count(total):
+        return None
+    if not any(name in row for name in metrics.trained or (metrics.reward,)):
         return None
     time = next((row[name] for name in metrics.step_time if name in row), None)
     return Step(
         int(done),
         int(total),
-        _number(row[metrics.reward]),
+        _number(row.get(metrics.reward)),
         _number(row.get(metrics.completion_length)),
         _number(time),
     )

@@ -6,6 +6,7 @@ from ``format3.json``. Of a newer one as much is read as is understood.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,14 @@ def output_dir(directory: Path, plan: LaunchPlan) -> Path:
         return directory / path.relative_to(plan.run_dir)
     cwd = next((spec.cwd for spec in plan.processes if spec.cwd), str(directory))
     return Path(cwd) / path
+
+
+def pattern(expression: str) -> re.Pattern[str] | None:
+    """A regular expression of a plan; None where it is empty, or of another version's kind."""
+    try:
+        return re.compile(expression) if expression else None
+    except re.error:
+        return None
 
 
 def _plan(body: Mapping[str, Any]) -> tuple[LaunchPlan, tuple[str, ...]]:

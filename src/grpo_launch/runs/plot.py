@@ -54,7 +54,7 @@ def draw(
             axis.set_ylim(0, 1.1 * max(y for _, y in known) or 1)
     _leave_out_the_warm_up(axes[-1], steps)
     if cycles:
-        _stack(axes[-1], [s.step for s in steps], cycles)
+        _stack(axes[-1], steps, cycles)
     axes[-1].set_xlabel("optimizer step")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
@@ -64,7 +64,7 @@ def draw(
 
 def _leave_out_the_warm_up(axis: Any, steps: Sequence[Step]) -> None:
     """Let a first step that took many times as long not flatten the others."""
-    first, *others = [step.step_time for step in steps]
+    first, *others = [step.step_time for step in steps]  # a row may stand for several steps
     highest = max((seconds for seconds in others if seconds is not None), default=0.0)
     if first is not None and first > _MANY * highest > 0:
         axis.set_ylim(0, 1.4 * highest)
@@ -72,11 +72,19 @@ def _leave_out_the_warm_up(axis: Any, steps: Sequence[Step]) -> None:
         axis.text(0.07, 0.94, text, transform=axis.transAxes, va="top", fontsize="small")
 
 
-def _stack(axis: Any, steps: Sequence[int], cycles: Mapping[int, Cycle]) -> None:
-    """Fill the seconds of the steps with what they went into."""
-    timed = [step for step in steps if step in cycles and cycles[step].steps]
+def _stack(axis: Any, rows: Sequence[Step], cycles: Mapping[int, Cycle]) -> None:
+    """Fill the seconds of the steps with what they went into, the mean of each row's steps."""
+    shares = {
+        row.step: [cycles[step] for step in range(before + 1, row.step + 1) if step in cycles]
+        for before, row in zip([rows[0].step - 1, *(r.step for r in rows)], rows, strict=False)
+    }
+    timed = [step for step, found in shares.items() if found]
     parts = [
-        [getattr(cycles[step], part) / cycles[step].steps for step in timed] for part in _PARTS
+        [
+            sum(getattr(cycle, part) / cycle.steps for cycle in shares[step]) / len(shares[step])
+            for step in timed
+        ]
+        for part in _PARTS
     ]
     if len(timed) > 1:
         colours = ("tab:blue", "tab:gray", "tab:orange", "tab:pink")
