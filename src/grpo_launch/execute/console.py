@@ -26,6 +26,9 @@ _LONGEST_OF_A_TAIL = 400
 QUIET_S = 60.0
 """Without a terminal a finished step is reported at least this often, where there is one."""
 
+_ROWS = 1000
+"""Rows of the training that tell how fast it is."""
+
 
 class Console:
     """Messages, a progress bar on a terminal, plain lines elsewhere.
@@ -54,6 +57,7 @@ class Console:
         self._bar: Any = None
         self._task: Any = None
         self._clock = clock
+        self._steps: list[Step] = []
         self._printed_step = 0
         self._printed_at = clock()
 
@@ -86,6 +90,7 @@ class Console:
         """Steps that the learner finished; also without any the bar's clock goes on."""
         if self._mode is ConsoleMode.log:
             return
+        self._steps = [*self._steps, *steps][-_ROWS:]
         if self._writer.isatty() or self._mode is ConsoleMode.progress:
             self._advance(steps)
         elif steps:
@@ -111,7 +116,7 @@ class Console:
         if self._bar is None:
             return
         if steps:
-            self._bar.update(self._task, completed=steps[-1].step, facts=_facts(steps[-1]))
+            self._bar.update(self._task, completed=steps[-1].step, facts=_facts(self._steps))
         if not self._writer.is_behind:  # a bar is of this moment
             self._bar.refresh()
 
@@ -123,7 +128,6 @@ class Console:
             Progress,
             TextColumn,
             TimeElapsedColumn,
-            TimeRemainingColumn,
         )
 
         # Rich would draw it in a thread; the loop looks often enough.
@@ -133,8 +137,6 @@ class Console:
             BarColumn(),
             TextColumn("{task.fields[facts]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=RichConsole(file=cast("IO[str]", self._writer)),
             auto_refresh=False,
         )
@@ -148,7 +150,7 @@ class Console:
         due = step.step - self._printed_step >= max(1, step.max_steps // 20)
         if due or now - self._printed_at >= QUIET_S or step.step in (1, step.max_steps):
             self._printed_step, self._printed_at = step.step, now
-            self.say(f"step {step.of_all}  {_facts(step)}")
+            self.say(f"step {step.of_all}  {_facts(self._steps)}")
 
 
 def complain(error: LaunchError, hidden: Sequence[str] = ()) -> int:
@@ -200,8 +202,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
-def _facts(step: Step) -> str:
-    facts = [] if step.reward is None else [f"reward {step.reward:.2f}"]
-    if step.step_time is not None:
-        facts.append(f"{step.step_time:.1f} s/step")
+def _facts(steps: Sequence[Step]) -> str:
+    from grpo_launch.runs import pace
+
+    reward, each = pace.newest_reward(steps), pace.seconds_per_step(steps)
+    facts = [] if reward is None else [f"reward {reward:.2f}"]
+    facts += [] if each is None else [f"{each:.1f} s/step"]
+    left = pace.seconds_left(steps)
+    facts += [f"{duration(left)} left"] if left else []
     return "  ".join(facts)
