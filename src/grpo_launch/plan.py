@@ -253,6 +253,36 @@ class Watchdog:
 
 
 @dataclass(frozen=True)
+class PortUse:
+    """A place of the plan where the number of a port stands.
+
+    Attributes:
+        path: names and indices from the plan to a text: ``processes``, ``0``, ``argv``, ``7``.
+        at: which of the numbers in that text it is, from 0.
+    """
+
+    path: tuple[str, ...]
+    at: int
+
+
+@dataclass(frozen=True)
+class ChosenPort:
+    """A port that the launcher chose, so that a restart may choose another.
+
+    Attributes:
+        number: the port, or the first of several in a row.
+        start: where the search for a free one begins.
+        count: how many in a row.
+        uses: every place of the plan that says ``number``.
+    """
+
+    number: int
+    start: int
+    count: int
+    uses: tuple[PortUse, ...]
+
+
+@dataclass(frozen=True)
 class LaunchPlan:
     """All that one invocation would start: services, and perhaps a job.
 
@@ -278,6 +308,7 @@ class LaunchPlan:
         sides: services that nothing waits for and whose end ends nothing.
         rehearsal: what tries the job's arguments before anything starts, or None.
         downgraded: names of the rules whose errors were taken as warnings.
+        chosen: the ports that a restart may change; none where nothing restarts.
     """
 
     experiment: str
@@ -300,6 +331,7 @@ class LaunchPlan:
     sides: tuple[ProcessSpec, ...] = ()
     rehearsal: ProcessSpec | None = None
     downgraded: tuple[str, ...] = ()
+    chosen: tuple[ChosenPort, ...] = ()
 
     def process(self, name: str) -> ProcessSpec | None:
         """The process called ``name``, or None where the plan does not have it."""

@@ -15,8 +15,8 @@ from grpo_launch.errors import PreflightError
 from grpo_launch.planning.devices import assign
 from grpo_launch.planning.planner import build
 from grpo_launch.runs import create
-from grpo_launch.settle import locks
 from grpo_launch.settle.prepared import Prepared
+from grpo_launch.supervise import locks
 from tests.conftest import Project, free_port
 from tests.launch.helpers import argument, end_of, in_state, nothing_left, plan_of, run_of, until
 from tests.launch.helpers import read as record_of

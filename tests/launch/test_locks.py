@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from grpo_launch.errors import PreflightError
-from grpo_launch.settle import locks
+from grpo_launch.supervise import locks
 
 HOLD = (
-    "import pathlib, signal, sys; from grpo_launch.settle import locks\n"
+    "import pathlib, signal, sys; from grpo_launch.supervise import locks\n"
     "locks.BASE = pathlib.Path(sys.argv[2])\n"
     "if locks.take(8000, sys.argv[1]) is None: sys.exit(locks.holder(8000))\n"
     "print('mine', flush=True); signal.pause()"

@@ -20,9 +20,9 @@ from grpo_launch.checks import preflight
 from grpo_launch.config.compose import compose
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.roles import _launch, both, check
-from grpo_launch.settle import locks, prepare
+from grpo_launch.settle import prepare
 from grpo_launch.settle.preparation import Aim, Preparation
-from grpo_launch.supervise import sockets
+from grpo_launch.supervise import locks, sockets
 from tests.conftest import FAKES, Project
 from tests.launch.helpers import closing_port
 

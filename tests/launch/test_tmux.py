@@ -15,7 +15,7 @@ import pytest
 
 from grpo_launch.backends.tmux import backend
 from grpo_launch.errors import PreflightError
-from grpo_launch.settle import locks
+from grpo_launch.supervise import locks
 from tests.conftest import Project
 from tests.launch.helpers import in_state, nothing_left, plan_of, read, run_of, until
 from tests.launch.helpers import supervisor as pid_of

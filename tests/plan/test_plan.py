@@ -6,7 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -28,6 +28,7 @@ from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.learners.swift import arguments
 from grpo_launch.planning import devices, planner, shell
 from grpo_launch.runs import plans
+from grpo_launch.settle import ports
 from tests.composed import shipped
 from tests.effort import costly
 
@@ -44,10 +45,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(lookup.SETTING, raising=False)
 
 
-def make(config: LaunchConfig, parts: list[str], run_dir: str = "runs/x/NEW") -> plan.LaunchPlan:
+def make(
+    config: LaunchConfig,
+    parts: list[str],
+    run_dir: str = "runs/x/NEW",
+    own_ports: Sequence[int] = (),
+) -> plan.LaunchPlan:
     """The plan in /project, on a machine with eight GPUs."""
     require_valid(config)
-    return planner.build(config, devices.assign(config, VISIBLE), parts, run_dir, CWD)
+    split = devices.assign(config, VISIBLE)
+    return planner.build(config, split, parts, run_dir, CWD, own_ports=own_ports)
 
 
 def written(text: str) -> LaunchConfig:
@@ -76,7 +83,9 @@ def test_the_dry_run_is_what_was_reviewed(
     request: pytest.FixtureRequest, file: str, experiment: str, role: str, overrides: list[str]
 ) -> None:
     config = shipped(experiment, [f"role={role}", *overrides])
-    planned = make(config, PARTS[role], f"runs/{experiment}/NEW")
+    parts = (plan.SERVER, plan.LEARNER)
+    with ports.chosen(config, parts, {}, "x", hold=False, look=False) as got:
+        planned = make(got.config, PARTS[role], f"runs/{experiment}/NEW", got.own)
     text = planned.to_json() if file.endswith(".json") else shell.render(planned)
     text = text.replace(str(resources.root()), "/shipped")
     golden = GOLDEN / file

@@ -99,11 +99,6 @@ def port_problem(port: Port) -> Iterator[Problem]:
         yield Problem(where, f"port {number} is in use{by}", fix)
 
 
-def is_free(port: int) -> bool:
-    """Whether a process of the run could listen on ``port`` now."""
-    return sockets.bind_failure(port) is None
-
-
 def owner_of(port: int) -> str | None:
     """``pid N (command)`` of whoever listens on a TCP port, if ``/proc`` tells.
 

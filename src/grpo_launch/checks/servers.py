@@ -38,11 +38,15 @@ def vllm_server_host_is_valid(context: Context) -> list[Problem]:
 
 @rule(when=_has_servers)
 def vllm_server_port_is_valid(context: Context) -> list[Problem]:
-    """``rlhf.vllm_server_port`` names ports, 1 to 65535: one rollout server for each."""
+    """``rlhf.vllm_server_port`` names ports, 1 to 65535: one rollout server for each.
+
+    Of several servers, two terminals that are not told could mean different ones.
+    """
     config = context.config
     ports = endpoint.ports(config)
     where = config.where(endpoint.PORT_KEY)
-    if not ports:
+    said = config.get("rlhf.vllm_server_port")
+    if said == [] or (said is None and len(ports) > 1):
         return [Problem(where, "names no port", "set it to [8080]")]
     fix = "use a number from 1 to 65535"
     wrong = [port for port in ports if not is_port(port)]

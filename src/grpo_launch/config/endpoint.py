@@ -12,6 +12,9 @@ PORT_KEY = "train.rlhf.vllm_server_port"
 GROUP_PORT_KEY = "train.rlhf.vllm_server_group_port"
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 
+HTTP_PORT = 8000
+"""The port of the first server where none is given, as engines and learners have it."""
+
 GROUP_PORT = 51216
 """The weight-sync port of the first server where none is given, the others count on from it:
 the default of trl's ``VLLMClient``, which learners keep."""
@@ -43,8 +46,11 @@ def hosts(config: LaunchConfig) -> list[Any]:
 
 
 def ports(config: LaunchConfig) -> list[Any]:
-    """``rlhf.vllm_server_port`` as a list; a scalar counts as a list of one."""
-    return _as_list(config.get("rlhf.vllm_server_port"))
+    """The HTTP port of each server: as said, else the usual ones, one for each host."""
+    said = config.get("rlhf.vllm_server_port")
+    if said is None:
+        return [HTTP_PORT + number for number in range(len(hosts(config)))]
+    return _as_list(said)
 
 
 def group_ports(config: LaunchConfig) -> list[Any]:

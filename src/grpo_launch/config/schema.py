@@ -72,7 +72,7 @@ class Learner:
     debug: bool = False
     """Verbose distributed and NCCL logs, shell tracing in `scripts/train.sh`."""
     master_port: int | None = None
-    """torchrun's rendezvous port; unset: a free one is probed when the learner starts."""
+    """torchrun's rendezvous port; unset: a free one is chosen."""
     timing: bool = True
     """Write when it generates, syncs and learns into `timing.jsonl`, for `role=advise`."""
 
@@ -252,7 +252,7 @@ class Launch:
     resume: str | None = None
     """Train on from a checkpoint: `latest` (of this experiment), a run, or a checkpoint's path."""
     ports: PortPolicy = PortPolicy.fixed
-    """`fixed`: as configured; `auto`: free ones, so that two runs fit on one machine."""
+    """`fixed`: what is said, and for `role=both` free ones for the rest; `auto`: all free ones."""
     compat: Compat = Compat.none
     """`env`: variables of the old scripts count, below the command line (group `compat`)."""
     run: Run = field(default_factory=Run)

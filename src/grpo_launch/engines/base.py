@@ -67,6 +67,19 @@ class SizeKeys:
 
 
 @dataclass(frozen=True)
+class OwnPorts:
+    """Ports that an engine gives to itself, besides those that it is told.
+
+    Attributes:
+        variable: takes the first of them; the engine counts on from it.
+        count: how many it may take.
+    """
+
+    variable: str
+    count: int
+
+
+@dataclass(frozen=True)
 class ServeRequest:
     """One server to start, or to ask.
 
@@ -137,6 +150,10 @@ class Engine(Protocol):
 
     def sizes(self, settings: Mapping[str, Any]) -> Sizes:
         """What ``settings`` say of its size."""
+        ...
+
+    def own_ports(self, settings: Mapping[str, Any]) -> OwnPorts | None:
+        """The ports that one server gives to itself; None: the kernel chooses them."""
         ...
 
     def summary(self, context: Context) -> Mapping[str, Mapping[str, Any]]:

@@ -26,7 +26,7 @@ from grpo_launch.errors import (
     ServerDiedError,
     StalledError,
 )
-from grpo_launch.execute import finishing, resume, summary
+from grpo_launch.execute import finishing, ports, resume, summary
 from grpo_launch.execute.attempt import Attempt
 from grpo_launch.execute.console import Console, duration
 from grpo_launch.execute.ended import Ended, because
@@ -36,11 +36,8 @@ from grpo_launch.runs import plans, reading, record
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.outputs import Outputs
 from grpo_launch.runs.record import RunRecord
-from grpo_launch.supervise import cgroup, events, sockets, spawn, tree
+from grpo_launch.supervise import cgroup, events, spawn, tree
 from grpo_launch.supervise.process import RunPaths
-
-_PORT_INTERVAL_S = 0.25
-"""How often a port in TIME_WAIT is tried."""
 
 
 def main() -> int:
@@ -122,8 +119,9 @@ def supervise(
         )
         for note in notes:
             around.console.say(f"warning: {plans.NAME}: {note}")
+        run = _Run(around)
         try:
-            status = _Run(around).execute(ready, sweeping=sweeping)
+            status = run.execute(ready, sweeping=sweeping)
             if sweeping and signals.received:
                 raise InterruptedRunError(signals.received[0])
             return status
@@ -131,6 +129,7 @@ def supervise(
             error.of_run_alone = (directory / record.STOP_ASKED).exists()
             raise
         finally:
+            run.close()
             if around.paths.groups:
                 cgroup.remove(around.paths.groups)
             around.console.drain()
@@ -160,6 +159,11 @@ class _Run:
         self._outputs = Outputs(around.plan, output_dir, directory / "logs")
         self._started = time.monotonic()
         self._steps: list[Step] = []
+        self._ports = ports.Ports(str(directory))
+
+    def close(self) -> None:
+        """Give back what the run held."""
+        self._ports.close()
 
     def execute(self, ready: int | None, *, sweeping: bool) -> int:
         with self._around.noting():
@@ -244,6 +248,7 @@ class _Run:
 
         Raises:
             InterruptedRunError: a signal asked for the end.
+            PreflightError: see ``Ports.changed``.
         """
         recovery = self._plan.recovery
         seconds = min(recovery.backoff_s * 2 ** (number - 1), recovery.max_backoff_s)
@@ -254,14 +259,9 @@ class _Run:
             f"warning: {reason}; restarting in {duration(seconds)}, {left} more restarts after that"
         )
         self._wait(seconds)
-        # The server that has just ended leaves its port in TIME_WAIT; a new one would move on.
-        closing = [port for port in self._plan.ports if sockets.is_closing(port)]
-        if closing:
-            names = " and ".join(map(str, closing))
-            self._around.console.say(f"waiting for port {names}, still in TIME_WAIT")
-        until = time.monotonic() + sockets.TIME_WAIT_S
-        while any(map(sockets.is_closing, closing)) and time.monotonic() < until:
-            self._wait(_PORT_INTERVAL_S)
+        self._around = self._ports.changed(self._around)
+        self._plan = self._around.plan
+        ports.wait(self._plan, self._around.console.say, self._wait)
 
     def _wait(self, seconds: float) -> None:
         signals = self._around.signals

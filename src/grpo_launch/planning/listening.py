@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from grpo_launch.config import endpoint, kinds, schema
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.plan import LaunchPlan
+from grpo_launch.plan import SERVER, LaunchPlan
 
 MASTER_PORT_KEY = "learner.master_port"
 
@@ -18,7 +18,7 @@ class Port(NamedTuple):
     Attributes:
         number: the TCP port.
         where: the place that said it.
-        choose: the override that chooses another one.
+        choose: what chooses another one, in messages.
     """
 
     number: int
@@ -30,9 +30,13 @@ def ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[Port]:
     """The ports that the plan's processes will listen on."""
     several = len(plan.gates) > 1
     automatic = config.ports is schema.PortPolicy.auto
-    for number, key in listening(config, [spec.part for spec in plan.processes]):
+    parts = [spec.part for spec in plan.processes]
+    # A learner alone cannot know what its server would get.
+    offer = "" if automatic or SERVER not in parts else " or ports=auto"
+    for number, key in listening(config, parts):
         value = "PORT" if key == MASTER_PORT_KEY else "[PORT,...]" if several else "[PORT]"
-        yield Port(number, "ports=auto" if automatic else config.where(key), f"'{key}={value}'")
+        where = "ports=auto" if automatic else config.where(key)
+        yield Port(number, where, f"'{key}={value}'{offer}")
 
 
 def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str]]:

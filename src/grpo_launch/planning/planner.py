@@ -38,6 +38,7 @@ class _Stage:
     run_dir: str
     cwd: Path
     run_id: str
+    own_ports: Sequence[int]
 
     @property
     def directory(self) -> str:
@@ -53,6 +54,7 @@ def build(
     cwd: Path,
     run_id: str = "",
     downgraded: Sequence[str] = (),
+    own_ports: Sequence[int] = (),
 ) -> LaunchPlan:
     """The plan of a valid configuration.
 
@@ -64,12 +66,13 @@ def build(
         cwd: the working directory of the processes.
         run_id: names the run for trackers; empty: the name of its directory.
         downgraded: names of the rules whose errors were taken as warnings.
+        own_ports: the first of the ports that each server gives to itself; none: as it likes.
 
     Raises:
         ConfigError: the settings of the server do not say how many devices it takes, or no
             device is left for the learner.
     """
-    stage = _Stage(parts, devices, run_dir, cwd, run_id or Path(run_dir).name)
+    stage = _Stage(parts, devices, run_dir, cwd, run_id or Path(run_dir).name, own_ports)
     served, trained = engine(config.engine.name), learner(config.learner.name)
     output_dir = trained.output_dir(config, f"{stage.run_dir}/output")
     learns = LEARNER in stage.parts
@@ -157,7 +160,12 @@ def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[Pr
             devices=own,
             signs=served.signs,
         )
-        yield _surrounded(config, bare, tracked)
+        spec = _surrounded(config, bare, tracked)
+        own_ports = served.own_ports(config.rollout_server)
+        if own_ports and stage.own_ports:
+            first = {own_ports.variable: str(stage.own_ports[number])}
+            spec = replace(spec, env_defaults={**first, **spec.env_defaults})
+        yield spec
 
 
 def _learner(

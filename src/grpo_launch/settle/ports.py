@@ -1,35 +1,54 @@
-"""``ports=auto``: free ports for a run, so that several fit on one machine.
+"""Free ports for a run, so that several fit on one machine.
 
-A run of both halves has an HTTP port and a weight-sync port for each server, and
-torchrun's where the learner has more than one process. Each is the first free one
-from the number that the experiment says, so a dry run shows the same numbers again.
+A run of both halves has an HTTP port and a weight-sync port for each server, torchrun's, and
+those that an engine gives to itself. Nobody else needs to know them, so those that the
+experiment does not say are chosen; with ``ports=auto`` the others as well, also for a server
+alone. Each is the first free one from a number that is always the same, or from the one that
+the experiment says, so that a person can guess them and a dry run shows the same again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from grpo_launch.checks import preflight
 from grpo_launch.config import endpoint
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.errors import ConfigError, PreflightError
-from grpo_launch.plan import LEARNER, SERVER
+from grpo_launch.config.schema import PortPolicy
+from grpo_launch.engines.base import engine
+from grpo_launch.errors import ConfigError
+from grpo_launch.plan import LEARNER, SERVER, ChosenPort, LaunchPlan
+from grpo_launch.planning import substitution
 from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port
-from grpo_launch.settle import locks
 from grpo_launch.settle.amend import amended
 
-HTTP_START = 8000
 GROUP_START = 28500
 """Not 51216, the usual one: that is among the ports that Linux gives to outgoing connections."""
 MASTER_START = 29500
 """torchrun's own default."""
+OWN_START = 30000
+"""Of the ports that an engine gives to itself."""
 
-TRIES = 500
-"""Ports that are tried from a start."""
+_RENDEZVOUS = ("MASTER_PORT", "NNODES")
+"""Variables of a learner that shares its rendezvous with other machines."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A port to be chosen.
+
+    Attributes:
+        key: that takes it; empty: it goes to an engine in a variable.
+        start: where the search begins.
+        count: how many in a row.
+    """
+
+    key: str
+    start: int
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,11 +57,23 @@ class Chosen:
 
     Attributes:
         config: with the ports.
+        picks: what was wanted, and the number that it got.
         held: descriptors of the locks on them.
     """
 
     config: LaunchConfig
+    picks: tuple[tuple[Wanted, int], ...] = ()
     held: tuple[int, ...] = ()
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The first of the ports that each engine gives to itself, by server."""
+        return tuple(number for wanted, number in self.picks if not wanted.key)
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The ports; of several in a row the first."""
+        return frozenset(number for _, number in self.picks)
 
     def said(self) -> str:
         """The ports, as people read them."""
@@ -52,45 +83,80 @@ class Chosen:
         master = self.config.learner.master_port
         return f"HTTP {http}, weight sync {group}" + (f", torchrun {master}" if master else "")
 
+    def others(self) -> Chosen:
+        """The same with other numbers, as nobody would start it."""
+        picks = tuple((wanted, number + wanted.count) for wanted, number in self.picks)
+        return Chosen(_with(self.config, picks), picks)
+
 
 @contextlib.contextmanager
 def chosen(
-    config: LaunchConfig, parts: Sequence[str], processes: int, run: str, *, hold: bool
+    config: LaunchConfig,
+    parts: Sequence[str],
+    environ: Mapping[str, str],
+    run: str,
+    *,
+    hold: bool,
+    look: bool = True,
 ) -> Generator[Chosen]:
-    """Choose the ports of a run.
+    """Choose the ports of a run that nobody has said.
 
     Args:
         config: of the run; where a port of it is wrong, that is left to validation.
         parts: the processes to start, of ``server`` and ``learner``.
-        processes: of the learner.
+        environ: the caller's environment; a port that it says is kept.
         run: the run directory, for the messages of others.
         hold: lock them until the end of the block, and beyond it in a program that
             inherits the locks; else only look.
+        look: whether a port must be free; else the search ends where it begins.
 
     Raises:
         ConfigError: the learner's server was started by another launcher.
         PreflightError: no port is free.
     """
-    if parts == (LEARNER,):
+    if parts == (LEARNER,) and config.ports is PortPolicy.auto:
         what = "ports=auto cannot know the ports of a server that was started elsewhere"
         fix = f"say ports=fixed and what role=server printed: {_override()}"
         raise ConfigError(config.where("ports"), what, fix)
-    starts = _starts(config, parts, processes)
-    if starts is None:
+    wanted = _wanted(config, parts, environ)
+    if not wanted:
         yield Chosen(config)
         return
     with contextlib.ExitStack() as stack:
-        ports: dict[str, list[int]] = {}
+        picks: list[tuple[Wanted, int]] = []
         held: list[int] = []
-        taken: list[int] = []
-        for key, start in starts:
-            port, lock = _first_free(start, run, taken=taken, hold=hold)
-            taken.append(port)
-            ports.setdefault(key, []).append(port)
+        taken = set() if config.ports is PortPolicy.auto else _said(config)
+        for port in wanted:
+            number, lock = _found(port, run, taken, hold=hold, look=look)
+            taken.update(range(number, number + port.count))
+            picks.append((port, number))
             if lock is not None:
                 stack.callback(os.close, lock)
                 held.append(lock)
-        yield Chosen(_with(config, ports), tuple(held))
+        yield Chosen(_with(config, picks), tuple(picks), tuple(held))
+
+
+def with_movable_ports(planned: Callable[[Chosen], LaunchPlan], choice: Chosen) -> LaunchPlan:
+    """The plan of a run with chosen ports; it says which of them a restart may change.
+
+    Args:
+        planned: the plan of the same run with any ports.
+        choice: what the run got.
+    """
+    plan = planned(choice)
+    if "restart" not in (plan.recovery.on_failure, plan.watchdog.on_stall) or not choice.picks:
+        return plan
+    others = choice.others()
+    pairs = zip(choice.picks, others.picks, strict=True)
+    numbers = {number: other for (_, number), (_, other) in pairs}
+    uses = substitution.uses(plan, planned(others), numbers)
+    if uses is None:  # a program reads something else into them: a restart waits for these
+        return plan
+    movable = (
+        ChosenPort(number, wanted.start, wanted.count, uses[number])
+        for wanted, number in choice.picks
+    )
+    return replace(plan, chosen=tuple(movable))
 
 
 def for_the_learner(config: LaunchConfig) -> str:
@@ -107,49 +173,72 @@ def _override(http: str = "PORT", group: str = "PORT") -> str:
     return f"'{endpoint.PORT_KEY}=[{http}]' '{endpoint.GROUP_PORT_KEY}=[{group}]'"
 
 
-def _starts(
-    config: LaunchConfig, parts: Sequence[str], processes: int
-) -> list[tuple[str, int]] | None:
-    """Each port's key, and where the search for it begins; None where one is said wrong."""
-    assert SERVER in parts, "a learner alone is refused"
-    http = endpoint.ports(config) or [HTTP_START]
-    said = config.get("rlhf.vllm_server_group_port")
-    group = [GROUP_START] * len(http) if said is None else endpoint.group_ports(config)
-    master = config.learner.master_port
-    starts: list[tuple[str, Any]] = [(endpoint.PORT_KEY, port) for port in http]
-    starts += [(endpoint.GROUP_PORT_KEY, port) for port in group]
-    if LEARNER in parts and (processes > 1 or master is not None):
-        starts.append((MASTER_PORT_KEY, MASTER_START if master is None else master))
-    if len(http) != len(group) or not all(is_port(port) for _, port in starts):
-        return None
-    return [(key, int(float(port))) for key, port in starts]
-
-
-def _first_free(
-    start: int, run: str, *, taken: Sequence[int], hold: bool
+def _found(
+    port: Wanted, run: str, taken: set[int], *, hold: bool, look: bool
 ) -> tuple[int, int | None]:
-    """The first port from ``start`` that nobody has, and the lock on it."""
-    end = min(start + TRIES, 65536)
-    for port in range(start, end):
-        if port in taken:
-            continue
-        if not hold:
-            if preflight.is_free(port) and locks.holder(port) is None:
-                return port, None
-            continue
-        # First the lock: a port that is free now may belong to another launcher.
-        lock = locks.take(port, run)
-        if lock is None:
-            continue
-        if preflight.is_free(port):
-            return port, lock
-        os.close(lock)
-    raise PreflightError("ports=auto", f"no port from {start} to {end - 1} is free", "end a run")
+    if look:
+        from grpo_launch.supervise import free_ports  # not for a dry run
+
+        return free_ports.first(port.start, port.count, run, taken=taken, hold=hold)
+    number = port.start
+    while not taken.isdisjoint(range(number, number + port.count)):
+        number += port.count
+    return number, None
 
 
-def _with(config: LaunchConfig, ports: dict[str, list[int]]) -> LaunchConfig:
-    values = dict(ports)
-    master = values.pop(MASTER_PORT_KEY, [None])[0]
+def _wanted(config: LaunchConfig, parts: Sequence[str], environ: Mapping[str, str]) -> list[Wanted]:
+    """The ports to choose; none where one is said wrong."""
+    every = config.ports is PortPolicy.auto
+    if SERVER not in parts or not (every or LEARNER in parts):
+        return []
+    http = endpoint.ports(config) or [endpoint.HTTP_PORT]
+    group: list[Any] = [GROUP_START] * len(http)
+    found: list[tuple[str, Any]] = []
+    if every or config.get("rlhf.vllm_server_port") is None:
+        found += [(endpoint.PORT_KEY, port) for port in http]
+    if config.get("rlhf.vllm_server_group_port") is None:
+        found += [(endpoint.GROUP_PORT_KEY, port) for port in group]
+    elif every:
+        group = endpoint.group_ports(config)
+        found += [(endpoint.GROUP_PORT_KEY, port) for port in group]
+    variables = {*environ, *config.env.set, *config.env.defaults}
+    if LEARNER in parts:
+        found += [(MASTER_PORT_KEY, port) for port in _master(config, variables)]
+    if len(http) != len(group) or not all(is_port(port) for _, port in found):
+        return []
+    wanted = [Wanted(key, int(float(port))) for key, port in found]
+    own = engine(config.engine.name).own_ports(config.rollout_server)
+    if own is not None and own.variable not in variables:
+        wanted += [Wanted("", OWN_START, own.count)] * len(http)
+    return wanted
+
+
+def _master(config: LaunchConfig, variables: Set[str]) -> Iterator[int]:
+    """Where the search for torchrun's port begins, where it is to be chosen."""
+    port = config.learner.master_port
+    if port is not None and config.ports is PortPolicy.auto:
+        yield port
+    if port is None and variables.isdisjoint(_RENDEZVOUS):
+        yield MASTER_START
+
+
+def _said(config: LaunchConfig) -> set[int]:
+    """The ports that the experiment says."""
+    values: list[Any] = [config.learner.master_port]
+    for key, found in (
+        ("rlhf.vllm_server_port", endpoint.ports),
+        ("rlhf.vllm_server_group_port", endpoint.group_ports),
+    ):
+        values += [] if config.get(key) is None else found(config)
+    return {int(float(value)) for value in values if is_port(value)}
+
+
+def _with(config: LaunchConfig, picks: Sequence[tuple[Wanted, int]]) -> LaunchConfig:
+    found: dict[str, list[int]] = {}
+    for wanted, number in picks:
+        found.setdefault(wanted.key, []).append(number)
+    found.pop("", None)
+    (master,) = found.pop(MASTER_PORT_KEY, [config.learner.master_port])
     learner = replace(config.learner, master_port=master)
-    found = {key.removeprefix("train."): numbers for key, numbers in values.items()}
-    return replace(amended(config, found), learner=learner)
+    values = {key.removeprefix("train."): numbers for key, numbers in found.items()}
+    return replace(amended(config, values), learner=learner)

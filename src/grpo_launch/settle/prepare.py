@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -19,15 +19,15 @@ from grpo_launch.checks import gather
 from grpo_launch.checks.downgrade import blamed_on, downgraded
 from grpo_launch.checks.examine import examine
 from grpo_launch.config import schema
-from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.errors import LaunchError, PreflightError
 from grpo_launch.learners.base import learner
-from grpo_launch.plan import SERVER
+from grpo_launch.plan import SERVER, LaunchPlan
 from grpo_launch.planning import devices, planner
 from grpo_launch.planning.listening import Port, ports
 from grpo_launch.settle import env_file, secrets
+from grpo_launch.settle.ports import Chosen, chosen, for_the_learner, with_movable_ports
 from grpo_launch.settle.preparation import Aim, Preparation
 from grpo_launch.settle.prepared import Prepared
 from grpo_launch.tracking import variables
@@ -71,10 +71,11 @@ def prepare(
         secrets.refuse_recorded(config, host)
     config = variables.with_name_of(config, host.environ)
     facts = gather.gather(config, host, say)
-    held: tuple[int, ...] = ()
+    choice = Chosen(config)
     unresolved: tuple[LaunchError, ...] = ()
     try:
-        config, held = _with_ports(stack, config, facts, parts, run_id, aim)
+        choice = _with_ports(stack, config, host, parts, run_id, aim)
+        config = choice.config
     except LaunchError as error:
         unresolved = (error,)
     made = Preparation(config, facts, tuple(examine(config, facts)), (*unread, *unresolved))
@@ -83,9 +84,16 @@ def prepare(
     try:
         with blamed_on(names := downgraded(made.outcomes)):
             config = _with_checkpoint(config, host, parts, run_id)
+            choice = replace(choice, config=config)
             split = facts.get(devices.Devices) or devices.assign(config, host.visible_devices())
             directory = run_directory(config, run_id)
-            plan = planner.build(config, split, parts, directory, host.cwd, run_id, names)
+
+            def planned(ports: Chosen) -> LaunchPlan:
+                return planner.build(
+                    ports.config, split, parts, directory, host.cwd, run_id, names, ports.own
+                )
+
+            plan = with_movable_ports(planned, choice)
     except LaunchError as error:
         return replace(made, failures=(*unread, error))
     run = Prepared(
@@ -94,7 +102,7 @@ def prepare(
         name=run_name(plan.run_dir),
         environ=host.environ,
         cwd=host.cwd,
-        held=held,
+        held=choice.held,
         tag=config.experiment if config.launch.tag is None else config.launch.tag,
         now=host.now,
         sweeping=host.sweeping,
@@ -102,7 +110,7 @@ def prepare(
     made = replace(made, config=config, run=run)
     if aim is Aim.SHOW:
         return made
-    return _judged(stack, made, run, aim, check, is_complete=not unread)
+    return _judged(stack, made, run, aim, check, choice.numbers, is_complete=not unread)
 
 
 def run_directory(config: LaunchConfig, run_id: str) -> str:
@@ -127,19 +135,19 @@ def _judged(
     run: Prepared,
     aim: Aim,
     check: Callable[[Prepared], Iterable[Problem]],
+    chosen: Collection[int],
     *,
     is_complete: bool,
 ) -> Preparation:
-    """``made`` with what keeps this machine from running it now."""
+    """``made`` with what keeps this machine from running it now; ``chosen`` ports are locked."""
     config, failures = made.config, [*made.failures]
     problems: list[Problem] = []
     closing: list[Port] = []
     locked: dict[int, Problem] = {}
     try:
-        if config.ports is schema.PortPolicy.fixed:
-            wanted = ports(config, run.plan)
-            held, locked = _locked(stack, wanted, run.plan.run_dir, aim)
-            run = replace(run, held=held)
+        wanted = [port for port in ports(config, run.plan) if port.number not in chosen]
+        held, locked = _locked(stack, wanted, run.plan.run_dir, aim)
+        run = replace(run, held=(*run.held, *held))
         problems += locked.values()
         problems += check(run)
     except LaunchError as error:
@@ -171,7 +179,7 @@ def _locked(
     stack: contextlib.ExitStack, wanted: Iterable[Port], run_dir: str, aim: Aim
 ) -> tuple[tuple[int, ...], dict[int, Problem]]:
     """Lock ports, or only look at their locks; the descriptors, and what other launchers have."""
-    from grpo_launch.settle import locks
+    from grpo_launch.supervise import locks
 
     held: list[int] = []
     locked: dict[int, Problem] = {}
@@ -190,29 +198,27 @@ def _locked(
 def _with_ports(
     stack: contextlib.ExitStack,
     config: LaunchConfig,
-    facts: Facts,
+    host: Host,
     parts: tuple[str, ...],
     run_id: str,
     aim: Aim,
-) -> tuple[LaunchConfig, tuple[int, ...]]:
-    """Choose what ``ports=auto`` leaves open; with descriptors of the locks on the ports.
+) -> Chosen:
+    """Choose the ports that are the launcher's to choose.
+
+    A dry run looks at this machine only where free ports were asked for.
 
     Raises:
         LaunchError: see ``ports.chosen``.
     """
-    if config.ports is schema.PortPolicy.fixed:
-        return config, ()
-    from grpo_launch.settle.ports import chosen, for_the_learner
-
-    world = facts.get(WorldSize)
-    processes = world.processes if world else 1
+    look = aim is not Aim.SHOW or config.ports is schema.PortPolicy.auto
     run_dir, hold = run_directory(config, run_id), aim is Aim.START
-    choice = stack.enter_context(chosen(config, parts, processes, run_dir, hold=hold))
+    found = chosen(config, parts, host.environ, run_dir, hold=hold, look=look)
+    choice = stack.enter_context(found)
     if choice.held:
         say(f"ports: {choice.said()}")
         if parts == (SERVER,):
             say(f"its learner: {for_the_learner(choice.config)}")
-    return choice.config, choice.held
+    return choice
 
 
 def _with_checkpoint(

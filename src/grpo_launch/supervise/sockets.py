@@ -14,6 +14,7 @@ from typing import NamedTuple
 from grpo_launch.supervise import proc
 
 _LISTEN = "0A"
+_TIME_WAIT = "06"
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _ANY = ("0.0.0.0", "::")  # noqa: S104 (compared with, not bound)
 
@@ -46,6 +47,16 @@ def bind_failure(port: int) -> int | None:
 def is_closing(port: int) -> bool:
     """Whether only connections of a server that is gone hold the port (TIME_WAIT)."""
     return bind_failure(port) == errno.EADDRINUSE and not is_listened_on(port)
+
+
+def closes_in_s(port: int) -> float:
+    """Seconds until the last connection in TIME_WAIT leaves ``port``, as the kernel tells.
+
+    :data:`TIME_WAIT_S` where it does not.
+    """
+    ticks = os.sysconf("SC_CLK_TCK")
+    rows = (fields for fields in _rows(_TIME_WAIT) if _port_of(fields) == port)
+    return max((int(f[5].partition(":")[2], 16) / ticks for f in rows), default=TIME_WAIT_S)
 
 
 def listener(port: int, address: str | None = None) -> int | None:
@@ -109,18 +120,25 @@ def _answering(port: int, address: str | None) -> dict[str, _Listening]:
 def _listening() -> dict[str, _Listening]:
     """Each listening socket, by the name that its open file has: ``socket:[N]``."""
     found: dict[str, _Listening] = {}
+    for fields in _rows(_LISTEN):
+        address = _address(fields[1].rpartition(":")[0])
+        entry = _Listening(address, _port_of(fields), int(fields[7]))
+        found[f"socket:[{fields[9]}]"] = entry
+    return found
+
+
+def _rows(state: str) -> Iterator[list[str]]:
+    """The fields of each TCP socket in a state."""
     for table in _TABLES:
         try:
             rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
-        for row in rows:
-            fields = row.split()
-            if fields[3] == _LISTEN:
-                address, _, port = fields[1].rpartition(":")
-                entry = _Listening(_address(address), int(port, 16), int(fields[7]))
-                found[f"socket:[{fields[9]}]"] = entry
-    return found
+        yield from (fields for row in rows if (fields := row.split())[3] == state)
+
+
+def _port_of(fields: list[str]) -> int:
+    return int(fields[1].rpartition(":")[2], 16)
 
 
 def _address(digits: str) -> str:

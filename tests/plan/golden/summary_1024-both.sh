@@ -57,6 +57,8 @@ reward_weights:
 - 0.5
 - 1.0
 - 1.0
+vllm_server_group_port:
+- 28500
 deepspeed: zero2
 gradient_accumulation_steps: 3
 output_dir: runs/summary_1024/NEW/output
@@ -68,4 +70,4 @@ env CUDA_VISIBLE_DEVICES=0,1,2,3,4,5 conda run --no-capture-output -n ms swift r
 
 # learner: starts when http://127.0.0.1:8080/health/ answers 200 and /get_world_size/ says 6 and one token is generated; log runs/summary_1024/NEW/logs/learner.log
 cd /project
-env CUDA_VISIBLE_DEVICES=6,7 config=runs/summary_1024/NEW/learner_arguments.yaml gpus=6,7 conda run --no-capture-output -n ms bash /shipped/scripts/train.sh swift
+env CUDA_VISIBLE_DEVICES=6,7 config=runs/summary_1024/NEW/learner_arguments.yaml gpus=6,7 MASTER_PORT=29500 conda run --no-capture-output -n ms bash /shipped/scripts/train.sh swift

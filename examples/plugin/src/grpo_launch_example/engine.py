@@ -6,7 +6,7 @@ from typing import Any
 
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, rule
-from grpo_launch.engines.base import RELOAD, ServeRequest, SizeKeys, Sizes
+from grpo_launch.engines.base import RELOAD, OwnPorts, ServeRequest, SizeKeys, Sizes
 from grpo_launch.plan import HttpCheck, Signs
 
 PROGRAM = "grpo_launch_example.serve"
@@ -69,6 +69,10 @@ class EchoEngine:
             otherwise="this is no echo server",
         )
         return HttpCheck(name="health", path=health_path), asked
+
+    def own_ports(self, settings: Mapping[str, Any]) -> OwnPorts | None:
+        del settings
+        return None
 
     def generation(self, request: ServeRequest) -> HttpCheck:
         return HttpCheck(name="token", path="/generate", body={"prompt": "1"}, generates=True)

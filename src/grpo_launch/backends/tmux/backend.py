@@ -21,9 +21,8 @@ from grpo_launch.backends.tmux import handover, session
 from grpo_launch.backends.tmux.session import Session
 from grpo_launch.config.problem import Problem
 from grpo_launch.errors import PreflightError
-from grpo_launch.settle import locks
 from grpo_launch.settle.prepared import Prepared
-from grpo_launch.supervise import spawn
+from grpo_launch.supervise import locks, spawn
 
 CAPABILITIES = Capabilities(detached=True)
 

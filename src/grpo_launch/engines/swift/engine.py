@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from grpo_launch.engines.base import GROUP, ServeRequest, SizeKeys, Sizes
+from grpo_launch.engines.base import GROUP, OwnPorts, ServeRequest, SizeKeys, Sizes
 from grpo_launch.engines.swift import importing, serve
 from grpo_launch.engines.swift.settings import SwiftSettings
 from grpo_launch.plan import HttpCheck, Signs
@@ -52,6 +52,10 @@ class SwiftEngine:
             settings.get("vllm_data_parallel_size"),
             settings.get("vllm_max_model_len"),
         )
+
+    def own_ports(self, settings: Mapping[str, Any]) -> OwnPorts | None:
+        """See ``serve.own_ports``."""
+        return serve.own_ports(settings)
 
     def summary(self, context: Context) -> Mapping[str, Mapping[str, Any]]:
         """Tokens and memory, see ``memory.summary``."""

@@ -7,11 +7,11 @@ HTTP: ``GET /health/``, ``GET /get_world_size/`` (TP x DP), ``POST /infer/``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from grpo_launch.base.shipped_files import located
-from grpo_launch.engines.base import ServeRequest
+from grpo_launch.engines.base import OwnPorts, ServeRequest
 from grpo_launch.plan import HttpCheck, Signs
 
 PROGRAM = "rollout"
@@ -76,6 +76,20 @@ def checks(health_path: str, world_size: int | None) -> tuple[HttpCheck, ...]:
         otherwise="this is no rollout server of ms-swift",
     )
     return HttpCheck(name="health", path=health_path), asked
+
+
+def own_ports(settings: Mapping[str, Any]) -> OwnPorts | None:
+    """The rendezvous ports of vLLM, where one process alone chooses them.
+
+    Source: ``get_open_port``, ``get_open_ports_list`` (``vllm/utils/network_utils.py``, 0.32) count
+    on from VLLM_PORT, past ten for the rank 0 of data parallelism and five for its groups. ms-swift
+    starts a vLLM for each data-parallel rank (``SwiftRolloutDeploy``): all would begin there at
+    once and take the same port, so these are left to the kernel.
+    """
+    ranks = settings.get("vllm_data_parallel_size") or 1
+    if ranks > 1 and not settings.get("vllm_use_async_engine"):
+        return None
+    return OwnPorts("VLLM_PORT", 20)
 
 
 def _flags(request: ServeRequest) -> Iterator[str]:

@@ -13,7 +13,6 @@ import os
 import time
 from pathlib import Path
 
-from grpo_launch.config.formats import document
 from grpo_launch.errors import PreflightError
 
 BASE = Path("/tmp")  # noqa: S108 (the directory in it is private)
@@ -59,6 +58,8 @@ def holder(port: int) -> str | None:
         descriptor = os.open(_directory() / _name(port), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    from grpo_launch.config.formats import document  # a supervisor takes locks, and names none
+
     try:
         if _is_locked(descriptor, fcntl.LOCK_SH):
             return None
