@@ -269,5 +269,5 @@ def test_a_sweep_in_the_foreground_goes_on(project: Project) -> None:
         "--multirun", "role=both", "config=exp", "ports=auto", "train.rlhf.beta=0.1,0.2"
     )
     assert done.status == 0, done.stderr
-    assert done.stderr.count("reward 0.25 -> 0.75") == 2
+    assert done.stderr.count(": done, reward 0.25 -> 0.75") == 2
     assert project.left_over() == []
