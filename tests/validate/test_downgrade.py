@@ -102,10 +102,10 @@ def test_a_launch_shows_it_as_a_warning_and_its_plan_records_it(
     assert json.loads(out)["downgraded"] == [DEVICES]
     status, out, err = run(monkeypatch, "config=x", "role=check", f"checks.warn=[{DEVICES}]")
     assert (status, err.partition(":")[0]) == (0, "warning")
-    assert "warned   server devices match tp times dp (checks.warn)" in out.splitlines()
+    assert "warned    server devices match tp times dp (checks.warn)" in out.splitlines()
     status, out, _ = run(monkeypatch, "config=x", "role=check")
     assert status == 2
-    assert "failed   server devices match tp times dp" in out.splitlines()
+    assert "failed    server devices match tp times dp" in out.splitlines()
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo_launch.checks.keys import every, nodes, plain
+from grpo_launch.checks import origins
+from grpo_launch.checks.keys import every, nodes
 from grpo_launch.checks.keys import value as final
-from grpo_launch.config import rollout, schema, topology
+from grpo_launch.config import schema, topology
 from grpo_launch.config.endpoint import GROUP_PORT_KEY, group_ports
 from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import accelerated, document, extends
@@ -111,12 +112,12 @@ def _explanation(config: LaunchConfig, key: str, path: str, facts: Facts) -> Exp
     """The chain of one node; empty where there is no such key."""
     chain = [*_defaults(path, config.engine.name), *_files(config, path), *_block(config, path)]
     value = final(config, path)
-    said = _said(config, path)
-    from_environment = _from_environment(config, path)
+    said = origins.overrides_of(config, path)
     by_topology = topology.value(config.overrides, path)
-    if not is_said_later(config, path) and not is_same(_of_files(config, path), value):
+    written = origins.of_files(config, path)
+    if not origins.is_said_later(config, path) and not origins.is_same(written, value):
         chain.append(Saying(_bringer(config, path), value))
-    chain += from_environment
+    chain += [Saying(*said) for said in origins.variables_of(config, path)]
     if by_topology is not None:
         chain.append(Saying(topology.place(config.overrides), by_topology))
     chain += [Saying("command line", text) for text in said]
@@ -134,16 +135,9 @@ def _explanation(config: LaunchConfig, key: str, path: str, facts: Facts) -> Exp
 
 def _defaults(path: str, engine: str) -> Iterator[Saying]:
     """The schema's default of a typed key that is no node."""
-    default = _default(path, engine)
+    default = origins.default_of(path, engine)
     if default is not None and not isinstance(default, dict):
         yield Saying("default", default)
-
-
-def _default(path: str, engine: str) -> Any:
-    node: Any = None if path.startswith("train") else rollout.launch(engine)()
-    for part in path.split("."):
-        node = getattr(node, part, None)
-    return plain(node)
 
 
 def _files(config: LaunchConfig, path: str) -> Iterator[Saying]:
@@ -164,7 +158,7 @@ def _files(config: LaunchConfig, path: str) -> Iterator[Saying]:
         above = (source[:depth] for depth in range(len(source), 0, -1))
         origin = next((found for part in above if (found := said.tree.origin(*part))), None)
         where = f"batch plan, {_place(origin)}" if origin else "batch plan"
-        value = functools.reduce(_step, keys, cast("Any", said.train))
+        value = functools.reduce(origins.step, keys, cast("Any", said.train))
         yield Saying(f"{where} {source[-1]}", value)
 
 
@@ -182,60 +176,6 @@ def _place(origin: document.Origin) -> str:
     return f"{document.shown(origin.file)}:{origin.line}"
 
 
-def _of_files(config: LaunchConfig, path: str) -> Any:
-    """What the schema and the files give together, without groups and the command line.
-
-    What the experiment says for the chosen accelerator is of its file, too.
-    """
-    value = _before(config, path)
-    if config.block is not None and config.block.says(path):
-        over = config.block.value(path)
-        both = isinstance(value, dict) and isinstance(over, dict)
-        value = extends.merge(cast("dict[Any, Any]", value), over) if both else over
-    return _with_default(config, path, value)
-
-
-def before_accelerator(config: LaunchConfig, path: str) -> Any:
-    """What the schema and the files give together, whatever the accelerator; plain data."""
-    return _with_default(config, path, _before(config, path))
-
-
-def _before(config: LaunchConfig, path: str) -> Any:
-    said = config.legacy
-    tree = extends.load(config.path).data if said is None else said.train
-    keys = tuple(path.split(".")) if said is None else legacy_keys(path)
-    return functools.reduce(_step, keys, cast("Any", tree))
-
-
-def _with_default(config: LaunchConfig, path: str, value: Any) -> Any:
-    default = _default(path, config.engine.name)
-    if isinstance(default, dict) and isinstance(value, dict):
-        return {**default, **value}
-    return default if value is None else value
-
-
-def is_said_later(config: LaunchConfig, path: str) -> bool:
-    """Whether a variable, a topology or the command line says the value."""
-    by_topology = topology.value(config.overrides, path) is not None
-    return bool(_said(config, path) or _from_environment(config, path) or by_topology)
-
-
-def is_same(said: Any, value: Any) -> bool:
-    """Whether a value is what was said, converted to its type; null is "not said"."""
-    if isinstance(said, dict) and isinstance(value, dict):
-        first, second = cast("dict[Any, Any]", said), cast("dict[Any, Any]", value)
-        keys = {*first, *second} - {"lora_policy"}  # of the node, but no flag
-        return all(is_same(first.get(key), second.get(key)) for key in keys)
-    if isinstance(said, list) and isinstance(value, list):
-        return [*map(str, cast("list[Any]", said))] == [*map(str, cast("list[Any]", value))]
-    if said == value or str(said) == str(value):
-        return True
-    try:
-        return float(str(said)) == float(str(value))
-    except ValueError:
-        return False
-
-
 def _bringer(config: LaunchConfig, path: str) -> str:
     """Who else than the files brought a value."""
     if path.startswith("train."):
@@ -243,22 +183,6 @@ def _bringer(config: LaunchConfig, path: str) -> str:
     first = path.partition(".")[0]
     brought = f"groups, accelerator={config.accelerator.kind.value}"
     return f"group {first}" if first in schema.GROUPS else brought
-
-
-def _said(config: LaunchConfig, path: str) -> list[str]:
-    names = [(hints.key_of(item), item) for item in config.overrides]
-    return [item for name, item in names if path == name or path.startswith(name + ".")]
-
-
-def _from_environment(config: LaunchConfig, path: str) -> list[Saying]:
-    """What variables say of ``path``, those included that the command line beats."""
-    said = [(taken, taken.value) for taken in config.environment.taken]
-    said += [(taken, taken.text) for taken in config.environment.covered]
-    return [
-        Saying(f"{taken.place}: {taken.variable}", value)
-        for taken, value in said
-        if path == taken.key or path.startswith(taken.key + ".")
-    ]
 
 
 def _derived(config: LaunchConfig, path: str, value: Any, facts: Facts) -> Saying | None:
@@ -348,7 +272,3 @@ def _unknown(config: LaunchConfig, key: str, path: str, facts: Facts) -> ConfigE
     near = difflib.get_close_matches(key.removeprefix("train."), sorted(known), n=3)
     fix = f"did you mean {' or '.join(near)}?" if near else "name a key that is set"
     return ConfigError(f"command line: key={key}", "nothing sets this key", fix)
-
-
-def _step(node: Any, key: Any) -> Any:
-    return cast("dict[Any, Any]", node).get(key) if isinstance(node, dict) else None

@@ -8,7 +8,7 @@ from typing import Any, cast
 import yaml
 
 from grpo_launch.base import resources
-from grpo_launch.checks import explain, keys
+from grpo_launch.checks import keys, origins
 from grpo_launch.config.formats import leaves
 from grpo_launch.config.launch_config import LaunchConfig
 
@@ -21,8 +21,8 @@ def by_accelerator(config: LaunchConfig) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for path in _paths(config):
-        was, now = explain.before_accelerator(config, path), keys.value(config, path)
-        if not explain.is_same(was, now) and not explain.is_said_later(config, path):
+        was, now = origins.before_accelerator(config, path), keys.value(config, path)
+        if not origins.is_same(was, now) and not origins.is_said_later(config, path):
             found[path] = {"was": keys.plain(was), "is": now}
     return found
 

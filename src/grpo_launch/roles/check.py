@@ -104,7 +104,7 @@ def _summary(ready: Preparation) -> dict[str, Any] | None:
         return None
     try:
         with blamed_on(downgraded(ready.outcomes)):
-            return report.summary(ready.config, ready.facts)
+            return redaction.without_named(report.summary(ready.config, ready.facts))
     except LaunchError:
         return None
 
