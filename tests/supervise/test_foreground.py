@@ -163,7 +163,7 @@ def test_a_signal_ends_the_run_after_a_clean_teardown(
     process.send_signal(signum)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == status
-    assert "error: " in stderr.splitlines()[-1]
+    assert stderr.splitlines()[-1].startswith(f"{signal.Signals(signum).name}: interrupted")
     assert project.left_over() == []
     assert run_json(project)["state"] == "interrupted"
 
