@@ -35,6 +35,8 @@ examples:
   grpo-runs stop 20261121-063643
   grpo-runs prune --older-than 7d --state failed,interrupted --dry-run
 
+completion: eval "$(grpo-runs -sc install=bash)", or zsh for bash
+
 exit status: 0 done, 2 the command line is wrong, 3 this machine does not let it happen
 """
 
@@ -54,7 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         ConfigError: it is wrong.
         SystemExit: it asked for help or the version.
     """
-    parser = _parser()
+    parser, _ = _parsers()
     options, more = parser.parse_known_args(arguments)
     if options.command == "logs":
         # argparse takes words before and behind an option for different arguments.
@@ -80,7 +82,17 @@ def _sort_out(options: argparse.Namespace) -> None:
     options.run = words[0] if words else LATEST
 
 
-def _parser() -> _Parser:
+OF_A_RUN = ("status", "logs", "stop", "watch")
+"""The subcommands that take a run."""
+
+
+def helps() -> dict[str, str]:
+    """The help of each subcommand."""
+    return {name: parser.format_help() for name, parser in _parsers()[1].items()}
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser of a command line, and those of its subcommands."""
     parser = _Parser(
         prog="grpo-runs",
         description=_DESCRIPTION,
@@ -101,7 +113,7 @@ def _parser() -> _Parser:
     _stop(add("stop", "end a run; returns when nothing of it is left", _STOP))
     _run(add("watch", "one run, live; without a terminal once", _WATCH))
     _prune(add("prune", "remove the directories of runs that have ended", _PRUNE))
-    return parser
+    return parser, dict(commands.choices)
 
 
 class _Adder:

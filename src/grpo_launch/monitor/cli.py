@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from grpo_launch.errors import ConfigError
 from grpo_launch.execute import command
 from grpo_launch.execute.console import complain
-from grpo_launch.monitor import arguments, listing, logs, prune, status, stop
+from grpo_launch.monitor import arguments, completion, listing, logs, prune, status, stop
 from grpo_launch.monitor.context import Context
 from grpo_launch.runs.find import LATEST
 
@@ -35,6 +35,9 @@ def run(words: Sequence[str]) -> int:
         LaunchError: what is wrong.
         SystemExit: after the help.
     """
+    if words[:1] == [completion.FLAG]:
+        print(completion.answer(words[1:]))
+        return 0
     options = arguments.parse(words)
     context = Context.current(options.runs)
     as_json: bool = options.json
