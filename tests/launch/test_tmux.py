@@ -77,9 +77,12 @@ def test_the_run_is_in_a_session_on_a_terminal(project: Project, tmux: Tmux) -> 
     assert "learner: started" in until(
         lambda: "learner: started" in (text := tmux("capture-pane", "-p").stdout) and text
     )
+    log = run / "logs" / "launcher.log"
+    until(lambda: "step 3/3  reward 0.75" in log.read_text())
     os.kill(pid_of(run), signal.SIGTERM)
     assert in_state(run, "interrupted")["status"] == 143
     nothing_left(project)
+    assert log.read_text().splitlines()[-1].startswith("SIGTERM: interrupted")
 
 
 def test_a_session_that_is_done_goes_away(project: Project, tmux: Tmux) -> None:
@@ -95,6 +98,11 @@ def test_a_session_that_failed_stays_to_be_read(project: Project, tmux: Tmux) ->
     last = "status 7; Enter closes this session"
     text = until(lambda: last in (seen := tmux("capture-pane", "-p").stdout) and seen)
     assert "ValueError: loss is nan" in text
+    log = (run / "logs" / "launcher.log").read_text()
+    assert "learner: started" in log
+    assert "ValueError: loss is nan" in log
+    assert "the learner ended with status 7 after" in log
+    assert "\x1b" not in log
     assert tmux.sessions() == [session]
     tmux("send-keys", "-t", session, "Enter")
     until(lambda: tmux.sessions() == [])

@@ -14,12 +14,10 @@ from grpo_launch.base import redaction
 from grpo_launch.config.formats import document
 from grpo_launch.errors import PreflightError
 from grpo_launch.execute.console import tail
+from grpo_launch.execute.copied import LOG as LOG
 from grpo_launch.runs import record
 from grpo_launch.settle.prepared import Prepared
 from grpo_launch.supervise import spawn
-
-LOG = "logs/launcher.log"
-"""The supervisor's own output, below the run directory."""
 
 _DEFAULTED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ)
 

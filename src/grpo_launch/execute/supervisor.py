@@ -26,9 +26,9 @@ from grpo_launch.errors import (
     ServerDiedError,
     StalledError,
 )
-from grpo_launch.execute import finishing, ports, resume, summary
+from grpo_launch.execute import copied, finishing, ports, resume, summary
 from grpo_launch.execute.attempt import Attempt
-from grpo_launch.execute.console import Console, duration
+from grpo_launch.execute.console import duration
 from grpo_launch.execute.ended import Ended, because
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import LaunchPlan, called
@@ -49,11 +49,11 @@ def main() -> int:
     directory, exit_file, ready, lingers, *held = sys.argv[1:]
     for descriptor in filter(None, (ready, *held)):  # until this process ends, by nobody else
         fcntl.fcntl(int(descriptor), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    status, console = 1, Console(hidden=redaction.secrets(os.environ))
+    log = Path(directory, copied.LOG) if lingers else None  # its terminal closes with it
+    status, console = 1, copied.of(ConsoleMode.auto, redaction.secrets(os.environ), log)
     try:
-        status = supervise(
-            Path(directory), exit_file or None, dict(os.environ), int(ready) if ready else None
-        )
+        told = int(ready) if ready else None
+        status = supervise(Path(directory), exit_file or None, dict(os.environ), told, log=log)
     except LaunchError as error:
         status = console.complain(error)
     finally:
@@ -82,6 +82,7 @@ def supervise(
     ready: int | None = None,
     *,
     sweeping: bool = False,
+    log: Path | None = None,
 ) -> int:
     """Execute a run whose directory is prepared.
 
@@ -92,6 +93,7 @@ def supervise(
         ready: a pipe that tells a waiting launcher that this process has taken over.
         sweeping: whether more runs follow in this process; a signal ends them too, also one
             that came when the training was done already.
+        log: keeps a copy of what the console says; None: nobody needs one.
 
     Returns:
         The status of the job where there is one, else of the service that ended first;
@@ -106,7 +108,7 @@ def supervise(
         around = Surroundings(
             plan=plan,
             record=RunRecord.open(directory),
-            console=Console(ConsoleMode(plan.console), hidden=redaction.secrets(environ)),
+            console=copied.of(ConsoleMode(plan.console), redaction.secrets(environ), log),
             environ=environ,
             cwd=Path.cwd(),
             signals=signals,
