@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import effort
+from tests import effort, own
 from tests.warm import Finished, Limits, Warm
 
 effort.load()
@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FAKES = ROOT / "tests" / "fakes" / "bin"
 MARK = "GRPO_LAUNCH_TEST"
 WARM = Warm()
+IN_THE_CLONE = pytest.StashKey[set[str]]()
+ELSEWHERE = pytest.StashKey[list[str]]()
 
 EXPERIMENT = """\
 model:
@@ -61,7 +63,8 @@ class Project:
 
     def environment(self, **extra: str) -> dict[str, str]:
         path = os.pathsep.join([str(FAKES), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
-        return {"PATH": path, "HOME": str(self.directory), MARK: self.mark, **extra}
+        home = str(self.directory)
+        return {**own.environment(), "PATH": path, "HOME": home, MARK: self.mark, **extra}
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -134,16 +137,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite the golden files, then review them"
     )
+    parser.addoption(
+        "--one-of-each", action="store_true", help="of a parametrized test only the first example"
+    )
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(trylast=True)  # after -m and -k
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("one_of_each"):
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
+        config.hook.pytest_deselected(items=[i for i in items if i not in first.values()])
+        items[:] = reversed(first.values())
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Take back what ``nohup`` or a job in the background ignores: children would inherit it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if not hasattr(config, "workerinput"):  # what xdist starts inherits the environment
+        directory = own.enter()
+        config.add_cleanup(lambda: own.leave(directory))
+        config.stash[IN_THE_CLONE] = own.in_the_clone()
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     WARM.close()
+    if (before := session.config.stash.get(IN_THE_CLONE, None)) is None:
+        return
+    tmp_path_factory: pytest.TempPathFactory = session.config._tmp_path_factory
+    new = sorted(own.in_the_clone() - before)
+    locks = own.locks_of(tmp_path_factory.getbasetemp())
+    session.config.stash[ELSEWHERE] = [*new, *locks]
+    # Where somebody works meanwhile, a new file may be theirs.
+    if locks or (new and os.environ.get("GRPO_LAUNCH_OWN_CLONE")):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if found := config.stash.get(ELSEWHERE, []):
+        terminalreporter.section("written outside of temporary directories meanwhile")
+        terminalreporter.write_line("\n".join(found))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from grpo_launch import errors
 from grpo_launch.config import choices
 from grpo_launch.runs import plans
 from grpo_launch.supervise import events
+from tests import own
 from tests.conftest import ROOT, WARM
 
 GENERATED = {"runs", "models", "dist", "node_modules"}
@@ -132,7 +133,7 @@ def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
     # As it stands it would launch; as JSON its plan can be read.
     if command.value("dry_run") is None:
         safe.append("dry_run=json")
-    environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **own.environment()}
     if command.value("compat") != "env":  # there every variable is part of the command
         environ |= {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}
     environ |= dict(word.partition("=")[::2] for word in command.environ)

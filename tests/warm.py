@@ -28,6 +28,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from tests import own
+
 ROOT = Path(__file__).resolve().parents[1]
 WARM_UP = ["role=check", "config=tiny_cpu", "preflight=false"]
 """Reads what ships and scans Hydra's plugins once, before anything forks."""
@@ -103,7 +105,7 @@ class Warm:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.warm"],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **own.environment()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

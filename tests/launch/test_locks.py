@@ -79,6 +79,16 @@ def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_environment_may_name_another_place(tmp_path: Path) -> None:
+    hold = HOLD.replace("locks.BASE = pathlib.Path(sys.argv[2])", "").replace("signal.pause()", "")
+    done = subprocess.run(
+        [sys.executable, "-c", hold, "runs/a"],
+        env={**os.environ, "GRPO_LAUNCH_LOCKS": str(tmp_path)}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == b"mine\n"
+    assert [path.name for path in tmp_path.glob("grpo_launch-*/*")] == ["port-8000"]
+
+
 def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / f"grpo_launch-{os.geteuid()}").symlink_to(tmp_path)
     with pytest.raises(PreflightError, match="belongs to somebody else"):

@@ -34,6 +34,7 @@ from grpo_launch.plan import (
 from grpo_launch.runs import record
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import proc, tree
+from tests import own
 from tests.conftest import MARK, ROOT
 
 ADVERSARY = ROOT / "tests" / "fakes" / "adversary.py"
@@ -108,7 +109,8 @@ class Rig:
         self.port = quiet_port()
         self.said = ""
         self._heard = threading.Condition()
-        self._environ = {"PATH": os.environ["PATH"], MARK: self.mark, **(environ or {})}
+        self._environ = {"PATH": os.environ["PATH"], MARK: self.mark, **own.environment()}
+        self._environ |= environ or {}
         os.mkfifo(directory / "ready")
         os.mkfifo(directory / "alive")
         self._ready = os.open(directory / "ready", os.O_RDWR)

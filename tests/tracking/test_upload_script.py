@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import own
 from tests.conftest import ROOT
 from tests.launch.helpers import checkpoint
 from tests.tracking import offline
@@ -22,6 +23,7 @@ def upload(tmp_path: Path, files: dict[str, str], **environ: str) -> tuple[Any, 
     manifest = tmp_path / "checkpoint_upload.json"
     manifest.write_text(json.dumps({"files": files, "metadata": {"step": 2}, "result": None}))
     said = {
+        **own.environment(),
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "WANDB_DIR": str(tmp_path),

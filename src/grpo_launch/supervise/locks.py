@@ -15,8 +15,8 @@ from pathlib import Path
 
 from grpo_launch.errors import PreflightError
 
-BASE = Path("/tmp")  # noqa: S108 (the directory in it is private)
-"""Not the environment's: a login, a cron job and a batch job must find the same locks."""
+BASE = Path(os.environ.get("GRPO_LAUNCH_LOCKS") or "/tmp")  # noqa: S108 (what is in it is private)
+"""Not that of ``TMPDIR``: a login, a cron job and a batch job must find the same locks."""
 
 _LOOKED_AT_S = 0.01
 """Longer than anyone who only looks at a lock holds it."""
