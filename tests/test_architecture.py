@@ -58,6 +58,7 @@ OF_A_GUARD = {
         "grpo_launch",
         "grpo_launch.base",
         "grpo_launch.base.atomic",
+        "grpo_launch.base.files",
         "grpo_launch.base.redaction",
         "grpo_launch.supervise",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,36 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
         "command line: env.file: secrets.env cannot be read (No such file or directory), "
         "correct the path, or remove the key"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("/dev/zero", "has more than 1048576 bytes"),
+        (".", "Is a directory"),
+        ("pipe", "does not end within 0.01 s"),
+    ],
+)
+def test_what_has_no_end_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(env_file, "_PATIENCE_S", 0.01 if name == "pipe" else 30.0)
+    config = compose.compose("tiny_cpu", [f"env.file={name}"])
+    with pytest.raises(PreflightError) as caught:
+        env_file.filled(config, Host(tmp_path, {}, 0.0, "0000"), print)
+    assert f"env.file: {name} cannot be read ({why}), " in str(caught.value)
+
+
+def test_it_may_come_through_a_pipe(tmp_path: Path) -> None:
+    """``env.file=<(pass show training)``."""
+    reading, writing = os.pipe()
+    os.write(writing, b"A=1\n")
+    os.close(writing)
+    config = compose.compose("tiny_cpu", [f"env.file=/dev/fd/{reading}"])
+    host = env_file.filled(config, Host(tmp_path, {}, 0.0, "0000"), print)
+    os.close(reading)
+    assert host.environ == {"A": "1"}
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o606])

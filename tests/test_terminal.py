@@ -108,3 +108,23 @@ def test_nor_is_a_run(project: Project, override: str) -> None:
     assert done.status == 2
     assert "control characters" in done.stderr
     assert not acts(done.stderr)
+
+
+EVIL = "a\x1b]0;title\x07b\x1b[2J\x9b31m\x7f\u202ec"
+KEYS = (
+    "+train.nothing", "train.model.model", "+train.model.model_type", "train.data.dataset",
+    "+train.rlhf.external_plugins", "+train.rlhf.reward_funcs", "train.rlhf.vllm_server_host",
+    "train.training.output_dir", "env.file", "resume", "runtime.path", "runtime", "engine",
+    "learner", "engine.entry", "health.path", "checks.warn", "tracking.wandb.name", "tracking",
+    "launch", "+rollout_server.nothing", "role", "accelerator", "sweep.on_error", "compat", "key",
+    "output", "config", "train.rlhf.num_generations", f"'+train.{EVIL}'", f"+train.model.{EVIL}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [["role=check"], ["role=both", "dry_run=true"], ["role=explain"]])
+@pytest.mark.parametrize("key", KEYS, ids=repr)
+def test_no_message_repeats_it(project: Project, key: str, words: list[str]) -> None:
+    done = project.run("config=exp", *words, f"{key}='{EVIL}'")
+    assert not acts(done.stdout)
+    assert not acts(done.stderr)
+    assert "Traceback" not in done.stderr

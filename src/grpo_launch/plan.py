@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,6 +99,10 @@ class HttpCheck:
         otherwise: what a wrong answer says about the server, ``this is no rollout server of
             ...``; empty: it is not ready yet, and is asked again.
         generates: whether it makes the engine work, and so may take all the time that is left.
+        tokens: of one that generates: where in the JSON of the answer the tokens are counted
+            or stand, as paths of keys and indices (``0.response.usage.completion_tokens``). One
+            of them must lead to a number above 0, or to a list or text that is not empty; a
+            token may be text of no characters. Empty: the status is enough.
     """
 
     name: str
@@ -108,6 +113,7 @@ class HttpCheck:
     meaning: str = ""
     otherwise: str = ""
     generates: bool = False
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,10 @@ class Metrics:
     kl: str = ""
     each_reward: str = ""
 
+    def __post_init__(self) -> None:
+        """``ValueError`` for a pattern that leads out of the directory, or is none."""
+        _check_patterns("files", self.files)
+
 
 @dataclass(frozen=True)
 class CheckpointLayout:
@@ -209,6 +219,15 @@ class CheckpointLayout:
     no_weights: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     named_by: str = ""
+
+    def __post_init__(self) -> None:
+        """``ValueError`` for a pattern that leads out of the directory, or is none."""
+        _check_patterns("directories", self.directories)
+        _check_patterns("weights", self.weights)
+        try:
+            re.compile(self.named_by)
+        except re.error as error:
+            raise ValueError(f"named_by: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -357,6 +376,12 @@ class LaunchPlan:
         """The plan as JSON, indented, with a newline at the end; see ``runs/plans.py``."""
         body = {"format": FORMAT, **dataclasses.asdict(self)}
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+def _check_patterns(field: str, patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        if not pattern.strip("./") or pattern.startswith("/") or ".." in pattern.split("/"):
+            raise ValueError(f"{field}: {pattern[:60]!r} is no pattern below a directory")
 
 
 def called(name: str) -> str:

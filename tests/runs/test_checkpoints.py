@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,39 @@ def test_one_that_is_deleted_meanwhile_is_passed_over(
     path = make(tmp_path / "checkpoint-10", 10)
     monkeypatch.setattr(checkpoints, "fault", lambda *_: (path / "trainer_state.json").unlink())
     assert checkpoints.complete(path, CHECKPOINTS) is None
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write((50 << 30).to_bytes(8, "little"))
+        file.truncate(51 << 30)
+
+
+@pytest.mark.parametrize("file", ["trainer_state.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "replace",
+    [
+        os.mkfifo,
+        Path.mkdir,
+        sparse,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.write_text("[" * 100_000),
+        lambda path: path.write_bytes((10**5).to_bytes(8, "little") + b"[" * 10**5),
+    ],
+    ids=["FIFO", "directory", "50 GiB", "device", "deep", "deep header"],
+)
+def test_hostile_files_make_none_and_hold_nobody_up(
+    tmp_path: Path, file: str, replace: Callable[[Path], object]
+) -> None:
+    bad = make(tmp_path / "checkpoint-20", 20)
+    make(tmp_path / "checkpoint-10", 10)
+    (bad / file).unlink()
+    replace(bad / file)
+    assert steps(tmp_path) == [10]
+    assert checkpoints.fault(bad, CHECKPOINTS) is not None
+
+
+@pytest.mark.parametrize("digits", ["\u00b2", "\u0968", "9" * 5000, "-1", ""])
+def test_a_name_with_odd_digits_is_no_error(digits: str) -> None:
+    number = checkpoints.number(Path(f"checkpoint-{digits}"), CHECKPOINTS)
+    assert number is None or number == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,22 @@ _TYPES: dict[Any, st.SearchStrategy[Any]] = {
     "Mapping[str, str]": st.dictionaries(_text, _text, max_size=2),
     "Mapping[str, Any]": st.dictionaries(_text, _json, max_size=2),
 }
+_patterns = st.lists(st.sampled_from(["*/x.jsonl", "**/a", "a"]), max_size=2).map(tuple)
+_CHECKED: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "Metrics": {"files": _patterns},
+    "CheckpointLayout": {
+        "directories": _patterns,
+        "weights": _patterns,
+        "named_by": _text.map(re.escape),
+    },
+}
+"""Fields that not every text may have."""
 
 
 def built(kind: type) -> st.SearchStrategy[Any]:
     """Instances of a dataclass of ``plan.py``, from the annotations of its fields."""
-    return st.builds(kind, **{f.name: of(str(f.type)) for f in dataclasses.fields(kind)})
+    fields = {f.name: of(str(f.type)) for f in dataclasses.fields(kind)}
+    return st.builds(kind, **{**fields, **_CHECKED.get(kind.__name__, {})})
 
 
 def of(name: str) -> st.SearchStrategy[Any]:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import yaml
-
 from grpo_launch.config.arguments import listed, size
+from grpo_launch.config.formats import document
 from grpo_launch.config.schema import ENGINE, LEARNER
 from grpo_launch.engines.base import Engine, SizeKeys
 from grpo_launch.errors import ConfigError
@@ -141,8 +140,8 @@ def _sizes(learner: Learner | None, arguments: Mapping[str, Any], world_size: in
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return _mapping(document.parse(path, document.read_bytes(path)))
+    except ConfigError:
         return {}
 
 

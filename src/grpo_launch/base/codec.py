@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping
 from os import PathLike
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from grpo_launch.base import files
 
 T = TypeVar("T")
 
@@ -28,8 +29,7 @@ def read(path: str | PathLike[str]) -> dict[str, Any]:
         OSError: it cannot be read.
         ValueError: it is not JSON, or no object.
     """
-    with open(path, encoding="utf-8") as file:
-        return parse(file.read())
+    return parse(files.text(path))
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def parse(text: str) -> dict[str, Any]:
         ValueError: it is none.
     """
     try:
-        body: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        body: Any = files.loads(text)
+    except ValueError as error:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(body, dict):
         raise ValueError("not a JSON object")

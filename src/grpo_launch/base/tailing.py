@@ -10,11 +10,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from grpo_launch.base import files
+
 _BLOCK = 1 << 20
 """Bytes that are read at a time."""
 
 _AT_MOST = 256 * 1024
 """Bytes of a log that are shown at once."""
+
+_LINES_AT_MOST = 64 << 20
+"""Bytes of lines that are taken in at once: a year of steps, or no log of metrics at all."""
 
 
 class Tail:
@@ -35,7 +40,7 @@ class Tail:
     def blocks(self) -> Iterator[bytes]:
         """What is there now, and not what comes meanwhile: a fast writer would keep us here."""
         try:
-            with open(self._path, "rb", buffering=0) as file:
+            with files.opened(self._path) as file:
                 size = file.seek(0, os.SEEK_END)
                 if size < self.offset:  # somebody emptied it
                     self.offset = 0
@@ -96,6 +101,11 @@ class LineTail:
         return self._tail.offset
 
     def read(self) -> list[bytes]:
-        """The lines that were finished since the last call, without their ends."""
+        """The lines that were finished since the last call, without their ends.
+
+        Of more than 64 MiB only the end.
+        """
+        if self._tail.skip(_LINES_AT_MOST):
+            self._rest = b""
         *lines, self._rest = (self._rest + self._tail.read()).split(b"\n")
         return lines

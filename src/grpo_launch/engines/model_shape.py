@@ -6,11 +6,12 @@ an engine may fill it in from its own classes, this module does not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
+
+from grpo_launch.base import files
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
 """Above this a ``config.json`` is not read."""
@@ -87,10 +88,8 @@ class ModelShape:
         """The shape of the model in a local directory; None without a readable config.json."""
         file = directory / "config.json"
         try:
-            if not file.is_file() or file.stat().st_size > MAX_CONFIG_BYTES:
-                return None
-            config = json.loads(file.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            config = files.loads(files.read(file, MAX_CONFIG_BYTES))
+        except (OSError, ValueError):
             return None
         return ModelShape.of(cast("dict[str, Any]", config)) if isinstance(config, dict) else None
 

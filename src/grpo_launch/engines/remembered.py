@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.base import files
+
 
 class Memory:
     """Values in files of a directory, each valid while the files it is about are unchanged.
@@ -31,7 +33,7 @@ class Memory:
     def recall(self, key: str) -> Any:
         """The value that was remembered for ``key``, or None."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            body = cast("dict[str, Any]", json.loads(self._file(key).read_text(encoding="utf-8")))
+            body = cast("dict[str, Any]", files.loads(files.read(self._file(key))))
             if body["place"] == self._place and body["files"] == _stamps(body["files"]):
                 return body["value"]
         return None

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.base import atomic, redaction
+from grpo_launch.base import atomic, codec, redaction
 from grpo_launch.errors import InterruptedRunError, LaunchError
 from grpo_launch.execute.console import duration
 from grpo_launch.execute.processes import WITNESS, Processes
@@ -132,18 +132,17 @@ def _manifest(
 def _git(directory: Path) -> Any:
     """What the provenance says of the code, or None."""
     try:
-        return json.loads((directory / "provenance.json").read_text(encoding="utf-8"))["git"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return codec.read(directory / "provenance.json")["git"]
+    except (OSError, ValueError, KeyError):
         return None
 
 
 def _result(directory: Path) -> dict[str, Any] | None:
     """What the program left in the manifest, or None."""
     try:
-        body = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        result = codec.read(directory / MANIFEST).get("result")
     except (OSError, ValueError):
         return None
-    result = body.get("result") if isinstance(body, dict) else None
     return result if isinstance(result, dict) and "state" in result else None
 
 

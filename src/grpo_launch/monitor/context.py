@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from grpo_launch.base import terminal
+
 
 @dataclass(frozen=True)
 class Context:
@@ -54,4 +56,4 @@ class Context:
 
     def json(self, body: Mapping[str, Any]) -> None:
         """Print one JSON object."""
-        self.out(json.dumps(body, indent=2, ensure_ascii=False))
+        self.out(terminal.escaped(json.dumps(body, indent=2, ensure_ascii=False)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from grpo_launch.base import redaction
+from grpo_launch.base import files, redaction
 from grpo_launch.base.tailing import Tail
 from grpo_launch.base.terminal import SEQUENCE
 
@@ -110,7 +110,7 @@ class LogReader:
     def skip_to_last(self, count: int) -> None:
         """Leave out all but the last ``count`` lines of what is there."""
         try:
-            with open(self._path, "rb") as file:
+            with files.opened(self._path) as file:
                 self._tail.offset = _beginning_of_last(file, count)
         except OSError:
             return

@@ -7,17 +7,20 @@ weights has the length that its header promises.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grpo_launch.base import files
 from grpo_launch.plan import CheckpointLayout
 
 _INDEX = "model.safetensors.index.json"
 """Names the files that the weights are spread over (``transformers``, ``save_pretrained``)."""
+
+_LONGEST_HEADER = 100_000_000
+"""Bytes; safetensors itself reads no longer one (``MAX_HEADER_SIZE``)."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def candidates(output_dir: Path, layout: CheckpointLayout) -> Iterator[Path]:
 def number(path: Path, layout: CheckpointLayout) -> int | None:
     """The step in the name of a checkpoint's directory, or None where it has no such name."""
     digits = path.name.removeprefix(layout.prefix)
-    return int(digits) if path.name.startswith(layout.prefix) and digits.isdigit() else None
+    is_one = path.name.startswith(layout.prefix) and digits.isdecimal() and len(digits) < 16
+    return int(digits) if is_one else None
 
 
 def _step(path: Path, layout: CheckpointLayout) -> int:
@@ -93,7 +97,7 @@ def _step(path: Path, layout: CheckpointLayout) -> int:
     Raises:
         OSError, ValueError, KeyError, TypeError: its state cannot be read.
     """
-    state: dict[str, Any] = json.loads((path / layout.state).read_text(encoding="utf-8"))
+    state: dict[str, Any] = files.loads(files.read(path / layout.state))
     step = state[layout.step]
     if not isinstance(step, int):
         raise TypeError(f"{layout.step} is {step!r}")
@@ -103,7 +107,7 @@ def _step(path: Path, layout: CheckpointLayout) -> int:
 def _missing_weights(path: Path, layout: CheckpointLayout) -> str | None:
     index = path / _INDEX
     if index.exists():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(files.loads(files.read(index))["weight_map"].values())
         missing = sorted(shard for shard in shards if not (path / shard).is_file())
         return f"{', '.join(missing)} is missing" if missing else None
     found = {file.name for pattern in layout.weights for file in path.glob(pattern)}
@@ -112,11 +116,13 @@ def _missing_weights(path: Path, layout: CheckpointLayout) -> str | None:
 
 def _is_whole(file: Path) -> bool:
     """Whether a safetensors file is as long as its header says (the format's README)."""
-    size = file.stat().st_size
-    with open(file, "rb") as opened:
+    with files.opened(file) as opened:
+        size = os.fstat(opened.fileno()).st_size
         length = int.from_bytes(opened.read(8), "little")
         if length > size - 8:
             return False
-        header: dict[str, Any] = json.loads(opened.read(length))
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"a header of {length} bytes")
+        header: dict[str, Any] = files.loads(opened.read(length))
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     return size == 8 + length + max(ends, default=0)

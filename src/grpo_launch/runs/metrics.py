@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.base import files
 from grpo_launch.base.tailing import LineTail
 from grpo_launch.plan import Metrics
 
@@ -163,8 +163,8 @@ def parse(line: bytes, metrics: Metrics) -> Step | None:
 
 def _row(line: bytes) -> dict[str, Any] | None:
     try:
-        row: Any = json.loads(line)
-    except (ValueError, RecursionError):
+        row: Any = files.loads(line)
+    except ValueError:
         return None
     return cast("dict[str, Any]", row) if isinstance(row, dict) else None
 

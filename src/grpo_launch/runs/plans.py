@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.base import codec
+from grpo_launch.base import codec, files
 from grpo_launch.plan import FORMAT, LEARNER, SERVER, LaunchPlan
 
 NAME = "plan.json"
@@ -24,7 +24,7 @@ def read(directory: Path) -> tuple[LaunchPlan, tuple[str, ...]]:
         OSError: it cannot be read.
         ValueError: it is no plan.
     """
-    return parse((directory / NAME).read_text(encoding="utf-8"))
+    return parse(files.text(directory / NAME))
 
 
 def parse(text: str) -> tuple[LaunchPlan, tuple[str, ...]]:

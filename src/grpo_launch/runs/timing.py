@@ -6,12 +6,12 @@ of a kind that nobody knows is left out: what is known of the others stays true.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.base import files
 from grpo_launch.base.tailing import LineTail
 
 FILE = "timing.jsonl"
@@ -88,8 +88,8 @@ def read(directory: Path) -> Sequence[Sequence[Interval]]:
 
 def _row(line: bytes) -> dict[str, Any]:
     try:
-        row: Any = json.loads(line)
-    except (ValueError, RecursionError):
+        row: Any = files.loads(line)
+    except ValueError:
         return {}
     return cast("dict[str, Any]", row) if isinstance(row, dict) else {}
 

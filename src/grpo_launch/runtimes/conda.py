@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grpo_launch.base import files
 from grpo_launch.runtimes.base import Entered, Missing
 
 
@@ -84,7 +85,7 @@ def _prefixes(conda: str, name: str, environ: Mapping[str, str]) -> Iterator[Pat
         for entry in filter(None, environ.get(variable, "").split(os.pathsep)):
             yield Path(entry) / name
     try:
-        known = (home / ".conda" / "environments.txt").read_text(encoding="utf-8").splitlines()
+        known = files.text(home / ".conda" / "environments.txt").splitlines()
     except OSError:
         return
     yield from (Path(line) for line in known if Path(line).name == name)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from grpo_launch.base import files
+
 _SYSTEM = Path("/usr")
 _MINOR = re.compile(r"python3\.\d+")
 _INFO = re.compile(r"(.+?)-(\d[^-]*)(-py3.*)?\.(dist|egg)-info")
@@ -49,7 +51,7 @@ def version(roots: Iterable[Path], package: str, distribution: str) -> str | Non
     home = next((r / package for r in roots if (r / package / "__init__.py").is_file()), None)
     for path in (home / "version.py", home / "__init__.py") if home else ():
         with contextlib.suppress(OSError):
-            if literal := _VERSION.search(path.read_bytes()):
+            if literal := _VERSION.search(files.read(path)):
                 return literal[1].decode()
     return next(iter(versions(roots, [distribution]).values()), None)
 
@@ -83,7 +85,7 @@ def _sites(python: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     own, base = python.parent.parent, target.parent.parent
     user = Path(environ["HOME"], ".local") if environ.get("HOME") else None
     try:
-        settings = (own / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+        settings = files.read(own / "pyvenv.cfg").decode("utf-8", "replace")
     except OSError:  # no virtual environment
         prefixes = [user, own]
     else:
@@ -101,9 +103,9 @@ def _editable(site: Path) -> Iterator[Path]:
         places: Iterable[str] = ()
         with contextlib.suppress(OSError, ValueError, SyntaxError, AttributeError):
             if name.endswith(".pth"):
-                places = (site / name).read_text(encoding="utf-8").splitlines()
+                places = files.text(site / name).splitlines()
             elif name.startswith("__editable__"):
-                mapping = _MAPPING.search((site / name).read_text(encoding="utf-8"))
+                mapping = _MAPPING.search(files.text(site / name))
                 packages: dict[str, str] = ast.literal_eval(mapping[1]) if mapping else {}
                 places = [str(Path(package).parent) for package in packages.values()]
         yield from (Path(place) for place in places if _is_root(place))

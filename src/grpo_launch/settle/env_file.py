@@ -12,9 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from grpo_launch.base import files
 from grpo_launch.base.host import Host
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import PreflightError
+
+_AT_MOST = 1 << 20
+"""Bytes; what is longer holds no variables."""
+
+_PATIENCE_S = 60.0
+"""A program behind a pipe, ``env.file=<(pass show x)``, may ask the person first."""
 
 
 def filled(config: LaunchConfig, host: Host, say: Callable[[str], None]) -> Host:
@@ -33,7 +40,7 @@ def filled(config: LaunchConfig, host: Host, say: Callable[[str], None]) -> Host
     path = host.cwd / config.env.file
     where = config.where("env.file")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.from_person(path, _AT_MOST, _PATIENCE_S).decode("utf-8")
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"

@@ -27,7 +27,7 @@ import time
 from collections.abc import Container
 from typing import Any
 
-from grpo_launch.base import atomic
+from grpo_launch.base import atomic, files
 from grpo_launch.supervise import cgroup, logs, proc, spawn, tree
 
 CONTROL = 0
@@ -290,9 +290,8 @@ def _scrub(orders: dict[str, Any]) -> None:
 def _note_the_loss(orders: dict[str, Any]) -> None:
     """Leave the truth in the record: no launcher is there to write it."""
     status = LOST_STATUS
-    with contextlib.suppress(OSError, ValueError):
-        with open(orders["record"], encoding="utf-8") as file:
-            record = json.load(file)
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        record = files.loads(files.read(orders["record"]))
         if record["ended"] is not None:
             status = record["status"]
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from grpo_launch import runtimes
+from grpo_launch.base import files
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.plan import LEARNER, LaunchPlan
@@ -121,6 +122,6 @@ def _names(path: Path, host: str) -> bool:
 def _holds_key(settings: Path) -> bool:
     """Whether the W&B client's own settings hold a key."""
     try:
-        return "api_key" in settings.read_text(encoding="utf-8")
+        return "api_key" in files.text(settings)
     except (OSError, ValueError):
         return False

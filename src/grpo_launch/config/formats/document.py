@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import yaml
 
+from grpo_launch.base import files
 from grpo_launch.config.formats import malformed
 from grpo_launch.errors import ConfigError
 
@@ -62,8 +63,7 @@ def read_bytes(path: Path) -> bytes:
     if fault := unreadable(path):
         raise ConfigError(shown(path), fault, "name a readable YAML file")
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)  # it may have grown, or its size may lie
+        return files.read(path, MAX_FILE_BYTES)  # it may be another by now
     except OSError as error:
         raise ConfigError(shown(path), _reason(error), "name a readable YAML file") from None
 

@@ -7,12 +7,12 @@ large file only the beginning: a check must stay fast.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.base import files
 from grpo_launch.base.shipped_files import located
 
 MAX_LINES = 20_000
@@ -180,8 +180,8 @@ def env_config(row: dict[str, Any]) -> Any:
 
 def _object(text: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
+        row = files.loads(text)
+    except ValueError:
         return None
     return cast("dict[str, Any]", row) if isinstance(row, dict) else None
 
@@ -195,7 +195,7 @@ class _Lines:
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         left = MAX_BYTES
-        with self._path.open("rb") as file:
+        with files.opened(self._path) as file:
             for number in range(1, MAX_LINES + 1):
                 text = file.readline(left + 1)
                 left -= len(text)

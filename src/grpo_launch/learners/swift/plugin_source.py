@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grpo_launch.base import files
 from grpo_launch.base.shipped_files import located
 
 ENVIRONMENTS = "envs"
@@ -63,7 +64,7 @@ def read(name: str, cwd: Path) -> Plugin:
     try:
         if not path.is_file():
             return Plugin(name, missing=True)
-        with path.open("rb") as file:
+        with files.opened(path) as file:
             text = file.read(MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
             return _unread(name, "is too long to be read")
@@ -200,9 +201,9 @@ def _knows_engine(directory: Path, module: str) -> bool:
     ms-swift puts the plugin's directory in front of ``sys.path`` (``import_external_file``).
     """
     top = module.lstrip(".").partition(".")[0]
-    files = [directory / f"{top}.py", *sorted((directory / top).glob("**/*.py"))[:_SIBLINGS]]
+    paths = [directory / f"{top}.py", *sorted((directory / top).glob("**/*.py"))[:_SIBLINGS]]
     try:
-        there = [file.read_bytes()[:MAX_BYTES] for file in files if file.is_file()]
+        there = [files.read(path, MAX_BYTES) for path in paths if path.is_file()]
     except OSError:
         return True
     return any(map(_IMPORTS_ENGINE.search, there))
