@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.backends.supervisor import command
+from grpo_launch.engines.swift.serve import GENERATION
 from grpo_launch.plan import (
     Deadlines,
     Gate,
@@ -53,15 +55,17 @@ listener = socket()
 listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
 listener.bind(("127.0.0.1", int(sys.argv[1])))
 listener.listen()
-body = b'{"world_size": 1}'
-answer = b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 17\\r\\n\\r\\n" + body
+head = b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n"
+size = b'{"world_size": 1}'
+token = b'[{"response": {"choices": [{}], "usage": {"completion_tokens": 1}}}]'
 while True:
     descriptor, _ = listener._accept()
     connection = socket(fileno=descriptor)
     request = connection.recv(65536)
     while b"\\r\\n\\r\\n" not in request or (request[:4] == b"POST" and b"}" not in request):
         request += connection.recv(65536)
-    connection.sendall(answer)
+    body = token if request[:4] == b"POST" else size
+    connection.sendall(head % len(body) + body)
     connection.close()
     if b"/health/" in request and not os.path.exists("healthy"):
         note("healthy")
@@ -124,7 +128,7 @@ def python(code: str, *arguments: object) -> tuple[str, ...]:
 
 def make_plan(directory: Path, port: int, learner: tuple[str, ...]) -> LaunchPlan:
     """A run of the small server and ``learner`` in ``directory``."""
-    token = HttpCheck("token", "/infer/", body={"infer_requests": []}, generates=True)
+    token = dataclasses.replace(GENERATION, body={"infer_requests": []})
     size = HttpCheck("world size", "/get_world_size/", field="world_size", value=1)
     gate = Gate(
         server="server",

@@ -30,6 +30,7 @@ import time
 MARK, DIRECTORY, ROLE, PORT, *BEHAVIOURS = sys.argv[1:]
 ALIVE = f"{DIRECTORY}/alive"
 END = time.monotonic() + 100  # a fork has no alarm (fork(2)), so a chain would go on for ever
+SIZE = b'{"world_size": 1}'
 ASKS_FOR_AN_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -162,7 +163,8 @@ def serve():
             request = connection.recv(65536)
             while b"\r\n\r\n" not in request or (request[:4] == b"POST" and b"}" not in request):
                 request += connection.recv(65536)
-            body = b'{"world_size": 1}'
+            posted = request[:4] == b"POST"
+            body = b'[{"response": {"usage": {"completion_tokens": 1}}}]' if posted else SIZE
             head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
             connection.sendall(head % len(body) + body)
         except OSError:

@@ -10,6 +10,7 @@ Modes:
     endless   200, and a body that never ends, drop by drop
     drip      a header that never ends, drop by drop
     slow      answers after 3 s
+    hollow    200 to everything, and a list of nothing where a token is asked for
     dead      health answers; as soon as FILE exists nothing is generated any more
 """
 
@@ -21,6 +22,8 @@ from _socket import SO_REUSEADDR, SOL_SOCKET, socket
 
 PORT, MODE, *FILE = sys.argv[1:]
 BODY = b'{"world_size": 1}'
+USAGE = b'{"completion_tokens": 1}'
+TOKEN = b'[{"response": {"choices": [{"message": {"content": "1"}}], "usage": %s}}]' % USAGE
 HEAD = b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: %d\r\nLocation: /elsewhere\r\n\r\n"
 
 
@@ -62,7 +65,10 @@ def answer(connection):
         drip(connection, b"x")
     if MODE == "dead" and request[:4] == b"POST" and os.path.exists(FILE[0]):
         status = b"500 EngineDeadError"
-    return connection.sendall(HEAD % (status, len(BODY)) + BODY)
+    body = TOKEN if request[:4] == b"POST" else BODY
+    if MODE == "hollow" and body == TOKEN:
+        body = b"[null]"
+    return connection.sendall(HEAD % (status, len(body)) + body)
 
 
 listener = listen(int(PORT))

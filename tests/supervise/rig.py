@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_launch.backends import supervisor
+from grpo_launch.engines.swift.serve import GENERATION
 from grpo_launch.learners.swift.outputs import CHECKPOINTS, METRICS
 from grpo_launch.plan import (
     LEARNER,
@@ -53,7 +54,7 @@ def make_gate(url: str, world_size: int = 1, **changes: Any) -> Gate:
         meaning="TP x DP",
         otherwise="this is no rollout server of the engine",
     )
-    token = HttpCheck("token", "/infer/", body={"infer_requests": []}, generates=True)
+    token = dataclasses.replace(GENERATION, body={"infer_requests": []}, otherwise="")
     gate = Gate(
         server=SERVER,
         url=url,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import httpx
 import pytest
@@ -164,9 +166,74 @@ def test_healthy_without_generating_is_not_ready(status: int) -> None:
         wait(answers(**HEALTHY, infer=httpx.Response(status)), probe(generate=True), Clock())
 
 
-def test_a_token_makes_it_ready() -> None:
-    server = answers(**HEALTHY, infer=httpx.Response(200, json=[{}]))
+def rollout(tokens: Any = 1, content: Any = "1") -> dict[str, Any]:
+    """A ``RolloutOutput`` as ms-swift answers it, as far as it matters here."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}}
+    usage = {"prompt_tokens": 20, "completion_tokens": tokens, "total_tokens": 21}
+    return {"response": {"choices": [choice], "usage": usage}, "response_token_ids": []}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param([rollout()], id="a token"),
+        pytest.param([rollout(content="")], id="a token without a character, as the last one"),
+        pytest.param([rollout(content=None)], id="a token that is the call of a tool"),
+        pytest.param([rollout(tokens=3)], id="more than one"),
+        pytest.param([rollout()["response"]], id="a ChatCompletionResponse"),
+        pytest.param([{**rollout(), "messages": [{"content": "x" * 200_000}]}], id="turns"),
+    ],
+)
+def test_a_token_makes_it_ready(body: Any) -> None:
+    server = answers(**HEALTHY, infer=httpx.Response(200, json=body))
     assert wait(server, probe(generate=True), Clock()) == Ready(0.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "an empty body"),
+        (b"null", "without a token"),
+        (b"[]", "without a token"),
+        (b"[{}]", "without a token"),
+        (b"{}", "without a token"),
+        (b"[null]", "without a token"),
+        (b"1", "without a token"),
+        (b"true", "without a token"),
+        (b'"text"', "without a token"),
+        (b'{"error": "EngineDeadError", "detail": []}', "without a token"),
+        (b'[{"response": null}]', "without a token"),
+        (b'[{"response": {"choices": []}}]', "without a token"),
+        (b'[{"response": {"choices": [{"message": {"content": "1"}}]}}]', "without a token"),
+        (json.dumps([rollout(tokens=0)]).encode(), "without a token"),
+        (json.dumps([rollout(tokens=-1)]).encode(), "without a token"),
+        (json.dumps([rollout(tokens=None)]).encode(), "without a token"),
+        (json.dumps([rollout(tokens=True)]).encode(), "without a token"),
+        (json.dumps([rollout(tokens={})]).encode(), "without a token"),
+        (json.dumps([rollout()]).encode()[:-1], "not JSON"),
+        (b"Internal Server Error", "not JSON"),
+        (b"<html>gateway</html>", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[" * 50_000, "not JSON"),
+        (b"[" * 500 + b"]" * 500, "not JSON"),
+        (b"9" * 10_000, "not JSON"),
+    ],
+)
+def test_healthy_without_a_token_is_not_ready_whatever_the_status(body: bytes, said: str) -> None:
+    server = answers(**HEALTHY, infer=httpx.Response(200, content=body))
+    with pytest.raises(NotReadyError) as caught:
+        wait(server, probe(generate=True), Clock())
+    line = str(caught.value)
+    assert f"no token comes back (status 200, but {said})" in line
+    assert line.isprintable()
+
+
+def test_a_generation_without_paths_needs_the_status_alone() -> None:
+    """As a plan of an older version says."""
+    asked = probe(generate=True)
+    checks = tuple(replace(check, tokens=()) for check in asked.checks)
+    server = answers(**HEALTHY, infer=httpx.Response(200, json=[{}]))
+    assert wait(server, replace(asked, checks=checks), Clock()) == Ready(0.0)
 
 
 def test_giving_up_is_quiet() -> None:

@@ -68,6 +68,14 @@ def test_a_server_whose_health_lies(rig: Rig, mode: str, seen: str) -> None:
     assert rig.alive() == []
 
 
+def test_a_server_that_answers_without_a_token(rig: Rig) -> None:
+    rig.start(rig.plan(liar(rig, "hollow"), rig.adversary(LEARNER)))
+    assert rig.ended() == 4
+    assert "healthy, but no token comes back (status 200, but without a token)" in rig.said
+    assert "learner: started" not in rig.said
+    assert rig.alive() == []
+
+
 def test_a_header_that_never_ends_does_not_hold_up_the_gate(rig: Rig) -> None:
     plan = gate(rig.plan(liar(rig, "drip"), rig.adversary(LEARNER)), timeout_s=0.5)
     rig.start(plan, before="from grpo_launch.execute import waiting; waiting.GATE_GRACE_S = 1")

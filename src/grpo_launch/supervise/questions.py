@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from grpo_launch.base import files
 from grpo_launch.errors import NotReadyError
 from grpo_launch.plan import Gate, HttpCheck
 
@@ -17,6 +17,9 @@ REQUEST_TIMEOUT_S = 2.0
 
 _LONGEST_ANSWER = 64 * 1024
 """Bytes of an answer that are read; more is no answer to a check."""
+
+_LONGEST_GENERATION = 16 * 1024 * 1024
+"""Of one that generates: a server with turns answers with the whole conversation."""
 
 _OK = 200
 
@@ -74,12 +77,9 @@ def generate(gate: Gate, check: HttpCheck, client: httpx.Client, timeout_s: floa
 
     cause: Exception | None = None
     try:
-        status, body = _answer(client, f"{gate.url}{check.path}", check.body, timeout_s)
-        failure = None if status == _OK else f"status {status}"
-        if failure is None and check.field is not None and _value(body, check) != check.value:
-            failure = f"another {check.field} than {check.value}"
-    except (ValueError, KeyError, TypeError) as error:
-        failure = type(error).__name__
+        url = f"{gate.url}{check.path}"
+        status, body = _answer(client, url, check.body, timeout_s, _LONGEST_GENERATION)
+        failure = f"status {status}" if status != _OK else _without_token(body, check)
     except httpx.HTTPError as error:
         failure = type(error).__name__
         cause = TimeoutError() if isinstance(error, httpx.TimeoutException) else None
@@ -91,22 +91,50 @@ def generate(gate: Gate, check: HttpCheck, client: httpx.Client, timeout_s: floa
         ) from cause
 
 
-def _answer(client: httpx.Client, url: str, body: Any, timeout_s: float) -> tuple[int, bytes]:
+def _without_token(body: bytes, check: HttpCheck) -> str | None:
+    """Why an answer with status 200 holds no token, or None where it holds one."""
+    try:
+        if check.field is not None and _value(body, check) != check.value:
+            return f"another {check.field} than {check.value}"
+        if not check.tokens or any(_leads_to_tokens(files.loads(body), p) for p in check.tokens):
+            return None
+    except (ValueError, KeyError, TypeError):
+        return f"status 200, but {'not JSON' if body else 'an empty body'}"
+    return "status 200, but without a token"
+
+
+def _leads_to_tokens(found: Any, path: str) -> bool:
+    for key in path.split("."):
+        if isinstance(found, dict):
+            found = cast("dict[str, Any]", found).get(key)
+        elif isinstance(found, list) and key.isdecimal():
+            found = next(iter(cast("list[Any]", found)[int(key) :]), None)
+        else:
+            return False
+    if isinstance(found, list | str):
+        return bool(found)
+    return isinstance(found, int) and found is not True and found > 0
+
+
+def _answer(
+    client: httpx.Client, url: str, body: Any, timeout_s: float, at_most: int = _LONGEST_ANSWER
+) -> tuple[int, bytes]:
     """Status and body of an answer that is no longer than it may be, in time and bytes."""
     import httpx
 
     deadline = time.monotonic() + timeout_s
-    content = b""
+    content = bytearray()
     method = "GET" if body is None else "POST"
-    with client.stream(method, url, json=body, timeout=timeout_s) as answer:
+    plain = {"Accept-Encoding": "identity"}  # what is packed could unfold without end
+    with client.stream(method, url, json=body, timeout=timeout_s, headers=plain) as answer:
         for chunk in answer.iter_raw():  # with a size it would collect drops up to it
             content += chunk
             # An endless answer that comes drop by drop never runs into a timeout of its own.
-            if len(content) > _LONGEST_ANSWER or time.monotonic() > deadline:
+            if len(content) > at_most or time.monotonic() > deadline:
                 raise httpx.ReadTimeout("the answer does not end", request=answer.request)
-        return answer.status_code, content
+        return answer.status_code, bytes(content)
 
 
 def _value(body: bytes, check: HttpCheck) -> Any:
     """What an answer has as the field of ``check``; it may be any JSON, or none."""
-    return json.loads(body)[check.field]
+    return files.loads(body)[check.field]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from grpo_launch.base import codec
 from grpo_launch.config.encoding import ENCODING
 from grpo_launch.engines.base import GROUP, RELOAD, RESTART, Engine, ServeRequest
 from grpo_launch.plan import HttpCheck
@@ -85,11 +86,11 @@ class EngineSuite:
             first, *others = self.engine.checks(request, "/some/health")
             assert (first.path, first.body, first.field) == ("/some/health", None, None)
             generation = self.engine.generation(request)
-            assert generation is None or generation.generates
+            assert generation is None or (generation.generates and generation.tokens)
             for check in (first, *others, *([generation] if generation else [])):
                 assert check.path.startswith("/")
                 body = json.loads(json.dumps(dataclasses.asdict(check)))
-                assert HttpCheck(**body) == check
+                assert codec.decode(HttpCheck, body, []) == check
 
     def test_health_path_is_a_path(self) -> None:
         """It is what ``health.path`` is unless somebody sets it."""

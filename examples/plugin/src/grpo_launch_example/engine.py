@@ -75,7 +75,13 @@ class EchoEngine:
         return None
 
     def generation(self, request: ServeRequest) -> HttpCheck:
-        return HttpCheck(name="token", path="/generate", body={"prompt": "1"}, generates=True)
+        return HttpCheck(
+            name="token",
+            path="/generate",
+            body={"prompt": "1"},
+            generates=True,
+            tokens=("completion",),
+        )
 
     def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
         if PROGRAM not in argv:

@@ -44,6 +44,9 @@ GENERATION = HttpCheck(
     },
     otherwise="the engine is dead or stuck",
     generates=True,
+    # A list of ``RolloutOutput``; the learner takes ``ChatCompletionResponse`` as well
+    # (``swift/rlhf_trainers/vllm_client.py``). A server with turns answers with its last one.
+    tokens=("0.response.usage.completion_tokens", "0.usage.completion_tokens"),
 )
 
 WORDS = ("external_plugins",)
