@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -168,6 +169,52 @@ def test_a_stranger_with_the_same_number_is_not_touched(
     entry = proc.read(sleeper.pid)
     assert entry is not None
     assert entry.alive
+
+
+FORGED = {
+    "supervisor": lambda pid: going_on(supervisor=identity(pid)),
+    "supervisor of a sweep": lambda pid: going_on(supervisor={**identity(pid), "goes_on": True}),
+    "process": lambda pid: lost(processes={"server": process(pid)}),
+    "guard": lambda pid: lost(processes={"server": process(guard=pid)}),
+    "all": lambda pid: going_on(
+        supervisor=identity(pid), processes={"server": process(pid, guard=pid)}
+    ),
+}
+
+
+@pytest.mark.parametrize("options", [[], ["--kill"], ["--sweep"], ["--all"]], ids=str)
+@pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED)
+def test_whom_a_forged_record_names_is_not_touched(
+    project: Project,
+    sleeper: subprocess.Popen[bytes],
+    changes: Callable[[int], dict[str, Any]],
+    options: list[str],
+) -> None:
+    """Not even where pid, start time, host and boot are right."""
+    run = make_run(project.directory / "runs", **changes(sleeper.pid))
+    done = grpo_runs(project, "stop", *options)
+    assert done.status == 0, done.stderr
+    assert "nothing was left" in done.stdout
+    supervises = json.loads((run / "run.json").read_text())["supervisor"]["pid"] == sleeper.pid
+    said = f"exp/{run.name}: run.json names pid {sleeper.pid}, which supervises no such run"
+    assert (said in done.stderr) == supervises
+    assert json.loads((run / "run.json").read_text())["state"] == "lost"
+    with pytest.raises(subprocess.TimeoutExpired):
+        sleeper.wait(0.01)
+
+
+def test_another_run_s_supervisor_is_not_touched(project: Project) -> None:
+    """A copied run directory names a supervisor that goes on."""
+    launcher = project.start("role=server", "config=exp")
+    read_until(launcher, "server: ready")
+    copy = project.directory / "runs" / "exp" / "20261121-140000-c0b1"
+    shutil.copytree((project.directory / "runs" / "latest").resolve(), copy)
+    done = grpo_runs(project, "stop", copy.name)
+    assert done.status == 0, done.stderr
+    assert "which supervises no such run" in done.stderr
+    assert launcher.poll() is None
+    assert grpo_runs(project, "stop", "latest").status == 0
+    assert launcher.wait(5) == 143
 
 
 def test_an_unreadable_run_is_left_alone_while_something_of_it_lives(project: Project) -> None:

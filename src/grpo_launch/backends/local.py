@@ -41,14 +41,14 @@ def cancel(run: Path) -> bool:
     Returns:
         Whether there was a supervisor.
     """
-    from grpo_launch.runs import reading
+    from grpo_launch.runs import reading, supervision
     from grpo_launch.supervise import tree
 
     try:
         known, _ = reading.read(run)
     except (OSError, ValueError):
         return False
-    if not known.is_supervised:
+    if not known.is_supervised or not supervision.is_proven(run, known.supervisor.pid):
         return False
     # A stopped one takes its SIGTERM only when it goes on.
     for signum in (signal.SIGTERM, signal.SIGCONT):

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from grpo_launch.runs.supervision import SUPERVISOR
 from grpo_launch.supervise import events, spawn
-
-SUPERVISOR = "grpo_launch.execute.supervisor"
 
 
 def command(

@@ -1,7 +1,7 @@
 """Ending one run from outside: its supervisor is asked, or what it left behind is ended.
 
 A process is sent a signal by pidfd, after its start time was compared; never by its
-name or its number alone.
+name or its number alone, and never because a record names it (``runs/supervision.py``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError, PreflightError, one_line
@@ -19,7 +19,7 @@ from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.listing import who
 from grpo_launch.monitor.view import View, view
 from grpo_launch.monitor.words import age, and_
-from grpo_launch.runs import record
+from grpo_launch.runs import record, supervision
 from grpo_launch.runs.find import Found
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import cgroup, events, proc, tree
@@ -91,6 +91,10 @@ class Ending:
             PreflightError: the run is not of this host, or may not be ended by this user.
         """
         self._refuse()
+        recorded = self._first.recorded
+        if recorded is not None and recorded.is_supervised and not self._first.is_supervised:
+            pid, what = recorded.supervisor.pid, "which supervises no such run and is left alone"
+            self._context.say(f"{self._found.name}: {record.NAME} names pid {pid}, {what}")
         if self._first.is_supervised and self._first.recorded is not None:
             if not self._sweep:
                 with contextlib.suppress(OSError):  # then it is a signal like any other
@@ -125,7 +129,14 @@ class Ending:
         return 2 * (self._deadlines.term_s + self._deadlines.kill_s) + _PATIENCE_S
 
     def _now(self) -> View:
-        return view(self._found, self._look(), with_step=False)
+        shown = view(self._found, self._look(), with_step=False, believes=False)
+        return shown if self._is_proven(shown) else replace(shown, is_supervised=False)
+
+    def _is_proven(self, shown: View) -> bool:
+        if shown.recorded is None or not shown.is_supervised:
+            return True
+        pid = shown.recorded.supervisor.pid
+        return _another_owner(pid) is not None or supervision.is_proven(self._found.directory, pid)
 
     def _refuse(self) -> None:
         first, name = self._first, self._found.name
@@ -137,12 +148,10 @@ class Ending:
         if first.recorded is None and not first.is_over:
             what = f"{first.problem}, and these are alive: {and_(who(first))}"
             raise PreflightError(name, what, "end them with kill")
-        if first.is_supervised and first.recorded is not None:
-            owner = Path(f"/proc/{first.recorded.supervisor.pid}")
-            with contextlib.suppress(OSError):
-                if os.geteuid() not in (0, owner.stat().st_uid):
-                    what = f"belongs to another user (uid {owner.stat().st_uid})"
-                    raise PreflightError(name, what, "ask them to stop it")
+        owner = _another_owner(first.recorded.supervisor.pid) if first.recorded else None
+        if first.is_supervised and owner is not None:
+            what = f"belongs to another user (uid {owner})"
+            raise PreflightError(name, what, "ask them to stop it")
 
     def _cancel(self, name: str) -> None:
         """By the run's own backend, or, where this installation lacks it, as on this machine."""
@@ -156,9 +165,9 @@ class Ending:
 
     def _signal(self, signum: int) -> None:
         # Read again: between two programs of a start the supervisor changes.
-        recorded = self._now().recorded
-        if recorded is not None:
-            who = recorded.supervisor
+        shown = self._now()
+        if shown.is_supervised and shown.recorded is not None:
+            who = shown.recorded.supervisor
             tree.send_to(who.pid, who.start_time, signum)
 
     def _hurry(self, shown: View) -> None:
@@ -264,3 +273,11 @@ class Ending:
         shown = self._now()
         ended = shown.recorded.ended if shown.recorded else None
         return Ended(self._found.name, outcome, shown.state, ended, self._seconds)
+
+
+def _another_owner(pid: int) -> int | None:
+    """The id of the user whose process ``pid`` is, where that may not be sent signals from here."""
+    with contextlib.suppress(OSError):
+        owner = Path(f"/proc/{pid}").stat().st_uid
+        return None if os.geteuid() in (0, owner) else owner
+    return None

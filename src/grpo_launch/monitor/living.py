@@ -4,6 +4,7 @@ A process is of a run when it carries the run's mark in its environment, when it
 output goes to a log of an attempt, when the record names it by pid and start time,
 or when it descends from one of these. The mark alone is not enough: a process that
 sets its title writes over its environment (setproctitle, which vLLM's engines use).
+The record can name any process: it is believed by who shows a run, not by who ends one.
 """
 
 from __future__ import annotations
@@ -59,17 +60,27 @@ class Machine:
     writers: dict[logs.Log, set[int]] = field(default_factory=dict)
     guards: dict[str, dict[str, proc.Entry]] = field(default_factory=dict)
 
-    def of(self, directory: Path, recorded: Record | None, names: Container[str]) -> list[Living]:
+    def of(
+        self,
+        directory: Path,
+        recorded: Record | None,
+        names: Container[str],
+        *,
+        believes: bool = True,
+    ) -> list[Living]:
         """The living processes of a run, without its supervisor and its guards.
 
         Args:
             directory: the run directory.
             recorded: its record, where it can be read.
             names: of the processes in its plan.
+            believes: whether a process is of the run because the record names it.
         """
         run = os.path.realpath(directory)
-        guards = self.guards_of(directory, recorded)
-        known = dict.fromkeys(self.marked.get(run, ()), None) | self._known(run, recorded, names)
+        guards = self.guards_of(directory, recorded if believes else None)
+        marked = dict.fromkeys(self.marked.get(run, ()), None)
+        known = {**marked, **self._named(recorded, None if believes else marked)}
+        known |= self._written(run, names)
         children: dict[int, list[int]] = {}
         for entry in self.entries.values():
             children.setdefault(entry.ppid, []).append(entry.pid)
@@ -99,18 +110,24 @@ class Machine:
                 found[name] = self.entries[process.guard.pid]
         return found
 
-    def _known(
-        self, run: str, recorded: Record | None, names: Container[str]
-    ) -> dict[int, str | None]:
-        """Processes of which it is known what they are in the plan."""
+    def _written(self, run: str, names: Container[str]) -> dict[int, str | None]:
+        """The processes that write a log of an attempt, with their names in the plan."""
         found: dict[int, str | None] = {}
         for log, pids in self.writers.items():
             if log.run == run and log.name in names:
                 found.update(dict.fromkeys(pids, log.name))
-        for name, process in recorded.processes.items() if recorded else ():
-            if self._is_there(process):
-                found[process.pid] = name
         return found
+
+    def _named(
+        self, recorded: Record | None, among: Container[int] | None
+    ) -> dict[int, str | None]:
+        """The living processes that the record names; ``among``: no others than these."""
+        processes = recorded.processes.items() if recorded else ()
+        return {
+            process.pid: name
+            for name, process in processes
+            if self._is_there(process) and (among is None or process.pid in among)
+        }
 
     def _is_there(self, identity: Identity) -> bool:
         entry = self.entries.get(identity.pid)

@@ -77,13 +77,14 @@ class View:
         return None if is_without_end else max(0.0, now - self.recorded.started)
 
 
-def view(found: Found, machine: Machine, *, with_step: bool = True) -> View:
+def view(found: Found, machine: Machine, *, with_step: bool = True, believes: bool = True) -> View:
     """The run as ``machine`` shows it.
 
     Args:
         found: the run.
         machine: what was alive a moment ago.
         with_step: whether to look how far the training is.
+        believes: whether processes are of the run because its record names them.
     """
     recorded, problem, notes = _read(found.directory)
     here = recorded is None or recorded.is_here
@@ -106,8 +107,8 @@ def view(found: Found, machine: Machine, *, with_step: bool = True) -> View:
         notes=notes,
         is_here=here,
         is_supervised=supervised,
-        alive=tuple(machine.of(found.directory, named, plan.names)),
-        guards=tuple(machine.guards_of(found.directory, named).values()),
+        alive=tuple(machine.of(found.directory, named, plan.names, believes=believes)),
+        guards=tuple(machine.guards_of(found.directory, named if believes else None).values()),
         step=steps[-1] if steps else None,
         reward=pace.newest_reward(steps),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from dataclasses import replace
 
 from grpo_launch.backends import registry
 from grpo_launch.backends.base import Backend
@@ -52,14 +53,18 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
 
 
 def _start(ready: Preparation, run: Prepared, backend: Backend) -> int:
-    from grpo_launch.runs import create, provenance
+    from grpo_launch.runs import create, provenance, supervision
     from grpo_launch.runs.record import PRIVATE
 
     os.umask(PRIVATE)
     wait_for_ports(ready)
     facts = provenance.collect(ready.config, run.environ, run.cwd)
     create.create(run.plan, ready.config, facts, run.cwd)
-    status = backend.start(run)
+    held = supervision.hold(run.run)
+    try:
+        status = backend.start(replace(run, held=(*run.held, held)))
+    finally:
+        os.close(held)
     if backend.CAPABILITIES.detached:
         for line in backend.describe(run):
             say(line)

@@ -20,7 +20,7 @@ class Prepared:
             the run is recorded elsewhere.
         environ: the caller's environment, with the variables of ``env.file``.
         cwd: the working directory.
-        held: descriptors of port locks, for the supervisor to keep.
+        held: descriptors of port locks and of the run directory, for the supervisor to keep.
         tag: stands in the names of ``launch=nohup``.
         now: seconds since the epoch.
         sweeping: whether this process has more to do after the run (``--multirun``).

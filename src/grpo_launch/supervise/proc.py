@@ -65,15 +65,20 @@ def everything() -> Iterator[Entry]:
             yield entry
 
 
+def words(pid: int) -> list[str]:
+    """The command line of ``pid``, as it was started or overwritten; empty where it has none."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().decode("utf-8", "replace").split("\0")
+    return []
+
+
 def command(pid: int) -> str:
     """The command line of ``pid``, or what the kernel calls it, or ``?``."""
-    with contextlib.suppress(OSError):
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        if words:
-            return words
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
+    if line := " ".join(words(pid)).strip():
+        return line
+    path = f"/proc/{pid}/comm"
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().strip()
     return "?"
 
 
