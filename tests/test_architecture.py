@@ -15,7 +15,7 @@ from grpo_launch.supervise import guard, spawn
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 
 ROOMS = (
-    ("errors", "plan"),
+    ("errors", "signs", "plan"),
     ("base",),
     ("plugins",),
     ("config",),
@@ -39,7 +39,7 @@ ROOMS = (
 )
 """From the ground up: a module imports from a room above its own line, or from its own."""
 
-PURE = {"plan", "plugins", "config", "planning"}
+PURE = {"plan", "signs", "plugins", "config", "planning"}
 IMPURE = {"httpx", "random", "select", "signal", "socket", "subprocess", "threading", "time"}
 
 READS_THE_ENVIRONMENT = {

@@ -1,7 +1,7 @@
 """The plan: what would be started, as data.
 
 It goes to JSON and back unchanged. Backends execute or render it, in processes that
-import nothing but the standard library, so nothing else is imported here;
+import nothing but the standard library, so only ``signs.py`` is imported here besides it;
 ``planner.py`` builds it.
 """
 
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from grpo_launch.signs import CheckpointLayout as CheckpointLayout
+from grpo_launch.signs import Metrics as Metrics
+from grpo_launch.signs import Signs as Signs
 
 SERVER = "server"
 LEARNER = "learner"
@@ -20,31 +23,6 @@ UPLOAD = "upload"
 
 FORMAT = 4
 """The version of the JSON form. An older one is read as well (``runs/plans.py``)."""
-
-
-@dataclass(frozen=True)
-class Signs:
-    """What tells from outside how a process is, as its engine or learner knows it.
-
-    Attributes:
-        alarms: text in its log that means harm, and what it means.
-        served: text that it logs for each batch of rollouts; empty: it logs none.
-        vital: how the titles of the engine's own processes begin; where one of them
-            ends, the engine is dead, whatever the server above it answers.
-        moves: whether it serves on another port, without an error, where its own is busy.
-        prefix: a regular expression: what its processes put before each line of a traceback;
-            its last group, or all of it, names the process. Empty: nothing.
-        wrappers: words in an exception that only tells that another process failed.
-        access: a regular expression: lines of its log that only tell of a request. Empty: none.
-    """
-
-    alarms: Mapping[str, str] = field(default_factory=dict)
-    served: str = ""
-    vital: tuple[str, ...] = ()
-    moves: bool = False
-    prefix: str = ""
-    wrappers: tuple[str, ...] = ()
-    access: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,73 +139,6 @@ class Deadlines:
 
     term_s: float
     kill_s: float
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Where a learner logs its steps: JSON lines, one object a logged step.
-
-    Attributes:
-        files: patterns of their paths below the output directory.
-        step: the field with the optimizer steps so far; ``3/40`` says their number as well.
-        max_steps: the field with their number; empty: ``step`` says both.
-        reward, completion_length: the fields with their means.
-        step_time: the fields that may have the seconds of a step; the first that is there.
-        trained: the fields of which a row of the training has one, as against a row of an
-            evaluation; empty: ``reward``.
-        reward_std, kl: the fields with the spread of the rewards and the KL divergence.
-        each_reward: the fields with the mean of one reward function; ``*`` stands for its name.
-    """
-
-    files: tuple[str, ...]
-    step: str
-    reward: str
-    max_steps: str = ""
-    completion_length: str = ""
-    step_time: tuple[str, ...] = ()
-    trained: tuple[str, ...] = ()
-    reward_std: str = ""
-    kl: str = ""
-    each_reward: str = ""
-
-    def __post_init__(self) -> None:
-        """``ValueError`` for a pattern that leads out of the directory, or is none."""
-        _check_patterns("files", self.files)
-
-
-@dataclass(frozen=True)
-class CheckpointLayout:
-    """How a learner's checkpoints lie below its output directory.
-
-    Attributes:
-        directories: patterns of their paths; each path ends in ``prefix`` and the step.
-        prefix: of a checkpoint's name, before the step.
-        state: the file that is written last; it is JSON.
-        step: the field of ``state`` with the optimizer steps.
-        weights: patterns of the files with weights.
-        no_weights: names among them that hold something else.
-        beside: names of files next to the checkpoints that belong to them.
-        named_by: a regular expression (bytes of a log's line); its first group is the
-            directory that the learner made for this start. Empty: it makes none.
-    """
-
-    directories: tuple[str, ...]
-    prefix: str
-    state: str
-    step: str
-    weights: tuple[str, ...]
-    no_weights: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
-    named_by: str = ""
-
-    def __post_init__(self) -> None:
-        """``ValueError`` for a pattern that leads out of the directory, or is none."""
-        _check_patterns("directories", self.directories)
-        _check_patterns("weights", self.weights)
-        try:
-            re.compile(self.named_by)
-        except re.error as error:
-            raise ValueError(f"named_by: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -376,12 +287,6 @@ class LaunchPlan:
         """The plan as JSON, indented, with a newline at the end; see ``runs/plans.py``."""
         body = {"format": FORMAT, **dataclasses.asdict(self)}
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-
-
-def _check_patterns(field: str, patterns: tuple[str, ...]) -> None:
-    for pattern in patterns:
-        if not pattern.strip("./") or pattern.startswith("/") or ".." in pattern.split("/"):
-            raise ValueError(f"{field}: {pattern[:60]!r} is no pattern below a directory")
 
 
 def called(name: str) -> str:
