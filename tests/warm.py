@@ -31,8 +31,8 @@ from typing import IO, Any, NoReturn
 from tests import own
 
 ROOT = Path(__file__).resolve().parents[1]
-WARM_UP = ["role=check", "config=tiny_cpu", "preflight=false"]
-"""Reads what ships and scans Hydra's plugins once, before anything forks."""
+WARM_UP = ["role=check", "config=tiny_cpu", "preflight=false", "train.rlhf.vllm_server_port=null"]
+"""Reads what ships and scans Hydra's plugins once, before anything forks; any port will do."""
 
 
 @dataclass

@@ -208,5 +208,5 @@ def test_two_runs_in_two_sessions(project: Project, tmux: Tmux) -> None:
         in_state(run, "training")
         ports.update(plan_of(run)["ports"])
         os.kill(pid_of(run), signal.SIGTERM)
-    assert len(ports) == 4
+    assert len(ports) == 6
     nothing_left(project)
