@@ -169,3 +169,11 @@ def test_every_role_and_hydra_s_own_flags_refuse_alike(project: Project, role: s
     laughs(project.directory / "configs" / "x.yaml")
     plain = refusal(project, f"role={role}", "config=x")
     assert refusal(project, f"role={role}", "config=x", "--cfg", "job") == plain
+
+
+@pytest.mark.parametrize("words", [["role=both"], ["role=check"]], ids=str)
+def test_an_env_file_without_an_end_is_one_line(project: Project, words: list[str]) -> None:
+    done = project.run("config=exp", "env.file=/dev/zero", *words, limits=LITTLE)
+    assert done.status == 3
+    assert "env.file: /dev/zero cannot be read (has more than 1048576 bytes)" in done.stderr
+    assert "Traceback" not in done.stderr
