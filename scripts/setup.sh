@@ -23,18 +23,10 @@ done
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
 python="$(find_python)"
-stamp=.venv/.installed
-sum="$(checksum pyproject.toml)"
 # An environment with the development tools serves everyone.
-case "$(cat "$stamp" 2>/dev/null || true)" in
-  "$sum $extras" | "$sum plot,stacks,dev") ;;
-  *)
-    echo "setup: launcher environment in .venv" >&2
-    make_venv "$python" .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
-    echo "$sum $extras" > "$stamp"
-    ;;
-esac
+if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$(checksum pyproject.toml) plot,stacks,dev" ]; then
+  install_launcher "$python" .venv "$extras"
+fi
 
 if [ "$engine" = true ]; then
   bash scripts/setup_engine.sh .

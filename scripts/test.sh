@@ -8,12 +8,15 @@
 # --nightly  everything, with ten times the examples, all mutated files and 1,000 runs that are
 #            ended at random
 #
-# Without either: what continuous integration runs. HYPOTHESIS_PROFILE=fast, medium or full says
+# Without either: what continuous integration runs. Both of the last two try Python 3.10 and 3.13
+# as well, where they are installed: the fast tests, with one example of each parametrized one,
+# because another Python breaks functions and not rows of a table. HYPOTHESIS_PROFILE=fast, medium or full says
 # otherwise how much is tried; tests/effort.py has the numbers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 engine=true
+versions=(3.10 3.13)
 marked="not engine"
 setup=(--dev)
 profile=medium
@@ -22,6 +25,7 @@ case "${1:-}" in
   --fast)
     shift
     engine=false
+    versions=()
     marked="not engine and not slow"
     setup+=(--no-engine)
     profile=fast
@@ -35,12 +39,29 @@ esac
 export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-$profile}"
 
 bash scripts/setup.sh "${setup[@]}"
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
 export PATH="$PWD/.venv/bin:$PATH"
 set -x
 ruff check .
 ruff format --check .
 basedpyright
 python -m pytest -m "$marked" -n 2 --dist worksteal "${timeout[@]}" "$@"
+{ set +x; } 2>/dev/null
+for version in "${versions[@]}"; do
+  if is_version .venv/bin/python "$version"; then
+    echo "test: Python $version is that of .venv" >&2
+  elif python="$(find_version "$version")"; then
+    echo "test: Python $version is $python" >&2
+    install_launcher "$python" ".venv-$version" plot,test
+    # By its own path: nothing of .venv may be found.
+    PATH="$PWD/.venv-$version/bin:${PATH#*:}" HYPOTHESIS_PROFILE=fast python -m pytest \
+      -m "not engine and not slow" --one-of-each -n 2 --dist worksteal "$@"
+  else
+    echo "test: Python $version was not found, nothing is tried with it" >&2
+  fi
+done
+set -x
 if [ "$engine" = true ]; then
   # One after the other: two engines would not fit beside each other on a small machine.
   python -m pytest -m engine "$@"
