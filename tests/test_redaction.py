@@ -81,6 +81,16 @@ def test_named_secrets_are_stars_in_data_and_in_yaml() -> None:
         assert other in shown
 
 
+def test_what_is_below_a_secret_name_is_secret() -> None:
+    data = {"GH_PAT": {"x": "hunter2", "y": ["hunter2"]}, "hub_token": ["hunter2"], "a": ["shown"]}
+    for text in (yaml.safe_dump(redaction.without_named(data)), yaml.safe_dump(data)):
+        shown = redaction.without_named_in_yaml(text)
+        assert "hunter2" not in shown
+        assert "shown" in shown
+    assert redaction.is_secret_place("custom.extra.launch.env.set.GH_PAT.x")
+    assert not redaction.is_secret_place("custom.extra.launch.env.set.PATH")
+
+
 def test_a_short_password_in_a_url_is_hidden_there_alone() -> None:
     assert redaction.without_named_in_yaml("a: http://u:a@a/a") == "a: http://***@a/a"
 

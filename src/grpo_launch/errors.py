@@ -43,6 +43,11 @@ class LaunchError(Exception):
         self.fix = one_line(fix)
         super().__init__(f"{self.where}: {self.what}, {self.fix}")
 
+    @property
+    def reason(self) -> str:
+        """What happened, for a record that is read later: without what to do about it now."""
+        return f"{self.where}: {self.what}"
+
     def lines(self) -> list[str]:
         """The messages to show, one line each, without the word ``error``."""
         return [str(self)]

@@ -79,8 +79,8 @@ class HttpCheck:
         generates: whether it makes the engine work, and so may take all the time that is left.
         tokens: of one that generates: where in the JSON of the answer the tokens are counted
             or stand, as paths of keys and indices (``0.response.usage.completion_tokens``). One
-            of them must lead to a number above 0, or to a list or text that is not empty; a
-            token may be text of no characters. Empty: the status is enough.
+            of them must lead to a number above 0, or to a list that is not empty; not to a
+            text, which has no characters for some tokens. Empty: the status is enough.
     """
 
     name: str

@@ -210,6 +210,7 @@ def test_a_token_makes_it_ready(body: Any) -> None:
         (json.dumps([rollout(tokens=None)]).encode(), "without a token"),
         (json.dumps([rollout(tokens=True)]).encode(), "without a token"),
         (json.dumps([rollout(tokens={})]).encode(), "without a token"),
+        (json.dumps([rollout(tokens="error")]).encode(), "without a token"),
         (json.dumps([rollout()]).encode()[:-1], "not JSON"),
         (b"Internal Server Error", "not JSON"),
         (b"<html>gateway</html>", "not JSON"),

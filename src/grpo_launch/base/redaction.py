@@ -44,8 +44,8 @@ _NO_LOCK = frozenset(
 """Words before ``KEY`` in names of variables that open nothing."""
 
 _IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://)([^/\s:@]*):([^/\s@]+)(?=@)", re.IGNORECASE)
-_YAML_PAIR = re.compile(r"^(\s*(?:- )?[\"']?([\w.]+)[\"']?:[ \t]+)(\S.*)$", re.MULTILINE)
-_NOTHING = frozenset(("null", "''", '""', "{}", "[]", "???"))
+_YAML_PAIR = re.compile(r"(\s*(?:- )*[\"']?([\w.]+)[\"']?:[ \t]*)(\S.*)?$")
+_NOTHING = frozenset(("", "null", "''", '""', "{}", "[]", "???"))
 _CHUNK = 1 << 20
 
 
@@ -57,6 +57,11 @@ def is_secret_name(name: str) -> bool:
     if found := _NAME.search(name):
         return found[1].lower() != "token" or words.isdisjoint(_PART_OF_TEXT)
     return _KEY_OF_A_SERVICE.fullmatch(name) is not None and words.isdisjoint(_NO_LOCK)
+
+
+def is_secret_place(key: str) -> bool:
+    """Whether a dotted key is secret, or below one that is: ``env.set.GH_PAT.x``."""
+    return any(is_secret_name(word) for word in key.split("."))
 
 
 def in_urls(text: str) -> tuple[str, ...]:
@@ -108,7 +113,8 @@ def without_named(value: Any, name: str = "") -> Any:
     """
     if isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value).items()
-        return {key: without_named(item, str(key)) for key, item in pairs}
+        below = "" if not is_secret_name(name) else name
+        return {key: without_named(item, below or str(key)) for key, item in pairs}
     if isinstance(value, list | tuple):
         return [without_named(item, name) for item in cast("Sequence[Any]", value)]
     if not isinstance(value, str):
@@ -118,12 +124,28 @@ def without_named(value: Any, name: str = "") -> Any:
 
 def without_named_in_yaml(text: str) -> str:
     """YAML text with stars for the scalars that stand under secret names, and in URLs."""
+    lines: list[str] = []
+    secret_at: int | None = None  # how far the secret name is indented that the line is below
+    for line in text.split("\n"):
+        indent = len(line) - len(line.lstrip(" "))
+        pair = _YAML_PAIR.match(line)
+        is_item = line.lstrip(" ").startswith("- ")
+        if secret_at is not None and line.strip() and indent + is_item <= secret_at:
+            secret_at = None
+        if secret_at is None and pair and is_secret_name(pair[2].rpartition(".")[2]):
+            secret_at = indent
+        elif secret_at is None or not line.strip():
+            lines.append(line)
+            continue
+        begin, value = (pair[1], pair[3] or "") if pair else _item(line)
+        lines.append(line if value in _NOTHING else begin + "*" * len(value))
+    return _without_logins("\n".join(lines))
 
-    def hide(match: re.Match[str]) -> str:
-        secret = is_secret_name(match[2].rpartition(".")[2]) and match[3] not in _NOTHING
-        return match[1] + "*" * len(match[3]) if secret else match[0]
 
-    return _without_logins(_YAML_PAIR.sub(hide, text))
+def _item(line: str) -> tuple[str, str]:
+    """A line of YAML as what precedes its scalar, and the scalar."""
+    rest = line.lstrip(" -")
+    return line[: len(line) - len(rest)], rest
 
 
 class Mask:

@@ -93,7 +93,7 @@ def no_secrets(context: Context) -> Iterator[Problem]:
 def named_secrets(config: LaunchConfig) -> Iterator[Problem]:
     """What the rule :data:`no_secrets` reports: values whose names are those of secrets."""
     for key, value in _texts("", config.as_dict()):
-        if redaction.is_secret_name(key.rpartition(".")[2]):
+        if redaction.is_secret_place(key):
             what = "a secret in the configuration would be recorded"
         elif redaction.in_urls(value):
             what = "the password in a URL would be recorded"

@@ -35,7 +35,7 @@ def blocks_are_mappings(context: Context) -> list[Problem]:
             key = ".".join(block[:depth])
             value = config.get(key)
             if value is not None and not isinstance(value, dict):
-                what = f"is {kinds.said(value)}, not a mapping"
+                what = f"is {kinds.said_at(key, value)}, not a mapping"
                 problems.append(Problem(config.where(f"train.{key}"), what, _FIX))
     return list(dict.fromkeys(problems))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any, cast
 
+from grpo_launch.base import redaction
 from grpo_launch.errors import ConfigError
 
 
@@ -58,6 +59,12 @@ def nests(value: Any) -> bool:
     return any(isinstance(item, dict | list) for item in items)
 
 
+def said_at(key: str, value: Any) -> str:
+    """As :func:`said`, with stars where ``key`` is that of a secret; a file may stand before it."""
+    is_secret = redaction.is_secret_place(key.rpartition(": ")[2])
+    return said(redaction.without_named(value, "token" if is_secret else ""))
+
+
 def said(value: Any) -> str:
     """``value`` for a message, as YAML spells it: ``false``, ``null``, ``[1, 'a']``."""
     if value is None:
@@ -81,7 +88,8 @@ def _key(key: Any) -> str:
 
 def wrong_type(where: str, hint: Any, value: Any) -> ConfigError:
     """The error for a value of the wrong type."""
-    return ConfigError(where, f"{said(value)} is not {describe(hint)}", _EXAMPLES[_kind(hint)])
+    what = f"{said_at(where, value)} is not {describe(hint)}"
+    return ConfigError(where, what, _EXAMPLES[_kind(hint)])
 
 
 def describe(hint: Any) -> str:

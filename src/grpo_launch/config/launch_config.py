@@ -265,7 +265,7 @@ def _typed(name: str, node: Any) -> Any:
         if is_dataclass(value):
             _typed(f"{name}.{key}", value)
         if kinds.nests(value):
-            what = f"{kinds.said(value)} is not {kinds.describe(hint)} of plain values"
+            what = f"{kinds.said_at(key, value)} is not {kinds.describe(hint)} of plain values"
             error = ValidationError(what)
             error.full_key = f"{name}.{key}"
             raise error

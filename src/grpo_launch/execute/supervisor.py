@@ -179,7 +179,7 @@ class _Run:
         except BaseException as error:
             interrupted = isinstance(error, InterruptedRunError)
             status = error.status if isinstance(error, LaunchError) else 1
-            reason = str(error) or type(error).__name__
+            reason = _reason(error)
             self._end(record.INTERRUPTED if interrupted else record.FAILED, status, reason)
             raise
         if ended.status == 0 and self._plan.afterwards:
@@ -202,9 +202,9 @@ class _Run:
             except (NotReadyError, ServerDiedError, GuardLostError, StalledError) as error:
                 ended, failure = None, error
             except BaseException as error:
-                self._ended(attempt, str(error) or type(error).__name__)
+                self._ended(attempt, _reason(error))
                 raise
-            reason = str(failure) if ended is None else ended.reason
+            reason = ended.reason if ended is not None else _reason(failure)
             self._ended(attempt, reason)
             policy = recovery.on_failure
             if isinstance(failure, StalledError):
@@ -327,6 +327,10 @@ class _Run:
             say(f"reward {change} in {steps[-1].step} steps, {took}")
         else:
             say(f"{called(ended.name)} ended well after {took}")
+
+
+def _reason(error: BaseException | None) -> str:
+    return error.reason if isinstance(error, LaunchError) else str(error) or type(error).__name__
 
 
 def _point_logs(logs: Path, names: Sequence[str]) -> None:

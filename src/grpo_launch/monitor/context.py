@@ -48,12 +48,12 @@ class Context:
 
     def out(self, text: str) -> None:
         """Print what was asked for; a reader sees it at once."""
-        print(text, file=self.stdout, flush=True)
+        print(terminal.escaped(text), file=self.stdout, flush=True)
 
     def say(self, text: str) -> None:
         """Print a remark."""
-        print(text, file=self.stderr, flush=True)
+        print(terminal.escaped(text), file=self.stderr, flush=True)
 
     def json(self, body: Mapping[str, Any]) -> None:
         """Print one JSON object."""
-        self.out(terminal.escaped(json.dumps(body, indent=2, ensure_ascii=False)))
+        self.out(json.dumps(body, indent=2, ensure_ascii=False))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grpo_launch.base import terminal
 from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.monitor import living, masking, planned
 from grpo_launch.monitor.context import Context
@@ -191,7 +190,7 @@ def _as_json(context: Context) -> Callable[[Line], None]:
 
     def show(line: Line) -> None:
         body = {"process": line.process, "attempt": line.attempt, "line": line.text}
-        context.out(terminal.escaped(json.dumps(body, ensure_ascii=False)))
+        context.out(json.dumps(body, ensure_ascii=False))
 
     return show
 

@@ -53,8 +53,9 @@ def create(
         _point_latest(directory, plan.experiment)
     except FileExistsError:
         raise PreflightError(str(directory), occupied.BY_A_RUN, occupied.FIX) from None
-    except OSError as error:
-        what = f"cannot be written ({error.strerror})"
+    except (OSError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else "too many levels"
+        what = f"cannot be written ({why})"
         raise PreflightError(str(directory), what, occupied.FIX) from None
     return record
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from grpo_launch.base import files
-from grpo_launch.errors import NotReadyError
+from grpo_launch.errors import NotReadyError, one_line
 from grpo_launch.plan import Gate, HttpCheck
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def ask(gate: Gate, check: HttpCheck, client: httpx.Client, url: str = "") -> st
     if value == check.value:
         return None
     if not check.otherwise:
-        return f"{check.name} {value}"
+        return one_line(f"{check.name} {value}")
     raise NotReadyError(
         url,
         f"says {value}, but {check.meaning or check.name} is {check.value}: this is another server",
@@ -111,7 +111,7 @@ def _leads_to_tokens(found: Any, path: str) -> bool:
             found = next(iter(cast("list[Any]", found)[int(key) :]), None)
         else:
             return False
-    if isinstance(found, list | str):
+    if isinstance(found, list):
         return bool(found)
     return isinstance(found, int) and found is not True and found > 0
 

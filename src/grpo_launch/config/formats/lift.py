@@ -239,7 +239,7 @@ def _check_items(value: Any, where: str) -> None:
     pairs = container.items() if isinstance(container, dict) else enumerate(container)
     for key, item in pairs:
         if item is None or isinstance(item, dict | list):
-            what = f"{kinds.said(item)} is not a string"
+            what = f"{kinds.said_at(f'{where}.{key}', item)} is not a string"
             raise ConfigError(f"{where}.{key}", what, "write a string there")
 
 

@@ -70,7 +70,7 @@ def value_problem(
         fix = "quote it, since YAML reads no as false: 'no'"
     if wanted.endswith(TAKEN_FOR_A_FLAG):
         fix = "write it without an exponent" if flag.kind == "float" else "begin it otherwise"
-    return Problem(config.where(key), f"{kinds.said(value)} is not {wanted}", fix)
+    return Problem(config.where(key), f"{kinds.said_at(key, value)} is not {wanted}", fix)
 
 
 def _on_the_server(context: Context, key: str, name: str, value: Any) -> Iterator[Problem]:
