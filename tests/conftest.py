@@ -158,6 +158,7 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = own.enter()
         config.add_cleanup(lambda: own.leave(directory))
         config.stash[IN_THE_CLONE] = own.in_the_clone()
+    own.environment()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

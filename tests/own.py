@@ -6,10 +6,12 @@ files and sockets, caches and settings in the home directory, the launcher's por
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,8 +22,9 @@ OF_TOOLS = ("__pycache__", ".pytest_cache", ".ruff_cache", "models")
 """In a clone; the test runner's, and what the set-up scripts make."""
 
 
-def environment() -> dict[str, str]:
-    """The variables of a program with a bare environment."""
+@functools.cache
+def environment() -> Mapping[str, str]:
+    """The variables of a program with a bare environment, also where a test emptied its own."""
     return {name: os.environ[name] for name in FOR_PROGRAMS if name in os.environ}
 
 

@@ -30,6 +30,16 @@ def test_nobody_writes_at_home_or_where_real_runs_lock(project: Project) -> None
     assert done.stdout.split() == [session, session, str(project.directory)], done.stderr
 
 
+def test_programs_are_told_also_where_a_test_emptied_its_environment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"TMPDIR", "GRPO_LAUNCH_LOCKS"}
+    assert told <= set(os.environ)
+    for name in told:
+        monkeypatch.delenv(name)
+    assert told <= set(project.environment())
+
+
 def test_new_files_in_a_clone_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text("*.log\n")
