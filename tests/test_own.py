@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.settle import locks
+from grpo_launch.supervise import locks
 from tests import own
 from tests.conftest import Project
 
 PLACES = (
-    "import os, tempfile; from grpo_launch.settle import locks\n"
+    "import os, tempfile; from grpo_launch.supervise import locks\n"
     "print(tempfile.gettempdir(), locks.directory().parent, os.environ['HOME'])"
 )
 
