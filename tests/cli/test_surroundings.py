@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from grpo_launch.execute import command
 from tests.conftest import Project
 
 DRY = ("grpo_launch", "role=both", "config=exp", "dry_run=true")
+LAUNCH = ("grpo_launch", "role=both", "config=exp")
 LIST = ("grpo_launch.monitor", "list", "--json")
 
 
@@ -109,3 +111,32 @@ def test_a_stream_that_was_closed_does_not_lend_its_number(tmp_path: Path) -> No
         check=True,
     )
     assert int(done.stderr) > 2
+
+
+def test_a_launch_where_no_record_can_name_the_directory(project: Project) -> None:
+    script = 'mkdir "$(printf "n\\377n")"; cd n*n; cp -r ../configs .; exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, "-m", *LAUNCH],
+        cwd=project.directory,
+        env=project.environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.rstrip().splitlines()[-1].startswith(b"error: ")
+
+
+@pytest.mark.slow
+def test_remarks_that_cannot_be_written_hold_no_launch_up(project: Project) -> None:
+    done = in_shell(project, 'exec "$@" 2>/dev/full', *LAUNCH)
+    assert done.returncode == 0
+    (run,) = project.directory.glob("runs/exp/*")
+    assert json.loads((run / "run.json").read_text())["state"] == "done"
+
+
+def test_json_says_also_what_the_machine_refuses(project: Project) -> None:
+    words = ("grpo_launch", "role=check", "config=exp", "output=json")
+    done = in_shell(project, 'GRPO_LAUNCH_LOCKS=/dev/null exec "$@"', *words)
+    assert done.returncode == 3
+    assert "/dev/null" in json.dumps(json.loads(done.stdout))

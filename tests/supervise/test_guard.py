@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -241,3 +242,26 @@ def test_who_only_reads_a_log_does_not_belong_to_the_run(tmp_path: Path) -> None
         assert entry is not None
         assert not guard.belongs(entry, str(tmp_path), ["server"])
         reader.kill()
+
+
+def test_the_group_of_somebody_elses_session_is_not_killed() -> None:
+    """A process that writes the log of a run may have been started by a shell of the user's."""
+    deaf = "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=True); input()"
+    words = [sys.executable, "-I", "-S", "-c", deaf]
+    shell = ["sh", "-c", f"{shlex.join(words)} <&0 & echo $!; wait; echo ended; read line"]
+    with subprocess.Popen(
+        shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as leader:
+        assert leader.stdout is not None
+        child = max(int(leader.stdout.readline()), int(leader.stdout.readline()))
+        entry = proc.read(child)
+        assert entry is not None
+
+        def members() -> list[proc.Entry]:
+            found = proc.read(child)
+            return [found] if found is not None and found.alive else []
+
+        assert tree.stop(members, 0.1, 5, lambda: False) == []
+        assert leader.stdout.readline() == b"ended\n"
+        assert leader.poll() is None
+        leader.kill()

@@ -109,6 +109,6 @@ def test_a_job_that_loses_the_server_of_another_launcher_says_so(rig: Rig, stopp
         server.shutdown()
         server.server_close()
         thread.join()
-    gone = f"{url}: the server is gone, nobody listens there any more, look at that server's own"
+    gone = f"{url}: the server is gone, nobody listens there any more"
     assert (gone in rig.state()["reason"]) is stopped
     assert ("OSError: max retries" in rig.state()["reason"]) is not stopped

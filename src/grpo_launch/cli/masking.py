@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TextIO, cast
 
 from grpo_launch.base import redaction, terminal
+from grpo_launch.execute.console import silence
 
 
 class _Masked:
@@ -32,7 +33,13 @@ class _Masked:
             text = redaction.without_named_in_yaml(text)
         is_plain = self._is_plain and not isinstance(text, terminal.Painted)
         text = redaction.masked(text, self._hidden)
-        return self._stream.write(terminal.escaped(text) if is_plain else text)
+        if self._is_plain:
+            return self._stream.write(terminal.escaped(text) if is_plain else text)
+        try:
+            return self._stream.write(text)
+        except OSError:  # a remark that cannot be written is no reason to start nothing
+            silence(self._stream)
+            return len(text)
 
     def writelines(self, lines: Sequence[str]) -> None:
         for line in lines:

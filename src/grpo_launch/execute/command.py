@@ -47,8 +47,14 @@ def run(body: Callable[[], int], fail: Callable[[LaunchError], int]) -> int:
     except OSError as error:
         if shows_all:
             raise
-        silence(sys.stdout)  # or the interpreter complains when it writes the rest at the exit
+        if error.filename is None and error.errno in _UNWRITABLE:
+            silence(sys.stdout)  # or the interpreter complains when it writes the rest at the exit
         return fail(of_system(error))
+    except UnicodeEncodeError as error:
+        if shows_all:
+            raise
+        what = f"{error.object[:_LONGEST_NAME]!a} is not UTF-8"
+        return fail(PreflightError("a name on this machine", what, "choose or rename another"))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 

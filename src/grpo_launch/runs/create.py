@@ -14,7 +14,7 @@ from grpo_launch.base import atomic, occupied
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import PreflightError
 from grpo_launch.plan import LaunchPlan
-from grpo_launch.runs.record import RunRecord
+from grpo_launch.runs.record import NAME, RunRecord
 from grpo_launch.tracking import variables
 
 
@@ -49,6 +49,7 @@ def create(
             known = path.name == variables.CONFIG_FILE
             origin = variables.entry("provenance", provenance) if known else ""
             atomic.write(path, file.text + origin)
+        atomic.put_aside(directory / NAME)
         record.write()
         _point_latest(directory, plan.experiment)
     except FileExistsError:

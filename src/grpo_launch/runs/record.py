@@ -26,6 +26,7 @@ another host nothing can be said of it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -118,7 +119,8 @@ class RunRecord:
         Args:
             goes_on: whether it has more to do when the run has ended, as in a sweep.
         """
-        atomic.put_aside(self.directory / NAME)
+        with contextlib.suppress(OSError):  # a disk that is full by now may have room at the end
+            atomic.put_aside(self.directory / NAME)
         self._update(supervisor={**_identity(os.getpid()), "goes_on": goes_on})
 
     def enter(self, state: str, reason: str | None = None) -> None:

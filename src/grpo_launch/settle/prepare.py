@@ -110,7 +110,12 @@ def prepare(
     made = replace(made, config=config, run=run)
     if aim is Aim.SHOW:
         return made
-    return _judged(stack, made, run, aim, check, choice.numbers, is_complete=not unread)
+    made = _judged(stack, made, run, aim, check, choice.numbers, is_complete=not unread)
+    if choice.held and not made.failures:
+        say(f"ports: {choice.said()}")
+        if parts == (SERVER,):
+            say(f"its learner: {for_the_learner(choice.config)}")
+    return made
 
 
 def run_directory(config: LaunchConfig, run_id: str) -> str:
@@ -213,12 +218,7 @@ def _with_ports(
     look = aim is not Aim.SHOW or config.ports is schema.PortPolicy.auto
     run_dir, hold = run_directory(config, run_id), aim is Aim.START
     found = chosen(config, parts, host.environ, run_dir, hold=hold, look=look)
-    choice = stack.enter_context(found)
-    if choice.held:
-        say(f"ports: {choice.said()}")
-        if parts == (SERVER,):
-            say(f"its learner: {for_the_learner(choice.config)}")
-    return choice
+    return stack.enter_context(found)
 
 
 def _with_checkpoint(

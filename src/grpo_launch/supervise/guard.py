@@ -296,7 +296,7 @@ def _note_the_loss(orders: dict[str, Any]) -> None:
             status = record["status"]
         else:
             reason = "the launcher was killed; its processes have been ended"
-            is_done = record["status"] == 0
+            is_done = record.get("status") == 0
             status = 0 if is_done else LOST_STATUS
             record.update(
                 state="done" if is_done else "lost",

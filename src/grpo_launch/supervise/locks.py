@@ -45,7 +45,7 @@ def take(port: int, run: str) -> int | None:
             break
         os.close(descriptor)  # removed by another launcher between the two
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, os.path.abspath(run).encode(), 0)
+    os.pwrite(descriptor, os.fsencode(os.path.abspath(run)), 0)
     return descriptor
 
 

@@ -55,7 +55,7 @@ def ask(gate: Gate, check: HttpCheck, client: httpx.Client, url: str = "") -> st
             f"no {check.name} ({type(error).__name__}), {check.otherwise}",
             f"stop what listens there or {gate.elsewhere}",
         ) from None
-    if value == check.value:
+    if value == check.value and isinstance(value, bool) is isinstance(check.value, bool):
         return None
     if not check.otherwise:
         return one_line(f"{check.name} {value}")

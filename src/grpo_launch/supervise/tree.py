@@ -168,10 +168,15 @@ def _kill_groups(entries: Sequence[proc.Entry]) -> None:
 
     The kernel signals a group atomically against fork(2), so a chain of processes
     that fork and exit faster than /proc can be read ends here. A group belongs to
-    one session, and the sessions below us were all made below us.
+    one session, and the sessions below us were all made below us. Where the leader of a
+    session lives and is none of ``entries``, somebody started one of them from elsewhere.
     """
     ours = {os.getpgrp(), os.getsid(0)}
-    for group in {entry.group for entry in entries} - ours:
+    pids = {entry.pid for entry in entries}
+    for group, session in {(entry.group, entry.session) for entry in entries}:
+        leader = None if session in pids else proc.read(session)
+        if group in ours or (leader is not None and leader.alive):
+            continue
         with contextlib.suppress(OSError):
             os.killpg(group, signal.SIGKILL)
 
