@@ -21,7 +21,7 @@ training  epochs 3, schedule cosine, warmup 0
 batch     8 a device x 1 device x 1 accumulated = 8 completions a step
           = 1 prompt x 8; a generation of 8 lasts for 1 step
 server    CPU process 0; TP 1, DP 1; 127.0.0.1:{port}, weight sync {group_port}
-learner   CPU process 1
+learner   CPU process 1; torchrun port {master_port}
 tokens    prompt, at most not limited; completion, at most 64; server, both 512
 memory    not known
 engine    ms-swift 4.6.0
@@ -36,6 +36,7 @@ def test_a_check_says_what_a_launch_would_be(project: Project) -> None:
     done = project.launch("role=check", "config=exp", "accelerator.kind=cpu")
     assert (done.status, done.stderr) == (0, "")
     shown = re.sub(r"weight sync \d+", "weight sync {group_port}", done.stdout)
+    shown = re.sub(r"torchrun port \d+", "torchrun port {master_port}", shown)
     shown = re.sub(r"\d+ rules passed", "{passed} rules passed", shown)
     shown = re.sub(r"\d+ rules skipped", "{skipped} rules skipped", shown)
     assert shown.replace(str(project.port), "{port}") == SUMMARY

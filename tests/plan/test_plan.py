@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -154,6 +155,7 @@ _TYPES: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
+@functools.cache  # the same kind again is the same strategy: hypothesis looks at each once
 def _built(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a type that a plan is made of."""
     if dataclasses.is_dataclass(kind):
@@ -168,6 +170,7 @@ def _built(kind: Any) -> st.SearchStrategy[Any]:
     return _TYPES[kind]
 
 
+@costly
 @given(_built(plan.LaunchPlan))
 def test_a_plan_goes_to_json_and_back_unchanged(planned: plan.LaunchPlan) -> None:
     text = planned.to_json()

@@ -43,16 +43,16 @@ TRICKS = [
 
 BROKEN = """
 import os
-from grpo_launch.execute.observe import Observer
+from grpo_launch.execute.processes import Processes
 
-sound = Observer.look
+sound = Processes.turn
 
-def look(self, **more):
+def turn(self, *more):
     if os.path.exists({trigger!r}):
         raise ZeroDivisionError("a mistake of our own")
-    sound(self, **more)
+    sound(self, *more)
 
-Observer.look = look
+Processes.turn = turn
 """
 
 
