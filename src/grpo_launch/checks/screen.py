@@ -242,7 +242,7 @@ def _value(value: Any) -> str:
         return "unset"
     if isinstance(value, list):
         return ", ".join(map(_value, cast("list[Any]", value)))
-    return value if isinstance(value, str) else kinds.said(value)
+    return _typed(value)
 
 
 def _typed(value: Any) -> str:

@@ -26,7 +26,7 @@ from grpo_launch.errors import (
 from grpo_launch.execute.console import complain
 from grpo_launch.monitor import planned
 from grpo_launch.roles._launch import PARTS
-from grpo_launch.runs import reading, record
+from grpo_launch.runs import pace, reading, record
 from grpo_launch.settle.preparation import Aim
 from grpo_launch.settle.prepare import prepare, run_directory, say
 
@@ -159,10 +159,7 @@ def _reward(directory: Path, recorded: reading.Record) -> str | None:
     if recorded.state != record.DONE:
         return None
     steps = planned.history(directory, recorded, planned.read(directory)).steps()
-    rewards = [step.reward for step in steps if step.reward is not None]
-    if not rewards:
-        return None
-    return f"reward {rewards[0]:.2f} -> {rewards[-1]:.2f} in {steps[-1].step} steps"
+    return pace.change_of_reward(steps)
 
 
 class Results:

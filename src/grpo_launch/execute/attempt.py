@@ -55,7 +55,6 @@ class Attempt:
         self._processes = Processes(around, logs, self._look)
         self._deaths = Deaths(around, self._processes, self._tails)
         self._is_blind = False
-        self._guards: dict[str, GuardedProcess] = {}
         self._services: dict[str, GuardedProcess] = {}
         self._sides: dict[str, GuardedProcess] = {}
         self._health = {gate.server: ServerHealth(gate) for gate in around.plan.gates}
@@ -75,16 +74,15 @@ class Attempt:
             PreflightError: a process could not be started.
             InterruptedRunError: a signal asked for the end.
         """
-        around = self._around
         try:
             names = [spec.name for spec in self._plan.of_attempt]
             # Two guards before anything starts: one could be killed with the launcher.
             for name in names if len(names) > 1 else (*names, WITNESS):
-                self._guards[name] = self._processes.guard(name)
+                self._processes.guard(name)
             for spec in self._plan.services:
                 self._services[spec.name] = self._start(spec)
             if self._plan.gates:
-                waiting.wait_for_servers(around, self._processes, self._guards, self._deaths)
+                waiting.wait_for_servers(self._around, self._processes, self._deaths)
             for spec in self._plan.sides:
                 self._start_side(spec)
             job = self._start(self._plan.main) if self._plan.main else None
@@ -154,12 +152,9 @@ class Attempt:
                     raise self._deaths.elsewhere(gone, GONE)
                 if dead := self._dead_engine():
                     service = self._services[dead]
-                    running = service.is_running
-                    raise (
-                        self._deaths.of_engine(dead)
-                        if running
-                        else self._deaths.of_server(dead, service)
-                    )
+                    if service.is_running:
+                        raise self._deaths.of_engine(dead)
+                    raise self._deaths.of_server(dead, service)
                 return ended
             self._look_at_sides()
             self._watch_over(watch)

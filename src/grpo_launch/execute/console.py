@@ -181,7 +181,12 @@ def tail(path: Path, hidden: Sequence[str] = (), lines: int = _LINES_OF_A_TAIL) 
     """
     end = Tail(path)
     end.skip(_BYTES_OF_A_TAIL)
-    text = redaction.masked(end.read().decode("utf-8", "replace"), hidden)
+    return last_lines(end.read(), hidden, lines)
+
+
+def last_lines(end: bytes, hidden: Sequence[str] = (), lines: int = _LINES_OF_A_TAIL) -> str:
+    """The last ``lines`` lines of what a log ends with; see :func:`tail`."""
+    text = redaction.masked(end[-_BYTES_OF_A_TAIL:].decode("utf-8", "replace"), hidden)
     return "\n".join(map(_shown, text.replace("\r", "\n").rstrip().split("\n")[-lines:]))
 
 

@@ -53,10 +53,10 @@ class Deaths:
             raise self.of_engine(lost.server, f" ({lost.title})")
 
     def _death(self, name: str, what: str, status: int) -> ServerDiedError:
-        what = because(what, self.tails.why(name, status))
-        text = self.tails.read(name)  # before its end is asked for, which it may log at length
-        self._processes.stop()  # and before anything is told
-        self.tails.say(name, text)
+        end = self.tails.end(name)  # before the end is asked for, which may be logged at length
+        self._processes.stop()  # and before anything is made of it or told
+        what = because(what, self.tails.why(name, status, end))
+        self.tails.say(name, end)
         others = f"; {called(self._plan.job)} has been stopped" if self._plan.job else ""
         fix = f"its last lines are above{others}"
         return ServerDiedError(self.tails.log(name), what, fix)

@@ -62,7 +62,8 @@ class Ended:
             GuardLostError: nobody knows, its guard was killed.
         """
         status = status_of(process)
-        return Ended(process.name, status, why(process.name, status, around, logs))
+        end = failure.end_of(logs / f"{process.name}.log") if status else b""
+        return Ended(process.name, status, why(process.name, status, around, end))
 
 
 def status_of(process: GuardedProcess) -> int:
@@ -84,12 +85,12 @@ def guard_lost(process: GuardedProcess) -> GuardLostError:
     return GuardLostError(f"guard of the {process.name}", what, "all processes have been stopped")
 
 
-def why(name: str, status: int, around: Surroundings, logs: Path) -> str:
-    """Why a process failed, see ``runs/failure.py``; empty where it did not."""
+def why(name: str, status: int, around: Surroundings, end: bytes) -> str:
+    """Why a process failed whose log ends with ``end``; empty where it did not fail."""
     spec = around.plan.process(name)
     signs = spec.signs if spec else Signs()
     hidden = redaction.secrets(around.environ)
-    return failure.why(logs / f"{name}.log", signs, status, around.cwd, hidden) if status else ""
+    return failure.why_in(end, signs, status, around.cwd, hidden) if status else ""
 
 
 def because(what: str, why: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,14 +87,14 @@ class Processes:
             self._around.record.process(process)
         return process
 
-    def guard(self, name: str) -> GuardedProcess:
+    def guard(self, name: str) -> None:
         """Start a guard for what the plan has under that name; it waits for :meth:`start`.
 
         Raises:
             PreflightError: it cannot be started.
         """
         try:
-            process = GuardedProcess(
+            self._guarded[name] = GuardedProcess(
                 name,
                 self._plan.process(name),
                 self._around.environ,
@@ -104,8 +104,6 @@ class Processes:
             )
         except OSError as error:
             raise _cannot_start(f"guard of the {name}", error) from None
-        self._guarded[name] = process
-        return process
 
     def watch_vital(self, name: str, titles: tuple[str, ...]) -> None:
         """Watch the processes below ``name`` whose title begins with one of ``titles``."""
@@ -115,6 +113,11 @@ class Processes:
                 with contextlib.suppress(OSError):
                     lost = Lost(name, f"{title.split()[0]}, pid {entry.pid}")
                     self._vital[os.pidfd_open(entry.pid)] = lost
+
+    @property
+    def guarded(self) -> Mapping[str, GuardedProcess]:
+        """The processes that have a guard, by name, those included that are not started yet."""
+        return self._guarded
 
     @property
     def lost(self) -> Lost | None:

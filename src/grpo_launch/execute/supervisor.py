@@ -32,7 +32,7 @@ from grpo_launch.execute.console import duration
 from grpo_launch.execute.ended import Ended, because
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import LaunchPlan, called
-from grpo_launch.runs import plans, reading, record
+from grpo_launch.runs import pace, plans, reading, record
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.outputs import Outputs
 from grpo_launch.runs.record import RunRecord
@@ -319,12 +319,10 @@ class _Run:
     def _say_what_happened(self, ended: Ended) -> None:
         say = self._around.console.say
         took = f"{duration(time.monotonic() - self._started)}, {self._plan.run_dir}"
-        steps = self._steps
         if ended.status != 0:
             say(because(f"{ended.end} after {took}", ended.why))
-        elif rewards := [step.reward for step in steps if step.reward is not None]:
-            change = f"{rewards[0]:.2f} -> {rewards[-1]:.2f}"
-            say(f"reward {change} in {steps[-1].step} steps, {took}")
+        elif change := pace.change_of_reward(self._steps):
+            say(f"{change}, {took}")
         else:
             say(f"{called(ended.name)} ended well after {took}")
 

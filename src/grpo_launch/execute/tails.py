@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from grpo_launch.base import redaction
-from grpo_launch.execute.console import tail
+from grpo_launch.execute.console import last_lines
 from grpo_launch.execute.ended import why
 from grpo_launch.execute.surroundings import Surroundings
+from grpo_launch.runs import failure
 
 
 class Tails:
@@ -30,19 +31,20 @@ class Tails:
         spec = self._around.plan.process(name)
         return spec.log if spec else name
 
-    def read(self, name: str) -> str:
-        """The last lines of a process's log."""
-        return tail(self._logs / f"{name}.log", redaction.secrets(self._around.environ))
+    def end(self, name: str) -> bytes:
+        """What a process's log ends with now."""
+        return failure.end_of(self._logs / f"{name}.log")
 
-    def why(self, name: str, status: int) -> str:
-        """Why a process failed, as far as its log tells; empty where it did not."""
-        return why(name, status, self._around, self._logs)
+    def why(self, name: str, status: int, end: bytes) -> str:
+        """Why a process failed, as far as that tells; empty where it did not."""
+        return why(name, status, self._around, end)
 
-    def say(self, name: str, text: str) -> None:
-        """Show what was read before; nothing where that is empty or has been shown."""
+    def say(self, name: str, end: bytes) -> None:
+        """Show the last lines of that; nothing where there are none or they have been shown."""
+        text = last_lines(end, redaction.secrets(self._around.environ))
         if text and not self._shows(name):
             self._around.console.say(f"--- last lines of {self.log(name)}\n{text}\n---")
 
     def show(self, name: str) -> None:
         """Read and show."""
-        self.say(name, self.read(name))
+        self.say(name, self.end(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from grpo_launch.errors import NotReadyError
 from grpo_launch.execute.console import duration
@@ -13,7 +13,6 @@ from grpo_launch.execute.processes import Processes
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import Gate, called
 from grpo_launch.runs import record
-from grpo_launch.supervise.process import GuardedProcess
 
 NOTICE_S = 30.0
 """How often the console says that the gate still waits; loading a model takes minutes."""
@@ -22,18 +21,12 @@ GATE_GRACE_S = 10.0
 """How long the gate may be late: an answer that comes drop by drop holds it up."""
 
 
-def wait_for_servers(
-    around: Surroundings,
-    processes: Processes,
-    guarded: Mapping[str, GuardedProcess],
-    deaths: Deaths,
-) -> None:
+def wait_for_servers(around: Surroundings, processes: Processes, deaths: Deaths) -> None:
     """Wait until each server is ready, watching those meanwhile that are ours.
 
     Args:
         around: what the attempts share.
-        processes: of the attempt.
-        guarded: the same by name; those that come after the gate are not started yet.
+        processes: of the attempt; those that come after the gate are not started yet.
         deaths: of the attempt.
 
     Raises:
@@ -43,22 +36,15 @@ def wait_for_servers(
         PreflightError: the program that asks cannot be started.
         InterruptedRunError: a signal asked for the end.
     """
-    _Waiting(around, processes, guarded, deaths).run()
+    _Waiting(around, processes, deaths).run()
 
 
 class _Waiting:
-    def __init__(
-        self,
-        around: Surroundings,
-        processes: Processes,
-        guarded: Mapping[str, GuardedProcess],
-        deaths: Deaths,
-    ) -> None:
+    def __init__(self, around: Surroundings, processes: Processes, deaths: Deaths) -> None:
         self._around = around
         self._plan = around.plan
         self._say = around.console.say
         self._processes = processes
-        self._guarded = guarded
         self._deaths = deaths
         self._tails = deaths.tails
         self._ours = {spec.name for spec in around.plan.services}
@@ -103,12 +89,13 @@ class _Waiting:
             GuardLostError: nobody knows how, its guard was killed.
         """
         for name in self._ours:
-            server = self._guarded[name]
+            server = self._processes.guarded[name]
             if not server.is_running:
                 status = status_of(server)
                 what = f"{called(name)} ended with status {status} before it was ready"
-                what = because(what, self._tails.why(name, status))
-                self._show_of(name)
+                end = self._tails.end(name)
+                what = because(what, self._tails.why(name, status, end))
+                self._tails.say(name, end)
                 raise NotReadyError(self._tails.log(name), what, "its last lines are above")
 
     def _all_guards_wait(self) -> None:
@@ -118,7 +105,7 @@ class _Waiting:
             GuardLostError: one has ended, or was told to.
         """
         for spec in self._plan.of_attempt:
-            guarded = self._guarded[spec.name]
+            guarded = self._processes.guarded[spec.name]
             if guarded.pid == 0 and not guarded.is_there:
                 raise guard_lost(guarded)
 

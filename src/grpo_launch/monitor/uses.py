@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grpo_launch.monitor import planned
+from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs.reading import Record
 
 _WORD = re.compile(r"""[^\s"'=,\[\]{}]*/[^\s"'=,\[\]{}]*""")
@@ -25,15 +26,14 @@ def paths(directory: Path, recorded: Record) -> frozenset[str]:
     cwds = {spec.cwd for spec in plan.of_attempt}
     return frozenset(
         os.path.realpath(Path(cwd, word))
-        for text in _texts(directory, recorded)
+        for text in _texts(plan, recorded)
         for word in (text, *_WORD.findall(text))
         if "/" in word and "\0" not in word
         for cwd in cwds
     )
 
 
-def _texts(directory: Path, recorded: Record) -> Iterator[str]:
-    plan = planned.read(directory).plan
+def _texts(plan: LaunchPlan, recorded: Record) -> Iterator[str]:
     for spec in plan.of_attempt:
         yield from spec.argv
         yield from spec.env.values()

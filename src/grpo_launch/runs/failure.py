@@ -56,10 +56,22 @@ class Raised:
 
 
 def why(log: Path, signs: Signs, status: int, cwd: Path, hidden: Sequence[str]) -> str:
+    """Why the process failed that wrote ``log``; see :func:`why_in`."""
+    return why_in(end_of(log), signs, status, cwd, hidden)
+
+
+def end_of(log: Path) -> bytes:
+    """What a log ends with, as much as tells why its process failed."""
+    end = Tail(log)
+    end.skip(_BYTES)
+    return end.read()
+
+
+def why_in(end: bytes, signs: Signs, status: int, cwd: Path, hidden: Sequence[str]) -> str:
     """Why a process failed, to follow its status; empty where nothing tells.
 
     Args:
-        log: of the process; its end is read.
+        end: of its log, see :func:`end_of`.
         signs: what its plug-in knows of its logs.
         status: its exit status, 128 + N for signal N.
         cwd: the user's working directory; paths below it are told relative to it.
@@ -70,10 +82,11 @@ def why(log: Path, signs: Signs, status: int, cwd: Path, hidden: Sequence[str]) 
     """
     if status - 128 in _ASKED_FOR:
         return signal.Signals(status - 128).name
-    if found := exception(_end_of(log, hidden), signs):
+    text = redaction.masked(SEQUENCE.sub("", end.decode("utf-8", "replace")), hidden)
+    if found := exception(text, signs):
         where = _place(found.frames, cwd)
-        text = found.text if len(found.text) <= _LONGEST else f"{found.text[:_LONGEST]}..."
-        return one_line(f"{where} {text}" if where else text)
+        said = found.text if len(found.text) <= _LONGEST else f"{found.text[:_LONGEST]}..."
+        return one_line(f"{where} {said}" if where else said)
     return _signal(status)
 
 
@@ -149,10 +162,3 @@ def _signal(status: int) -> str:
         return signal.Signals(status - 128).name
     except ValueError:
         return ""
-
-
-def _end_of(log: Path, hidden: Sequence[str]) -> str:
-    end = Tail(log)
-    end.skip(_BYTES)
-    text = SEQUENCE.sub("", end.read().decode("utf-8", "replace"))
-    return redaction.masked(text, hidden)

@@ -49,6 +49,14 @@ def newest_reward(steps: Sequence[Step]) -> float | None:
     return next((step.reward for step in reversed(steps) if step.reward is not None), None)
 
 
+def change_of_reward(steps: Sequence[Step]) -> str | None:
+    """From which reward to which the steps went, in words; None where none was logged."""
+    rewards = [step.reward for step in steps if step.reward is not None]
+    if not rewards:
+        return None
+    return f"reward {rewards[0]:.2f} -> {rewards[-1]:.2f} in {steps[-1].step} steps"
+
+
 def _begins(steps: Sequence[Step], index: int) -> bool:
     return steps[index].begins or steps[index].step <= steps[index - 1].step
 

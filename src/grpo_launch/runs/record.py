@@ -36,7 +36,7 @@ from typing import Any
 
 from grpo_launch.base import atomic, codec
 from grpo_launch.plan import LaunchPlan
-from grpo_launch.supervise import proc
+from grpo_launch.supervise import guard, proc
 from grpo_launch.supervise.process import GuardedProcess
 
 STARTING = "starting"
@@ -179,10 +179,8 @@ class RunRecord:
 
     def lose(self, status: int, reason: str) -> None:
         """Note the end of a run that has lost its supervisor."""
-        if self.state.get("status") == 0:
-            self.finish(DONE, 0, f"the training ended well; {reason}")
-        else:
-            self.finish(LOST, status, reason)
+        guard.lose(self.state, status, reason, self._clock())
+        self.write(last=True)
 
     def write(self, *, last: bool = False) -> None:
         """Write the record as it is.

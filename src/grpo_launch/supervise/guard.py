@@ -296,14 +296,7 @@ def _note_the_loss(orders: dict[str, Any]) -> None:
             status = record["status"]
         else:
             reason = "the launcher was killed; its processes have been ended"
-            is_done = record.get("status") == 0
-            status = 0 if is_done else LOST_STATUS
-            record.update(
-                state="done" if is_done else "lost",
-                status=status,
-                reason=f"the training ended well; {reason}" if is_done else reason,
-                ended=time.time(),
-            )
+            status = lose(record, LOST_STATUS, reason, time.time())
             atomic.write(
                 orders["record"],
                 json.dumps(record, indent=2, ensure_ascii=False) + "\n",
@@ -312,3 +305,25 @@ def _note_the_loss(orders: dict[str, Any]) -> None:
     if orders["exit_file"]:
         with contextlib.suppress(OSError):
             atomic.write_once(orders["exit_file"], f"{status}\n")
+
+
+def lose(record: dict[str, Any], status: int, reason: str, now: float) -> int:
+    """Note the end of a run without a supervisor; what was trained well is done all the same.
+
+    Args:
+        record: the content of ``run.json``; it is changed.
+        status: of a run that is lost.
+        reason: what ended it.
+        now: seconds since the epoch.
+
+    Returns:
+        The status of the run: 0 where its job had ended well.
+    """
+    is_done = record.get("status") == 0
+    record.update(
+        state="done" if is_done else "lost",
+        status=0 if is_done else status,
+        reason=f"the training ended well; {reason}" if is_done else reason,
+        ended=now,
+    )
+    return record["status"]
