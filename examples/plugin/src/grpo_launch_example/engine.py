@@ -80,7 +80,7 @@ class EchoEngine:
             path="/generate",
             body={"prompt": "1"},
             generates=True,
-            tokens=("completion",),
+            tokens=("tokens",),
         )
 
     def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def main() -> None:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._answer({"completion": body["prompt"]} if self.path == "/generate" else None)
+            answer = {"completion": body["prompt"], "tokens": 1}
+            self._answer(answer if self.path == "/generate" else None)
 
         def _answer(self, body: object) -> None:
             text = json.dumps(body).encode()
