@@ -228,7 +228,6 @@ def test_the_plan_shows_the_numbers(project: Project) -> None:
     assert plan["gates"][0]["url"] == f"http://127.0.0.1:{http}"
     master = int(learner["env"]["MASTER_PORT"])
     assert plan["ports"] == [http, arguments["vllm_server_group_port"][0], master]
-    assert project.launch(*said).stdout == done.stdout
     assert project.files() == set()
 
 
