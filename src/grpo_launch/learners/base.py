@@ -153,6 +153,22 @@ class Learner(Protocol):
         """Variables that it needs, whatever the caller's environment says."""
         ...
 
+    def rehearsal(self, request: TrainRequest, max_model_len: int | None) -> list[str]:
+        """What tries its arguments where it will run, see ``runs/rehearsals.py``.
+
+        It needs no device and no server, makes no directory, and has the variables of
+        :meth:`env`.
+
+        Args:
+            request: the training.
+            max_model_len: tokens of prompt and completion together that its servers take;
+                None: not known.
+
+        Returns:
+            The whole command line; empty: it cannot be rehearsed.
+        """
+        ...
+
     def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
         """The command line that a person would type to give it these arguments."""
         ...

@@ -69,6 +69,9 @@ class CountingLearner:
     def env(self, request: TrainRequest) -> Mapping[str, str]:
         return {}
 
+    def rehearsal(self, request: TrainRequest, max_model_len: int | None) -> list[str]:
+        return []  # nothing to try: it takes any arguments
+
     def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
         return [*entry, *(f"{key}={json.dumps(value)}" for key, value in arguments.items())]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -30,6 +31,15 @@ def argv(request: TrainRequest) -> list[str]:
     """The script, and behind it what stands before ``rlhf``."""
     script = relative(resources.path(SCRIPT), request.cwd)
     return ["bash", script, *request.config.learner.entry]
+
+
+def rehearsal(request: TrainRequest, max_model_len: int | None) -> list[str]:
+    """``rehearse.py``; on a CPU the script above starts one process, however many ids there are."""
+    words = request.config.learner.entry
+    python = words[0] if PurePath(words[0]).name.startswith("python") else "python"
+    script = str(Path(__file__).with_name("rehearse.py"))
+    processes = len(request.devices) if request.cuda else 1
+    return [python, script, _path(request), str(processes), str(max_model_len or 0), *words]
 
 
 def env(request: TrainRequest) -> dict[str, str]:

@@ -85,6 +85,10 @@ class SwiftLearner:
         """What ``scripts/train.sh`` reads."""
         return entry.env(request)
 
+    def rehearsal(self, request: TrainRequest, max_model_len: int | None) -> list[str]:
+        """``rehearse.py``, by the interpreter of the entry."""
+        return entry.rehearsal(request, max_model_len)
+
     def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
         """``swift rlhf`` with a flag for each argument."""
         return importing.command(entry, arguments)
