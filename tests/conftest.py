@@ -49,6 +49,7 @@ custom:
       runtime: current
       gpus: {{server: [0], learner: [1]}}
       shutdown: {{term_s: 5, kill_s: 5}}
+      rehearse: false
 """
 
 

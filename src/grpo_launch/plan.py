@@ -20,6 +20,7 @@ from grpo_launch.signs import Signs as Signs
 SERVER = "server"
 LEARNER = "learner"
 UPLOAD = "upload"
+REHEARSAL = "rehearsal"
 
 FORMAT = 4
 """The version of the JSON form. An older one is read as well (``runs/plans.py``)."""
@@ -31,8 +32,8 @@ class ProcessSpec:
 
     Attributes:
         name: ``learner``; ``server`` where there is one, else ``server_0``, ``server_1``, ...;
-            ``upload``.
-        part: ``server`` or ``learner``; ``upload`` for what is neither.
+            ``rehearsal``, ``upload``.
+        part: ``server`` or ``learner``; ``rehearsal`` or ``upload`` for what is neither.
         argv: the whole command; never a shell string.
         cwd: the working directory, absolute.
         log: the file for standard output and error.
@@ -57,6 +58,21 @@ class ProcessSpec:
     signs: Signs = field(default_factory=Signs)
     timeout_s: float | None = None
     host: str = ""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What tries the job's arguments while the services come up.
+
+    Attributes:
+        process: prints a verdict, see ``runs/rehearsals.py``; ``timeout_s`` counts from its start.
+        keys: by the name of an argument, where the experiment says it, for messages.
+        arguments_file: where those arguments stand.
+    """
+
+    process: ProcessSpec
+    keys: Mapping[str, str]
+    arguments_file: str
 
 
 @dataclass(frozen=True)
@@ -236,7 +252,7 @@ class LaunchPlan:
         afterwards: what is run, one after the other, once the job has ended with
             status 0; its failure is no failure of the run.
         sides: services that nothing waits for and whose end ends nothing.
-        rehearsal: what tries the job's arguments before anything starts, or None.
+        rehearsal: what tries the job's arguments in the first attempt, or None.
         downgraded: names of the rules whose errors were taken as warnings.
         chosen: the ports that a restart may change; none where nothing restarts.
     """
@@ -259,13 +275,14 @@ class LaunchPlan:
     checkpoints: CheckpointLayout | None = None
     afterwards: tuple[ProcessSpec, ...] = ()
     sides: tuple[ProcessSpec, ...] = ()
-    rehearsal: ProcessSpec | None = None
+    rehearsal: Rehearsal | None = None
     downgraded: tuple[str, ...] = ()
     chosen: tuple[ChosenPort, ...] = ()
 
     def process(self, name: str) -> ProcessSpec | None:
         """The process called ``name``, or None where the plan does not have it."""
-        every = (*self.of_attempt, *self.afterwards)
+        rehearsed = (self.rehearsal.process,) if self.rehearsal else ()
+        every = (*self.of_attempt, *rehearsed, *self.afterwards)
         return next((spec for spec in every if spec.name == name), None)
 
     @property
@@ -291,4 +308,4 @@ class LaunchPlan:
 
 def called(name: str) -> str:
     """A process in a sentence: ``the server``, ``the learner``, ``server_1``."""
-    return f"the {name}" if name in (SERVER, LEARNER, UPLOAD) else name
+    return f"the {name}" if name in (SERVER, LEARNER, REHEARSAL, UPLOAD) else name

@@ -73,6 +73,7 @@ class LaunchConfig:
     resume: str | None
     ports: schema.PortPolicy
     compat: schema.Compat
+    rehearse: bool | None
     preflight: bool
     dry_run: Any
     key: str | None
@@ -140,11 +141,17 @@ class LaunchConfig:
             return "", key
         return said.place(*keys)
 
+    @property
+    def rehearses(self) -> bool:
+        """Whether the learner's arguments are to be rehearsed."""
+        return self.role in ("both", "learner") if self.rehearse is None else self.rehearse
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data, for the record of a run."""
         plain: dict[str, Any] = {"experiment": self.experiment, "path": str(self.path)}
-        for name in ("role", "rollout_server", "preflight", "dry_run", "resume", "train"):
+        for name in ("role", "rollout_server", "rehearse", "preflight", "dry_run", "resume"):
             plain[name] = getattr(self, name)
+        plain["train"] = self.train
         for name in ("lora_policy", "on_failure", "ports", "compat"):
             plain[name] = getattr(self, name).value
         plain["environment"] = {taken.source: taken.text for taken in self.environment.taken}
@@ -221,6 +228,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         resume=cfg.resume,
         ports=cfg.ports,
         compat=cfg.compat,
+        rehearse=cfg.rehearse,
         preflight=cfg.preflight,
         dry_run=cfg.dry_run,
         key=cfg.key,

@@ -259,6 +259,9 @@ class Launch:
     sweep: Sweep = field(default_factory=Sweep)
     console: Console = field(default_factory=Console)
     checks: Checks = field(default_factory=Checks)
+    rehearse: bool | None = None
+    """Let the learner's environment parse its arguments, import its plugins and read its first rows
+    while the server loads, and stop where it refuses; unset: yes, but not for `role=check`."""
     preflight: bool = True
     """Check the port and the engine's environment before anything starts."""
     dry_run: Any = False
@@ -281,7 +284,7 @@ LAUNCHER_FLAGS = ("effective_batch_size",)
 
 LIFTED = (
     *("gpus", "health", "shutdown", "run", "console", "preflight", "dry_run", "on_failure"),
-    *("restart", "watchdog", "resume", "ports", "checks", "sweep"),
+    *("rehearse", "restart", "watchdog", "resume", "ports", "checks", "sweep"),
 )
 """Typed nodes that a legacy experiment sets under `custom.extra.launch`."""
 

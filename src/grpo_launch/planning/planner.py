@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 from grpo_launch import runtimes
 from grpo_launch.config import encoding, schema
@@ -15,6 +16,7 @@ from grpo_launch.errors import ConfigError
 from grpo_launch.learners.base import Learner, TrainRequest, learner
 from grpo_launch.plan import (
     LEARNER,
+    REHEARSAL,
     SERVER,
     Deadlines,
     Gate,
@@ -22,11 +24,16 @@ from grpo_launch.plan import (
     PlannedFile,
     ProcessSpec,
     Recovery,
+    Rehearsal,
+    Signs,
     Watchdog,
 )
 from grpo_launch.planning.devices import Devices
 from grpo_launch.planning.listening import listening
 from grpo_launch.tracking import upload, variables
+
+_REHEARSAL_S = 120.0
+"""How long a rehearsal may take: 10 s on a quiet machine, four times that on a busy one."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,9 @@ def build(
         afterwards=(upload.upload(config, stage.run_id, stage.run_dir, stage.cwd),)
         if learns and trained.checkpoints and variables.uploads(config)
         else (),
+        rehearsal=_rehearsal(config, served, trained, request, job[0], arguments_file)
+        if job and arguments_file and config.rehearses
+        else None,
         downgraded=tuple(downgraded),
     )
 
@@ -186,6 +196,36 @@ def _learner(
         signs=trained.signs,
     )
     return _surrounded(config, bare, tracked)
+
+
+def _rehearsal(
+    config: LaunchConfig,
+    served: Engine,
+    trained: Learner,
+    request: TrainRequest,
+    job: ProcessSpec,
+    arguments_file: str,
+) -> Rehearsal | None:
+    """Like the job, but for its command and without its devices."""
+    sizes = served.sizes(config.rollout_server) if trained.transfers else None
+    argv = trained.rehearsal(request, sizes and sizes.max_model_len)
+    if not argv:
+        return None
+    entered = runtimes.of(config.runtime).enter(argv, request.cwd)
+    log = f"{request.run_dir}/logs/{REHEARSAL}.log"
+    process = replace(
+        job, name=REHEARSAL, part=REHEARSAL, argv=entered.argv, log=log, devices=(),
+        signs=Signs(), timeout_s=_REHEARSAL_S,
+    )  # fmt: skip
+    said = (f"train.{s}.{key}" for s in schema.SECTIONS for key in _keys(config.train.get(s)))
+    keys = {key.rpartition(".")[2]: config.where(key) for key in said}
+    if config.train.get("deepspeed") is not None:  # a text, or a section with its parts
+        keys.setdefault("deepspeed", config.where("train.deepspeed"))
+    return Rehearsal(process, keys, arguments_file)
+
+
+def _keys(section: Any) -> list[str]:
+    return [*map(str, cast("dict[Any, Any]", section))] if isinstance(section, dict) else []
 
 
 def _surrounded(

@@ -17,7 +17,8 @@ def render(plan: LaunchPlan) -> str:
     lines: list[str] = [f"# {plan.experiment}, role={plan.role}; run directory {plan.run_dir}"]
     for file in plan.files:
         lines += ["", *_write(file)]
-    for spec in (*plan.of_attempt, *plan.afterwards):
+    rehearsed = (plan.rehearsal.process,) if plan.rehearsal else ()
+    for spec in (*rehearsed, *plan.of_attempt, *plan.afterwards):
         lines += ["", _comment(plan, spec), f"cd {quoted(spec.cwd)}", command(spec)]
     return "\n".join(lines) + "\n"
 
@@ -52,6 +53,8 @@ def _comment(plan: LaunchPlan, spec: ProcessSpec) -> str:
     when = ""
     if spec.name == plan.job and plan.gates:
         when = f"starts when {'; and '.join(map(_condition, plan.gates))}; "
+    elif plan.rehearsal and spec is plan.rehearsal.process:
+        when = f"tries {called(plan.job or '')}'s arguments meanwhile; "
     elif spec in plan.afterwards:
         when = f"runs once {called(plan.job or '')} has ended with status 0; "
     return f"# {spec.name}: {when}log {spec.log}"

@@ -58,6 +58,10 @@ external_plugins:
 - /shipped/engines/swift_timing/grpo_launch_timing.py
 END_OF_FILE
 
+# rehearsal: tries the learner's arguments meanwhile; log runs/hanabi/NEW/logs/rehearsal.log
+cd /project
+env NCCL_P2P_DISABLE="${NCCL_P2P_DISABLE-0}" NCCL_IB_DISABLE="${NCCL_IB_DISABLE-0}" HANABI_REWARD="${HANABI_REWARD-score}" HANABI_MAX_BYTES="${HANABI_MAX_BYTES-40000}" CUDA_VISIBLE_DEVICES=4,5,6,7 config=runs/hanabi/NEW/learner_arguments.yaml gpus=4,5,6,7 MASTER_PORT=29500 conda run --no-capture-output -n ms python /shipped/src/grpo_launch/learners/swift/rehearse.py runs/hanabi/NEW/learner_arguments.yaml 4 40960 swift
+
 # server: log runs/hanabi/NEW/logs/server.log
 cd /project
 env VLLM_PORT="${VLLM_PORT-30000}" NCCL_P2P_DISABLE="${NCCL_P2P_DISABLE-0}" NCCL_IB_DISABLE="${NCCL_IB_DISABLE-0}" HANABI_REWARD="${HANABI_REWARD-score}" HANABI_MAX_BYTES="${HANABI_MAX_BYTES-40000}" CUDA_VISIBLE_DEVICES=0,1,2,3 conda run --no-capture-output -n ms swift rollout --model Qwen/Qwen3-8B --host 127.0.0.1 --port 8000 --vllm_tensor_parallel_size 4 --vllm_data_parallel_size 1 --vllm_max_model_len 40960 --vllm_gpu_memory_utilization 0.9 --vllm_max_num_seqs 16 --vllm_enable_prefix_caching true --vllm_enable_lora true --vllm_max_lora_rank 8 --vllm_use_async_engine true --external_plugins /shipped/examples/hanabi/plugin.py --multi_turn_scheduler gym_scheduler --max_turns 40 --use_gym_env true --gym_env hanabi_env --model_type qwen3 --torch_dtype bfloat16 --template qwen3

@@ -67,6 +67,10 @@ gradient_accumulation_steps: 1
 output_dir: runs/summary_1024/NEW/output
 END_OF_FILE
 
+# rehearsal: tries the learner's arguments meanwhile; log runs/summary_1024/NEW/logs/rehearsal.log
+cd /project
+env PATH=/project/.venv-engine/bin:"$PATH" OMP_NUM_THREADS="${OMP_NUM_THREADS-1}" VLLM_CPU_KVCACHE_SPACE="${VLLM_CPU_KVCACHE_SPACE-1}" VLLM_CPU_OMP_THREADS_BIND="${VLLM_CPU_OMP_THREADS_BIND-nobind}" HF_HUB_OFFLINE="${HF_HUB_OFFLINE-1}" TRANSFORMERS_OFFLINE="${TRANSFORMERS_OFFLINE-1}" HF_DATASETS_OFFLINE="${HF_DATASETS_OFFLINE-1}" VLLM_NO_USAGE_STATS="${VLLM_NO_USAGE_STATS-1}" VLLM_HOST_IP="${VLLM_HOST_IP-127.0.0.1}" TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM-false}" VIRTUAL_ENV=/project/.venv-engine CUDA_VISIBLE_DEVICES='' config=runs/summary_1024/NEW/learner_arguments.yaml gpus='' MASTER_PORT=29500 VLLM_PLUGINS=grpo_cpu_engine python /shipped/src/grpo_launch/learners/swift/rehearse.py runs/summary_1024/NEW/learner_arguments.yaml 1 12000 python -m grpo_cpu_engine
+
 # server: log runs/summary_1024/NEW/logs/server.log
 cd /project
 env PATH=/project/.venv-engine/bin:"$PATH" VLLM_PORT="${VLLM_PORT-30000}" OMP_NUM_THREADS="${OMP_NUM_THREADS-1}" VLLM_CPU_KVCACHE_SPACE="${VLLM_CPU_KVCACHE_SPACE-1}" VLLM_CPU_OMP_THREADS_BIND="${VLLM_CPU_OMP_THREADS_BIND-nobind}" HF_HUB_OFFLINE="${HF_HUB_OFFLINE-1}" TRANSFORMERS_OFFLINE="${TRANSFORMERS_OFFLINE-1}" HF_DATASETS_OFFLINE="${HF_DATASETS_OFFLINE-1}" VLLM_NO_USAGE_STATS="${VLLM_NO_USAGE_STATS-1}" VLLM_HOST_IP="${VLLM_HOST_IP-127.0.0.1}" TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM-false}" VIRTUAL_ENV=/project/.venv-engine CUDA_VISIBLE_DEVICES='' VLLM_PLUGINS=grpo_cpu_engine python -m grpo_cpu_engine rollout --model models/tiny-qwen2 --host 127.0.0.1 --port 8080 --vllm_tensor_parallel_size 1 --vllm_data_parallel_size 1 --vllm_max_model_len 12000 --vllm_enable_prefix_caching true --vllm_enforce_eager true --vllm_enable_lora false --model_type qwen2 --torch_dtype float32 --template qwen2_5
