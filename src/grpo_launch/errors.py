@@ -2,7 +2,8 @@
 
     LaunchError                 where, what, fix; knows its exit status
     ├── ConfigError        (2)  the configuration is wrong, nothing started
-    │   └── InvalidConfigError (2)  several findings of validation at once
+    │   ├── InvalidConfigError (2)  several findings of validation at once
+    │   └── RefusedError   (2)  the learner does not take its arguments, nothing trained
     ├── InvalidSweepError  (N)  members of a sweep cannot start, none was started
     ├── PreflightError     (3)  this machine cannot run the plan, nothing started
     │   └── FailedPreflightError (3)  several of them at once
@@ -73,6 +74,10 @@ class InvalidConfigError(ConfigError):
     def lines(self) -> list[str]:
         """One line for each finding."""
         return list(self.findings)
+
+
+class RefusedError(ConfigError):
+    """A rehearsal: the learner does not take its arguments or its data; nothing was trained."""
 
 
 class PreflightError(LaunchError):

@@ -17,6 +17,7 @@ from grpo_launch.execute.deaths import Deaths
 from grpo_launch.execute.ended import GONE, Ended, gone_server
 from grpo_launch.execute.observe import Observer
 from grpo_launch.execute.processes import WITNESS, Processes
+from grpo_launch.execute.rehearsing import Rehearsing
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.execute.tails import Tails
 from grpo_launch.plan import Gate, ProcessSpec, called
@@ -54,6 +55,7 @@ class Attempt:
         self._tails = Tails(around, logs, self.observer.shows)
         self._processes = Processes(around, logs, self._look)
         self._deaths = Deaths(around, self._processes, self._tails)
+        self._rehearsing = Rehearsing(around, self._processes, logs)
         self._is_blind = False
         self._services: dict[str, GuardedProcess] = {}
         self._sides: dict[str, GuardedProcess] = {}
@@ -72,6 +74,7 @@ class Attempt:
             GuardLostError: a guard was killed.
             StalledError: no progress, and the plan says that this ends an attempt.
             PreflightError: a process could not be started.
+            RefusedError: a rehearsal: the job will not take its arguments.
             InterruptedRunError: a signal asked for the end.
         """
         try:
@@ -81,8 +84,11 @@ class Attempt:
                 self._processes.guard(name)
             for spec in self._plan.services:
                 self._services[spec.name] = self._start(spec)
+            if self._number == 1:
+                self._rehearsing.start()
             if self._plan.gates:
-                waiting.wait_for_servers(self._around, self._processes, self._deaths)
+                look = self._rehearsing.look
+                waiting.wait_for_servers(self._around, self._processes, self._deaths, look)
             for spec in self._plan.sides:
                 self._start_side(spec)
             job = self._start(self._plan.main) if self._plan.main else None
@@ -120,6 +126,12 @@ class Attempt:
         except PreflightError as error:  # nothing waits for it
             self._say(f"warning: {error}")
 
+    def _look_at_rehearsal(self) -> None:
+        """A refusal counts until the job has logged a step, which is the better witness."""
+        if self.observer.steps:
+            self._rehearsing.give_up()
+        self._rehearsing.look()
+
     def _look_at_sides(self) -> None:
         """Tell once of each that has ended; nothing else follows."""
         for name in [name for name, side in self._sides.items() if not side.is_running]:
@@ -147,6 +159,7 @@ class Attempt:
                     raise self._deaths.of_server(name, service)
             self._deaths.check_engines()
             if not job.is_running:
+                self._rehearsing.last_words()
                 ended = Ended.of(job, self._around, self.logs)
                 if gone := gone_server(self._around, self._services, self._processes):
                     raise self._deaths.elsewhere(gone, GONE)
@@ -156,6 +169,7 @@ class Attempt:
                         raise self._deaths.of_engine(dead)
                     raise self._deaths.of_server(dead, service)
                 return ended
+            self._look_at_rehearsal()
             self._look_at_sides()
             self._watch_over(watch)
             self._processes.turn()

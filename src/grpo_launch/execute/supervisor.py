@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from grpo_launch.base import atomic, redaction
@@ -31,7 +31,7 @@ from grpo_launch.execute.attempt import Attempt
 from grpo_launch.execute.console import duration
 from grpo_launch.execute.ended import Ended, because
 from grpo_launch.execute.surroundings import Surroundings
-from grpo_launch.plan import LaunchPlan, called
+from grpo_launch.plan import REHEARSAL, LaunchPlan, called
 from grpo_launch.runs import pace, plans, reading, record
 from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.outputs import Outputs
@@ -116,7 +116,7 @@ def supervise(
                 str(directory),
                 exit_file,
                 _groups(plan),
-                names=tuple(spec.name for spec in plan.of_attempt),
+                names=(*(spec.name for spec in plan.of_attempt), REHEARSAL),
             ),
         )
         for note in notes:
@@ -228,7 +228,10 @@ class _Run:
             self._around.record.attempt(number, resumed_from)
         with self._around.noting():
             logs.mkdir(parents=True, exist_ok=True)
-            _point_logs(logs, [spec.name for spec in self._plan.of_attempt])
+            links = {spec.name: "latest" for spec in self._plan.of_attempt}
+            if number == 1 and self._plan.rehearsal is not None:
+                links[REHEARSAL] = logs.name
+            _point_logs(logs, links)
             file = self._plan.recovery.arguments_file
             if file is not None:
                 shutil.copy(self._around.cwd / file, logs)
@@ -331,9 +334,10 @@ def _reason(error: BaseException | None) -> str:
     return error.reason if isinstance(error, LaunchError) else str(error) or type(error).__name__
 
 
-def _point_logs(logs: Path, names: Sequence[str]) -> None:
-    """Point ``logs/latest`` and ``logs/<name>.log`` at the newest attempt."""
-    links = {"latest": logs.name, **{f"{name}.log": f"latest/{name}.log" for name in names}}
+def _point_logs(logs: Path, directories: Mapping[str, str]) -> None:
+    """Point ``logs/latest`` at the newest attempt, and ``logs/<name>.log`` into ``directories``."""
+    named = {f"{name}.log": f"{to}/{name}.log" for name, to in directories.items()}
+    links = {"latest": logs.name, **named}
     for link, target in links.items():
         fresh = logs.parent / f".{link}"
         fresh.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from grpo_launch.errors import NotReadyError
 from grpo_launch.execute.console import duration
@@ -21,13 +21,16 @@ GATE_GRACE_S = 10.0
 """How long the gate may be late: an answer that comes drop by drop holds it up."""
 
 
-def wait_for_servers(around: Surroundings, processes: Processes, deaths: Deaths) -> None:
+def wait_for_servers(
+    around: Surroundings, processes: Processes, deaths: Deaths, look: Callable[[], None]
+) -> None:
     """Wait until each server is ready, watching those meanwhile that are ours.
 
     Args:
         around: what the attempts share.
         processes: of the attempt; those that come after the gate are not started yet.
         deaths: of the attempt.
+        look: called after each event; what it raises ends the wait.
 
     Raises:
         NotReadyError: a server will never be ready.
@@ -36,16 +39,23 @@ def wait_for_servers(around: Surroundings, processes: Processes, deaths: Deaths)
         PreflightError: the program that asks cannot be started.
         InterruptedRunError: a signal asked for the end.
     """
-    _Waiting(around, processes, deaths).run()
+    _Waiting(around, processes, deaths, look).run()
 
 
 class _Waiting:
-    def __init__(self, around: Surroundings, processes: Processes, deaths: Deaths) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        processes: Processes,
+        deaths: Deaths,
+        look: Callable[[], None],
+    ) -> None:
         self._around = around
         self._plan = around.plan
         self._say = around.console.say
         self._processes = processes
         self._deaths = deaths
+        self._look = look
         self._tails = deaths.tails
         self._ours = {spec.name for spec in around.plan.services}
 
@@ -64,6 +74,7 @@ class _Waiting:
                 self._all_servers_run()
                 self._all_guards_wait()
                 self._deaths.check_engines()
+                self._look()
                 for name, answer in self._processes.answers().items():
                     if answer.error is not None:
                         self._show_of(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grpo_launch.base import codec
 from grpo_launch.runs import record
+from grpo_launch.runs.rehearsals import Verdict
 from grpo_launch.supervise import proc
 
 _ENDS_OF_STOPPED = (0, *(128 + n for n in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)))
@@ -119,6 +120,7 @@ class Record:
     attempts: tuple[RecordedAttempt, ...]
     processes: Mapping[str, RecordedProcess]
     afterwards: Mapping[str, Followed] = field(default_factory=dict[str, Followed])
+    rehearsal: Verdict | None = None
 
     def __post_init__(self) -> None:
         _check_dates(self.started, self.ended)

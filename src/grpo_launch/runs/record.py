@@ -10,6 +10,7 @@
         learner_arguments.yaml
         logs/server.log, logs/learner.log       links to those of the newest attempt;
                                                 of several servers server_0.log, ...
+        logs/rehearsal.log              a link into the first attempt's
         logs/attempt_<N>/, logs/latest          one directory an attempt
         timing.jsonl      when the learner generated, synced weights, learned
         stop_asked        grpo-runs stop has asked for the end of this run, not of its sweep
@@ -31,13 +32,17 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpo_launch.base import atomic, codec
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.supervise import guard, proc
 from grpo_launch.supervise.process import GuardedProcess
+
+if TYPE_CHECKING:
+    from grpo_launch.runs.rehearsals import Verdict
 
 STARTING = "starting"
 WAITING = "waiting"
@@ -162,6 +167,10 @@ class RunRecord:
             "guard": {"pid": process.guard_pid, "start_time": process.guard_start_time},
         }
         self.write()
+
+    def rehearsed(self, verdict: Verdict) -> None:
+        """Note what the rehearsal said."""
+        self._update(rehearsal=asdict(verdict))
 
     def followed(self, name: str, state: str, detail: str | None) -> None:
         """Note what became of a program that ran after the training."""
