@@ -31,6 +31,7 @@ def body(name: str, *overrides: str) -> dict[str, Any]:
         **report.of_outcomes([]),
         "shadowed": [],
         "preflight": [],
+        "rehearsal": None,
         "unchecked": [],
         "environment": None,
         "summary": report.summary(config, facts),

@@ -64,6 +64,7 @@ def of_failure(error: LaunchError) -> str:
         "problems": [{"rule": None, "severity": "error", **problem} for problem in found],
         "shadowed": [],
         "preflight": [],
+        "rehearsal": None,
         "unchecked": [],
         "environment": None,
         "summary": None,

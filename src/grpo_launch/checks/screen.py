@@ -181,6 +181,8 @@ def _checks(body: Mapping[str, Any], look: Look, checked: bool) -> Iterator[str]
             yield from _line("skipped", [f"{skipped['rule']}: {skipped['missing']}"], look)
     for rule in body["failed"]:
         yield from _line("failed", [rule], look)
+    if body["rehearsal"]:
+        yield from _line("rehearsal", [_verdict(body["rehearsal"])], look)
     for rule in body["downgraded"]:
         yield from _line("warned", [f"{rule} (checks.warn)"], look)
     passed = [f"{kinds.counted(len(body['passed']), 'rule')} passed"]
@@ -192,6 +194,13 @@ def _checks(body: Mapping[str, Any], look: Look, checked: bool) -> Iterator[str]
         for why, rules in itertools.groupby(missing):
             count = kinds.counted(len([*rules]), "rule")
             yield from _line("", [f"{count} skipped: {why}"], look)
+
+
+def _verdict(rehearsal: Mapping[str, Any]) -> str:
+    from grpo_launch.runs.rehearsals import Verdict  # not where nothing was rehearsed
+
+    line = Verdict(**rehearsal).line.removeprefix("rehearsal: ")
+    return line or f"{rehearsal['verdict']}, see above"
 
 
 def _environment(said: Mapping[str, Any] | None) -> Iterator[str]:

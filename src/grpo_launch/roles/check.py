@@ -7,8 +7,8 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, TextIO
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, TextIO
 
 from grpo_launch import plan
 from grpo_launch.backends import registry
@@ -23,6 +23,9 @@ from grpo_launch.errors import LaunchError
 from grpo_launch.learners.base import learner
 from grpo_launch.settle.preparation import Aim, Preparation
 from grpo_launch.settle.prepare import prepare
+
+if TYPE_CHECKING:
+    from grpo_launch.runs.rehearsals import Verdict
 
 _USUAL = 80
 """Columns of what is no terminal."""
@@ -40,9 +43,16 @@ def run(config: LaunchConfig, host: Host) -> int:
     backend = registry.of(config)
     with contextlib.ExitStack() as stack:
         ready = prepare(stack, config, host, parts(config), Aim.CHECK, backend.check)
+    verdict = None
+    if ready.run is not None and ready.run.plan.rehearsal is not None and ready.error is None:
+        from grpo_launch.checks import rehearsal
+
+        verdict = rehearsal.rehearse(ready.run.plan, ready.run.plan.rehearsal, ready.run.environ)
+        ready = _rehearsed(ready, ready.run.plan.rehearsal, verdict)
     checked = config.preflight and ready.is_valid
     unchecked = gather.unchecked(ready.config) if checked else []
     body = _body(ready, unchecked)
+    body["rehearsal"] = None if verdict is None else asdict(verdict)
     if config.output is OutputFormat.json:
         sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False, default=str) + "\n")
         return body["status"]
@@ -51,6 +61,15 @@ def run(config: LaunchConfig, host: Host) -> int:
     look = replace(look, width=look.width or _USUAL, verbose=config.verbose)
     sys.stdout.write(screen.text(body, look, checked=checked))
     return body["status"]
+
+
+def _rehearsed(ready: Preparation, rehearsed: plan.Rehearsal, verdict: Verdict) -> Preparation:
+    """``ready`` with what a rehearsal found."""
+    error = verdict.error(rehearsed)
+    fix = "a launch would go on"
+    warnings = (Problem("rehearsal", w, fix, Severity.WARNING) for w in verdict.warnings)
+    failures = (*ready.failures, *([error] if error else []))
+    return replace(ready, failures=failures, warnings=(*ready.warnings, *warnings))
 
 
 def _print_problems(
