@@ -28,7 +28,8 @@ PACKAGE = ROOT / "src" / "grpo_launch"
 SOURCES = tuple(
     PACKAGE / name
     for name in (
-        *("config/schema.py", "config/schema_tracking.py", "config/choices.py"),
+        *("config/schema.py", "config/schema_tracking.py", "config/schema_services.py"),
+        "config/choices.py",
         "engines/swift/settings.py",
     )
 )
@@ -39,6 +40,8 @@ OUTPUT = ROOT / "docs" / "training" / "REFERENCE.md"
 _ROOT_CLASS = "Launch"
 _OF_ENGINE = {"rollout_server": "SwiftSettings"}
 """The node whose keys are the chosen engine's; shown is the default one's."""
+_NAMED = {"services": "Service"}
+"""The node whose keys are names of the user's own."""
 
 _GROUPS = (
     "role",
@@ -156,6 +159,8 @@ def _root_nodes(classes: dict[str, ast.ClassDef]) -> tuple[list[tuple[str, str]]
     for statement, _ in _statements(classes[_ROOT_CLASS]):
         name, kind = ast.unparse(statement.target), ast.unparse(statement.annotation)
         kind = _OF_ENGINE.get(name, kind)
+        if name in _NAMED:
+            name, kind = f"{name}.NAME", _NAMED[name]
         if kind in classes and classes[kind].decorator_list:  # no enumeration
             nodes.append((name, kind))
     names = {name for name, _ in nodes}

@@ -7,8 +7,8 @@
     ├── InvalidSweepError  (N)  members of a sweep cannot start, none was started
     ├── PreflightError     (3)  this machine cannot run the plan, nothing started
     │   └── FailedPreflightError (3)  several of them at once
-    ├── NotReadyError      (4)  the rollout server never became ready
-    ├── ServerDiedError    (5)  the rollout server died under the learner
+    ├── NotReadyError      (4)  the rollout server, or a service, never became ready
+    ├── ServerDiedError    (5)  the rollout server, or a service, died under the learner
     ├── GuardLostError   (137)  the guard of a process was killed
     ├── StalledError       (6)  no progress, and the watchdog was told to end the run
     └── InterruptedRunError (128 + N)  signal N ended the run, after a clean teardown
@@ -128,13 +128,13 @@ def as_one(errors: Sequence[LaunchError]) -> LaunchError:
 
 
 class NotReadyError(LaunchError):
-    """The rollout server never became ready (it died, hung, or is another server)."""
+    """A rollout server or a service never became ready (it died, hung, or is another server)."""
 
     status = 4
 
 
 class ServerDiedError(LaunchError):
-    """The rollout server died while the learner was running."""
+    """A rollout server or a service died while the learner was running."""
 
     status = 5
 

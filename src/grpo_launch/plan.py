@@ -21,6 +21,7 @@ SERVER = "server"
 LEARNER = "learner"
 UPLOAD = "upload"
 REHEARSAL = "rehearsal"
+SERVICE = "service"
 
 FORMAT = 4
 """The version of the JSON form. An older one is read as well (``runs/plans.py``)."""
@@ -32,8 +33,9 @@ class ProcessSpec:
 
     Attributes:
         name: ``learner``; ``server`` where there is one, else ``server_0``, ``server_1``, ...;
-            ``rehearsal``, ``upload``.
-        part: ``server`` or ``learner``; ``rehearsal`` or ``upload`` for what is neither.
+            ``rehearsal``, ``upload``; of a side process the user's own.
+        part: ``server`` or ``learner``; ``service``, ``rehearsal`` or ``upload`` for what is
+            neither.
         argv: the whole command; never a shell string.
         cwd: the working directory, absolute.
         log: the file for standard output and error.
@@ -299,6 +301,12 @@ class LaunchPlan:
     def main(self) -> ProcessSpec | None:
         """The process of the job, or None where the plan starts services alone."""
         return next((spec for spec in self.processes if spec.name == self.job), None)
+
+    @property
+    def server_urls(self) -> list[str]:
+        """The base URLs of the rollout servers, started here or elsewhere."""
+        beside = {spec.name for spec in self.services if spec.part == SERVICE}
+        return [gate.url for gate in self.gates if gate.server not in beside]
 
     def to_json(self) -> str:
         """The plan as JSON, indented, with a newline at the end; see ``runs/plans.py``."""

@@ -19,6 +19,7 @@ from grpo_launch.engines.base import Engine, SizeKeys
 from grpo_launch.errors import ConfigError
 from grpo_launch.learners.base import Learner
 from grpo_launch.learners.batches import Sizes
+from grpo_launch.plan import SERVER
 from grpo_launch.plugins import ENGINES, LEARNERS, Registry
 from grpo_launch.runs import plans
 
@@ -93,7 +94,8 @@ def read(directory: Path) -> Situation | None:
     tp = _setting(flags, keys.tensor_parallel) or 1
     dp = _setting(flags, keys.data_parallel) or 1
     servers = max(1, len(listed(arguments.get("vllm_server_port"))))
-    server = tuple(device for spec in plan.services for device in spec.devices)
+    serving = (spec for spec in plan.services if spec.part == SERVER)
+    server = tuple(device for spec in serving for device in spec.devices)
     limit = _setting(flags, keys.max_num_seqs)
     learner = plan.main.devices if plan.main else ()
     return Situation(

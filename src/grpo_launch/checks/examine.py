@@ -11,6 +11,7 @@ from grpo_launch.checks.limits import LIMIT_RULES
 from grpo_launch.checks.plugins import PAIR_RULES, plugin_rules, shipped_facts
 from grpo_launch.checks.ports import PORT_RULES
 from grpo_launch.checks.servers import SERVER_RULES
+from grpo_launch.checks.services import SERVICE_RULES
 from grpo_launch.checks.settings import SETTINGS_RULES
 from grpo_launch.checks.structure import STRUCTURE_RULES, unread
 from grpo_launch.config.facts import Facts
@@ -25,6 +26,7 @@ __all__ = ["Outcome", "Problem", "Severity", "all_rules", "examine", "require_va
 _FIRST = (*STRUCTURE_RULES, checks_warn_names_rules)
 _GENERIC = (
     *SERVER_RULES,
+    *SERVICE_RULES,
     *SETTINGS_RULES,
     *LIMIT_RULES,
     *PORT_RULES,

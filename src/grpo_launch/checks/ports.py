@@ -10,7 +10,7 @@ from grpo_launch.config import endpoint, kinds
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
-from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port
+from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port, of_services
 
 
 @rule
@@ -54,6 +54,7 @@ def ports_are_distinct(context: Context) -> list[Problem]:
         named.append((host or hosts[-1], endpoint.GROUP_PORT_KEY, group))
     # Where torchrun listens may be the machine of any of them.
     named += [(host, MASTER_PORT_KEY, config.learner.master_port) for host in dict.fromkeys(hosts)]
+    named += [(_HERE, key, number) for number, key in of_services(config)]
     seen: dict[tuple[str, int], str] = {}
     problems: list[Problem] = []
     for host, key, value in named:

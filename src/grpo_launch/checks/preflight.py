@@ -11,11 +11,11 @@ from pathlib import Path
 
 from grpo_launch import runtimes
 from grpo_launch.base.host import nvidia_smi
-from grpo_launch.config import schema
+from grpo_launch.config import schema, services
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
-from grpo_launch.plan import SERVER, LaunchPlan, ProcessSpec
+from grpo_launch.plan import SERVER, SERVICE, LaunchPlan, ProcessSpec
 from grpo_launch.planning.listening import Port, ports
 from grpo_launch.runtimes.venv import setup_command
 from grpo_launch.supervise import proc, sockets
@@ -56,6 +56,7 @@ def problems(
         yield Problem(config.where(missing.key), missing.what, missing.fix)
     else:
         yield from _commands(config, plan, environ)
+    yield from _services(config, plan, environ)
     yield from _devices(config, plan)
     if is_complete:
         yield from tracking.problems(config, plan, environ, cwd)
@@ -121,11 +122,13 @@ def _devices(config: LaunchConfig, plan: LaunchPlan) -> Iterator[Problem]:
     missing: dict[str, list[str]] = {}
     for spec in plan.processes if there else ():
         absent = [device for device in spec.devices if device.isdigit() and device not in there]
-        missing.setdefault(spec.part, []).extend(absent)
-    for part, absent in missing.items():
+        half = f"gpus.{spec.part}"
+        key = services.key(spec.name, "devices") if spec.part == SERVICE else half
+        missing.setdefault(key, []).extend(absent)
+    for key, absent in missing.items():
         if absent:
             what = f"names GPU {', '.join(absent)}, this machine has {', '.join(there)}"
-            yield Problem(config.where(f"gpus.{part}"), what, f"set gpus.{part}=[...]")
+            yield Problem(config.where(key), what, f"set {key}=[...]")
 
 
 def _commands(
@@ -134,6 +137,8 @@ def _commands(
     """The command of each process, and of the engine behind it, can be found."""
     absent: set[str] = set()
     for spec in plan.processes:
+        if spec.part == SERVICE:
+            continue
         entry = config.engine.entry if spec.part == SERVER else config.learner.entry
         for name, kind in _absent(config, spec, entry, environment(spec, environ)):
             if name not in absent:  # all processes have one environment
@@ -141,6 +146,18 @@ def _commands(
                 what = f"no such {kind} in runtime={config.runtime.kind.value}"
                 fix = f"install it there ('{setup_command()}' makes the CPU engine), "
                 yield Problem(f"{spec.name}: {name}", what, f"{fix}or choose runtime=...")
+
+
+def _services(
+    config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    """The command of each service can be found; it runs in the caller's environment."""
+    for spec in plan.processes:
+        path = environment(spec, environ).get("PATH")
+        if spec.part == SERVICE and shutil.which(spec.argv[0], path=path) is None:
+            what = f"no such command: {spec.argv[0]}"
+            fix = "give its path, services run outside of runtime=..."
+            yield Problem(config.where(services.key(spec.name, "argv")), what, fix)
 
 
 def _absent(

@@ -110,6 +110,7 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
         "parallel": _parallel(config),
         "devices": _devices(config, facts),
         "ports": _ports(config),
+        **_services(config),
         "batches": _batches(config, facts),
         **engine(config.engine.name).summary(context),
         "tracking": _tracking(config),
@@ -138,6 +139,15 @@ def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:
     split = {name: devices.of_server(i, len(names)) for i, name in enumerate(names)}
     split["learner"] = devices.learner
     return {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
+
+
+def _services(config: LaunchConfig) -> dict[str, Any]:
+    cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
+    said: dict[str, str] = {}
+    for name, service in config.services.items():
+        devices = f"GPU {', '.join(service.devices)}" if cuda and service.devices else "no GPU"
+        said[name] = f"on {devices}, {service.check.url or 'without a check'}"
+    return {"services": said} if said else {}
 
 
 def _ports(config: LaunchConfig) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _with_engine(
                 given.append(f"{choice[-1]}={_default_option(choice[-1])}")
             except RecursionError:
                 raise ConfigError("command line", "is nested too deeply", "flatten it") from None
-    mistakes = (*_mistakes(loaded), *choices)
+    mistakes = (*_mistakes(loaded), *choices, *config.mistakes)
     config = dataclasses.replace(config, mistakes=mistakes, loaded=loaded.get(config.path))
     config = with_environment(config, said)
     if refused:

@@ -13,11 +13,12 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
-from grpo_launch.config import kinds, rollout, schema, topology
+from grpo_launch.config import kinds, rollout, schema, services, topology
 from grpo_launch.config.compat.environment import NOTHING, FromEnvironment
 from grpo_launch.config.compat.reading import without_choice
 from grpo_launch.config.formats import accelerated, document, experiment, leaves, lift
 from grpo_launch.config.mistake import Mistake
+from grpo_launch.config.schema_services import Service
 from grpo_launch.errors import ConfigError
 from grpo_launch.plugins import ENGINES, LEARNERS
 
@@ -45,6 +46,7 @@ class LaunchConfig:
         environment: what variables of the caller's environment say, with ``compat=env``.
         loaded: the legacy experiment as it was composed, where that is known.
         accelerated: the accelerator whose block of the experiment was merged; empty: none.
+        services: the side processes, by name.
     """
 
     experiment: str
@@ -85,6 +87,7 @@ class LaunchConfig:
     environment: FromEnvironment = NOTHING
     loaded: experiment.Experiment | None = field(default=None, repr=False, compare=False)
     accelerated: str = ""
+    services: Mapping[str, Service] = field(default_factory=dict)
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value at a dotted ``key`` of ``train``; ``default`` where there is none or null."""
@@ -154,6 +157,7 @@ class LaunchConfig:
         plain["train"] = self.train
         for name in ("lora_policy", "on_failure", "ports", "compat"):
             plain[name] = getattr(self, name).value
+        plain[services.NODE] = {name: asdict(one) for name, one in self.services.items()}
         plain["environment"] = {taken.source: taken.text for taken in self.environment.taken}
         for name in (*schema.GROUPS, *_TYPED):
             plain[name] = asdict(getattr(self, name), dict_factory=_plain_enums)
@@ -239,7 +243,17 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         accelerated=cfg.experiment.accelerated,
         **typed,
     )
-    return _with_usual(config)
+    return _with_usual(_with_services(config, cfg.services))
+
+
+def _with_services(config: LaunchConfig, node: Any) -> LaunchConfig:
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    # Whatever form says them, their keys are those of the launcher's block (see ``legacy_keys``).
+    above = len(lift.LAUNCH_BLOCK)
+    found, mistakes = services.read(
+        leaves.decode(plain), lambda *keys: config.where(".".join(map(str, keys[above:])))
+    )
+    return replace(config, services=found, mistakes=mistakes)
 
 
 def _with_usual(config: LaunchConfig) -> LaunchConfig:

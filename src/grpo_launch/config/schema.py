@@ -240,6 +240,8 @@ class Launch:
     rollout_server: Any = field(default_factory=dict)
     """The settings of the chosen engine's server; its schema is the engine's own."""
     gpus: Gpus = field(default_factory=Gpus)
+    services: Any = field(default_factory=dict)
+    """Processes beside the two halves, each under a name of yours; see `services.NAME`."""
     health: Health = field(default_factory=Health)
     shutdown: Shutdown = field(default_factory=Shutdown)
     env: Env = field(default_factory=Env)
@@ -284,7 +286,7 @@ LAUNCHER_FLAGS = ("effective_batch_size",)
 
 LIFTED = (
     *("gpus", "health", "shutdown", "run", "console", "preflight", "dry_run", "on_failure"),
-    *("rehearse", "restart", "watchdog", "resume", "ports", "checks", "sweep"),
+    *("rehearse", "restart", "watchdog", "resume", "ports", "checks", "sweep", "services"),
 )
 """Typed nodes that a legacy experiment sets under `custom.extra.launch`."""
 

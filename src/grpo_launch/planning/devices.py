@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grpo_launch.config import schema
+from grpo_launch.config import schema, services
 from grpo_launch.config.endpoint import server_count
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import engine
@@ -60,8 +60,9 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     """Split the devices between the two halves.
 
     What ``gpus.*`` says is taken; otherwise the first TP x DP visible devices
-    serve (of several servers each gets as many) and the rest learn. On a CPU one
-    process learns. A half whose devices are said in another terminal gets none here.
+    serve (of several servers each gets as many) and the rest learn; those of services
+    are left out. On a CPU one process learns. A half whose devices are said in another
+    terminal gets none here.
 
     Args:
         config: a valid configuration.
@@ -72,7 +73,9 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     """
     count = needed(config) or 0
     cuda = config.accelerator.kind is schema.AcceleratorKind.cuda
-    pool = list(visible) if cuda else [str(i) for i in range(count + 1)]
+    taken = services.devices(config)
+    free = [device for device in visible if device not in taken]
+    pool = free if cuda else [str(i) for i in range(count + 1)]
     server = config.gpus.server
     if server is None and is_elsewhere(config, "server"):
         server = []
@@ -80,7 +83,7 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
         free = [device for device in pool if device not in (config.gpus.learner or ())]
         server = free[:count]
         if len(server) < count:
-            if not pool:
+            if cuda and not visible:
                 raise PreflightError(
                     config.where("gpus.server"),
                     "is not set, and no CUDA device is visible",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from grpo_launch.config import endpoint, kinds, schema
+from grpo_launch.config import endpoint, kinds, schema, services
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.plan import SERVER, LaunchPlan
 
@@ -28,12 +28,15 @@ class Port(NamedTuple):
 
 def ports(config: LaunchConfig, plan: LaunchPlan) -> Iterator[Port]:
     """The ports that the plan's processes will listen on."""
-    several = len(plan.gates) > 1
+    several = endpoint.server_count(config) > 1
     automatic = config.ports is schema.PortPolicy.auto
     parts = [spec.part for spec in plan.processes]
     # A learner alone cannot know what its server would get.
     offer = "" if automatic or SERVER not in parts else " or ports=auto"
     for number, key in listening(config, parts):
+        if key.startswith(f"{services.NODE}."):  # it stands in the service's command as well
+            yield Port(number, config.where(key), f"{key} and in its argv")
+            continue
         value = "PORT" if key == MASTER_PORT_KEY else "[PORT,...]" if several else "[PORT]"
         where = "ports=auto" if automatic else config.where(key)
         yield Port(number, where, f"'{key}={value}'{offer}")
@@ -54,7 +57,16 @@ def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str
             found.append((address.group_port, endpoint.GROUP_PORT_KEY))
     if "learner" in parts and config.learner.master_port is not None:
         found.append((config.learner.master_port, MASTER_PORT_KEY))
+    if "learner" in parts:
+        found += of_services(config)
     return found
+
+
+def of_services(config: LaunchConfig) -> Iterator[tuple[int, str]]:
+    """The ports, and their keys, at which services of this machine are asked."""
+    for name, url in services.addresses(config).items():
+        if url.hostname in endpoint.LOCAL_HOSTS:
+            yield services.port_of(url), services.key(name, "check", "url")
 
 
 def is_port(value: Any) -> bool:

@@ -28,6 +28,7 @@ from grpo_launch.plan import (
     Signs,
     Watchdog,
 )
+from grpo_launch.planning import side
 from grpo_launch.planning.devices import Devices
 from grpo_launch.planning.listening import listening
 from grpo_launch.tracking import upload, variables
@@ -88,7 +89,9 @@ def build(
     job = [_learner(config, trained, request, stage)] if learns else []
     files = [*trained.files(request)] if learns else []
     arguments_file = files[0].path if files else None
-    processes = (*services, *job)
+    cuda = stage.devices.cuda
+    beside = [*side.processes(config, stage.run_dir, stage.cwd, cuda=cuda)] if learns else []
+    processes = (*beside, *services, *job)
     if learns and variables.WANDB in variables.trackers(config):
         files.append(_facts(config, stage, processes))
     return LaunchPlan(
@@ -98,7 +101,7 @@ def build(
         output_dir=output_dir,
         processes=processes,
         job=LEARNER if learns else None,
-        gates=tuple(_gates(config, served, trained, stage)),
+        gates=(*_gates(config, served, trained, stage), *(side.gates(config) if learns else ())),
         files=tuple(files),
         deadlines=Deadlines(config.shutdown.term_s, config.shutdown.kill_s),
         groups=config.shutdown.cgroup is schema.CgroupUse.auto,
@@ -265,7 +268,7 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
     if SERVER not in stage.parts and not trained.transfers:
         return
     path = config.health.path or served.health_path
-    started = SERVER in stage.parts
+    advice = "look at its log" if SERVER in stage.parts else "start it with role=server"
     named = zip(server_names(config), serve_requests(config, stage.cwd), strict=True)
     for name, request in named:
         generation = served.generation(request)
@@ -277,7 +280,7 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
             checks=(*served.checks(request, path), *last),
             generation=generation,
             timeout_s=config.health.timeout_s,
-            advice="look at its log" if started else "start it with role=server",
+            advice=f"{advice}, or set a longer health.timeout_s",
             elsewhere=f"change {PORT_KEY.removeprefix('train.')}",
             model=request.model,
         )

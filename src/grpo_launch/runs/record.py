@@ -9,7 +9,8 @@
         provenance.json   git commit and dirtiness, package versions, devices
         learner_arguments.yaml
         logs/server.log, logs/learner.log       links to those of the newest attempt;
-                                                of several servers server_0.log, ...
+                                                of several servers server_0.log, ...;
+                                                of a service NAME.log
         logs/rehearsal.log              a link into the first attempt's
         logs/attempt_<N>/, logs/latest          one directory an attempt
         timing.jsonl      when the learner generated, synced weights, learned
@@ -100,7 +101,7 @@ class RunRecord:
             "status": None,
             "started": time.time(),
             "ended": None,
-            "urls": [gate.url for gate in plan.gates],
+            "urls": plan.server_urls,
             "supervisor": _identity(os.getpid()),
             "attempt": 0,
             "attempts": [],

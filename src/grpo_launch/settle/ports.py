@@ -22,7 +22,7 @@ from grpo_launch.engines.base import engine
 from grpo_launch.errors import ConfigError
 from grpo_launch.plan import LEARNER, SERVER, ChosenPort, LaunchPlan
 from grpo_launch.planning import substitution
-from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port
+from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port, of_services
 from grpo_launch.settle.amend import amended
 
 GROUP_START = 28500
@@ -125,7 +125,8 @@ def chosen(
     with contextlib.ExitStack() as stack:
         picks: list[tuple[Wanted, int]] = []
         held: list[int] = []
-        taken = set() if config.ports is PortPolicy.auto else _said(config)
+        taken = {number for number, _ in of_services(config)}
+        taken |= set() if config.ports is PortPolicy.auto else _said(config)
         for port in wanted:
             number, lock = _found(port, run, taken, hold=hold, look=look)
             taken.update(range(number, number + port.count))

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from grpo_launch.base import codec
 from grpo_launch.errors import NotReadyError
-from grpo_launch.plan import Gate
+from grpo_launch.plan import SERVER, Gate
 from grpo_launch.supervise import owner, proc
 from grpo_launch.supervise.guard import CONTROL
 from grpo_launch.supervise.neighbours import Neighbours, ThisMachine
@@ -99,8 +99,8 @@ def wait_until_ready(
         if last:
             raise NotReadyError(
                 f"{gate.url}{gate.checks[0].path}",
-                f"not healthy after {gate.timeout_s:g} s ({seen})",
-                f"{gate.advice}, or set a longer health.timeout_s",
+                f"{_whose(gate)}not healthy after {gate.timeout_s:g} s ({seen})",
+                gate.advice,
             )
         if pause(min(interval, max(0.0, deadline - clock()))):
             return None
@@ -140,6 +140,11 @@ def main() -> None:
     if answer is not None:
         with contextlib.suppress(OSError):  # nobody wants to know any more
             os.write(CONTROL, json.dumps(answer).encode() + b"\n")
+
+
+def _whose(gate: Gate) -> str:
+    """The server's name in a message, where there are others."""
+    return "" if gate.server == SERVER else f"{gate.server} is "
 
 
 def _pause(seconds: float) -> bool:

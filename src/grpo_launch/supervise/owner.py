@@ -23,6 +23,8 @@ def check(gate: Gate, neighbours: Neighbours) -> str | None:
     port = urlsplit(gate.url).port or 80
     pid = neighbours.listener(port)
     if pid is None:
+        if not gate.model:  # a service may only be the client of a daemon, as docker is
+            return None
         user = neighbours.user(port)
         if neighbours.is_ours(0) is False and user not in (None, os.geteuid()):
             raise NotReadyError(
@@ -88,4 +90,4 @@ def _model_of(run: Path) -> str | None:
     except (OSError, ValueError):
         return None
     started = {process.name for process in plan.processes}
-    return next((gate.model for gate in plan.gates if gate.server in started), None)
+    return next((gate.model for gate in plan.gates if gate.server in started and gate.model), None)

@@ -220,6 +220,8 @@ def _converted(node: Any, name: str, hint: Any, value: Any, where: str) -> Any:
         plain = int(float(value))
     elif kinds.is_mapping(hint) and isinstance(value, dict):
         plain = _spelled_as_yaml(cast("dict[Any, Any]", value))
+    elif isinstance(value, list):
+        plain = [*_spelled_as_yaml(dict(enumerate(cast("list[Any]", value)))).values()]
     try:
         node[name] = _literal(plain)
         return _plain(node[name])
@@ -244,7 +246,7 @@ def _check_items(value: Any, where: str) -> None:
 
 
 def _spelled_as_yaml(pairs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Environment variables: OmegaConf would turn ``false`` into the text ``False``."""
+    """Variables and words of a command: OmegaConf would turn ``false`` into ``False``."""
     return {k: kinds.said(v) if isinstance(v, bool) else v for k, v in pairs.items()}
 
 

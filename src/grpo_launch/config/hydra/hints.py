@@ -8,7 +8,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, cast
 
-from grpo_launch.config import kinds, rollout, schema
+from grpo_launch.config import kinds, rollout, schema, services
 from grpo_launch.config.formats import experiment, lift
 from grpo_launch.errors import ConfigError
 
@@ -90,21 +90,21 @@ def decides(override: str) -> bool:
 def for_hydra(overrides: Sequence[str]) -> list[str]:
     """``overrides`` as Hydra must get them to do what they say.
 
-    With ``++`` before those that give the learner an argument, and the booleans of ``env``
-    as text.
+    With ``++`` before those that give the learner an argument or say something of a service,
+    and the booleans of ``env`` as text.
 
     Hydra wants ``+`` for a key that no file sets, but ``train.training.max_steps=10`` works
     whether or not the experiment sets it. Whether there is such an argument is judged by the
     rules, which know the flags of the installed learner.
     """
-    added = (f"++{item}" if _is_argument_of_the_learner(item) else item for item in overrides)
+    added = (f"++{item}" if _needs_no_plus(item) else item for item in overrides)
     return [_with_text(item) for item in added]
 
 
 def as_typed(override: str) -> str:
     """An override without the ``++`` of :func:`for_hydra`, for messages."""
     plain = override.removeprefix("++")
-    return plain if _is_argument_of_the_learner(plain) else override
+    return plain if _needs_no_plus(plain) else override
 
 
 def _with_text(override: str) -> str:
@@ -116,10 +116,12 @@ def _with_text(override: str) -> str:
     return f"{said}={quoted(value)}"
 
 
-def _is_argument_of_the_learner(override: str) -> bool:
+def _needs_no_plus(override: str) -> bool:
+    """Whether it gives the learner an argument, or is about a service."""
     key, equals, _ = override.partition("=")
     path = key.split(".")
-    return bool(equals) and len(path) == 3 and path[0] == "train" and path[1] in schema.SECTIONS
+    is_argument = len(path) == 3 and path[0] == "train" and path[1] in schema.SECTIONS
+    return bool(equals) and (is_argument or (path[0] == services.NODE and len(path) > 1))
 
 
 def where(key: str) -> str:
