@@ -66,10 +66,19 @@ def written(text: str) -> LaunchConfig:
 # Golden files
 
 
+JUDGE = [
+    "services.judge.argv=[judge,--port,9000]",
+    "services.judge.devices=[8]",
+    "services.judge.check.url='http://127.0.0.1:9000/health'",
+    "services.tools.argv=[./tools]",
+    "services.tools.env.MODE=fast",
+]
+
 CASES: list[tuple[str, str, str, list[str]]] = [
     ("summary_1024-both.sh", "summary_1024", "both", []),
     ("summary_1024-both.json", "summary_1024", "both", []),
     ("summary_1024-both-cpu.sh", "summary_1024", "both", ["accelerator=cpu"]),
+    ("summary_1024-judge.sh", "summary_1024", "both", JUDGE),
     ("hanabi-both.sh", "hanabi", "both", []),
     ("hanabi-both-cpu.sh", "hanabi", "both", ["accelerator=cpu"]),
     ("tiny_cpu-both.sh", "tiny_cpu", "both", []),

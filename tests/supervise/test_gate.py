@@ -283,6 +283,26 @@ def test_a_process_in_another_container_is_a_stranger() -> None:
         wait(answers(**HEALTHY), probe(), Clock(), machine)
 
 
+@pytest.mark.parametrize("user", [0, 1], ids=["a daemon's", "a container's"])
+def test_a_service_may_be_the_client_of_what_listens_unseen(user: int) -> None:
+    gate = replace(probe(), server="judge", model="", checks=probe().checks[:1])
+    machine = Machine(users={8080: os.geteuid() + 1 - user})
+    assert wait(answers(**HEALTHY), gate, Clock(), machine) == Ready(0.0)
+
+
+def test_a_visible_stranger_is_no_service() -> None:
+    gate = replace(probe(), server="judge", model="", checks=probe().checks[:1])
+    with pytest.raises(NotReadyError, match=f"is answered by pid {os.getpid()} "):
+        wait(answers(**HEALTHY), gate, Clock(), Machine({8080: os.getpid()}))
+
+
+@pytest.mark.parametrize(("name", "said"), [("server", "not"), ("judge", "judge is not")])
+def test_of_several_the_one_that_is_not_ready_is_named(name: str, said: str) -> None:
+    with pytest.raises(NotReadyError) as caught:
+        wait(refused, replace(probe(), server=name), Clock())
+    assert caught.value.what == f"{said} healthy after 10 s (ConnectError)"
+
+
 def test_a_server_that_moved_to_another_port_is_found_and_named() -> None:
     clock = Clock()
 
