@@ -8,6 +8,7 @@ from grpo_launch.config import kinds, schema
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.engines.swift.flag_rules import rollout_flags_are_valid
+from grpo_launch.engines.swift.lora_rules import LORA_RULES
 from grpo_launch.engines.swift.memory_rules import MEMORY_RULES
 
 _REQUIRED = ("vllm_tensor_parallel_size", "vllm_data_parallel_size", "vllm_max_model_len")
@@ -52,8 +53,8 @@ def server_flags_are_not_empty(context: Context) -> Iterator[Problem]:
 def lora_policy_allows_lora_flags(context: Context) -> Iterator[Problem]:
     """LoRA flags of the server are refused unless ``rollout_server.lora_policy`` allows them.
 
-    A learner that syncs full weights to a LoRA server leaves it generating from the
-    old ones, so serving adapters has to be meant.
+    A server that does not take an adapter goes on with the old weights, so serving
+    adapters has to be meant.
     """
     config = context.config
     if config.lora_policy is schema.LoraPolicy.allow:
@@ -92,6 +93,7 @@ RULES: Sequence[Rule] = (
     gpu_memory_utilization_is_a_fraction,
     server_flags_are_not_empty,
     lora_policy_allows_lora_flags,
+    *LORA_RULES,
     max_model_len_covers_global_max_length,
     rollout_flags_are_valid,
     *MEMORY_RULES,

@@ -12,6 +12,7 @@ from grpo_launch.config.schema import SECTIONS
 from grpo_launch.learners.swift.batch_rules import BATCH_RULES
 from grpo_launch.learners.swift.flag_rules import FLAG_RULES
 from grpo_launch.learners.swift.gym import GYM_RULES
+from grpo_launch.learners.swift.lora_rules import LORA_RULES
 from grpo_launch.learners.swift.reward_rules import REWARD_RULES
 
 
@@ -64,6 +65,7 @@ RULES: Sequence[Rule] = (
     *BATCH_RULES,
     *REWARD_RULES,
     *GYM_RULES,
+    *LORA_RULES,
 )
 """In the order in which their findings are reported."""
 
