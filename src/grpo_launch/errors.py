@@ -11,6 +11,7 @@
     ├── ServerDiedError    (5)  the rollout server, or a service, died under the learner
     ├── GuardLostError   (137)  the guard of a process was killed
     ├── StalledError       (6)  no progress, and the watchdog was told to end the run
+    ├── AlarmError         (7)  a log tells that the rollouts are stale
     └── InterruptedRunError (128 + N)  signal N ended the run, after a clean teardown
 
 The statuses are those of the design: a learner that fails on its own is no
@@ -149,6 +150,12 @@ class StalledError(LaunchError):
     """The run made no progress, and the watchdog was told to end it."""
 
     status = 6
+
+
+class AlarmError(LaunchError):
+    """A log tells that the training goes on with stale rollouts; the watchdog ended the run."""
+
+    status = 7
 
 
 class InterruptedRunError(LaunchError):

@@ -192,12 +192,14 @@ class Watchdog:
     Attributes:
         health_s, probe_s, stall_s: seconds; 0 turns a check off.
         on_stall: ``warn``, ``stop`` or ``restart``.
+        on_alarm: ``warn`` or ``stop``, see ``Signs.alarms``.
     """
 
     health_s: float
     probe_s: float
     stall_s: float
     on_stall: str
+    on_alarm: str = "stop"
 
 
 @dataclass(frozen=True)

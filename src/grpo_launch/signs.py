@@ -12,7 +12,8 @@ class Signs:
     """What tells from outside how a process is, as its engine or learner knows it.
 
     Attributes:
-        alarms: text in its log that means harm, and what it means.
+        alarms: text in its log that means that rollouts are stale, which nothing else would
+            tell, and what it means.
         served: text that it logs for each batch of rollouts; empty: it logs none.
         vital: how the titles of the engine's own processes begin; where one of them
             ends, the engine is dead, whatever the server above it answers.

@@ -102,6 +102,19 @@ def test_nothing_is_broken_inside_of_a_word(context: Context, width: int) -> Non
     assert listing.lines([run], START)[1].endswith(WHY)
 
 
+def test_alarms_stand_below_their_run_each_once(
+    context: Context, printed: Callable[[], str]
+) -> None:
+    message = "'failed': its rollouts are stale"
+    alarm = {"process": "server", "attempt": 1, "message": message, "time": START}
+    make_run(context.root, alarms=[alarm, {**alarm, "attempt": 2}])
+    listing.run(context, as_json=False)
+    status.run(context, "latest", as_json=False)
+    assert printed().count(f"  alarm: server: {message}\n") == 2
+    listing.run(replace(context, stdout=(stream := io.StringIO())), as_json=True)
+    assert json.loads(stream.getvalue())["runs"][0]["alarms"][0] == alarm
+
+
 def test_what_was_ended_is_stopped(context: Context) -> None:
     ended = {"server": {**process(code=143), "stopped": True}, "learner": process(code=143)}
     make_run(context.root, processes=ended)

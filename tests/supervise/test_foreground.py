@@ -168,12 +168,18 @@ def test_a_signal_ends_the_run_after_a_clean_teardown(
     assert run_json(project)["state"] == "interrupted"
 
 
-def test_a_server_that_fails_quietly_is_heard(project: Project) -> None:
-    done = project.launch("role=both", "config=exp", FAKE_SERVER="stale_weights")
-    assert done.status == 0, done.stderr
-    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+@pytest.mark.parametrize(("on_alarm", "status"), [("stop", 7), ("warn", 0)])
+def test_a_server_that_fails_quietly_is_heard(project: Project, on_alarm: str, status: int) -> None:
+    chosen = [] if on_alarm == "stop" else [f"watchdog.on_alarm={on_alarm}"]
+    done = project.launch("role=both", "config=exp", *chosen, FAKE_SERVER="stale_weights")
+    assert done.status == status, done.stderr
+    lines = done.stderr.splitlines()
+    warnings = [line for line in lines if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert "its rollouts are stale" in warnings[0]
+    assert ("its rollouts are stale, look there for the reason" in lines[-1]) is (status == 7)
+    listed = project.run("list", module="grpo_launch.monitor")
+    assert "alarm: server: 'Method execution failed: collective_rpc': the server" in listed.stdout
 
 
 def test_a_signal_ends_the_wait_for_a_server(project: Project) -> None:

@@ -43,6 +43,13 @@ class StallPolicy(Enum):
     restart = "restart"
 
 
+class AlarmPolicy(Enum):
+    """What happens when a log tells that the rollouts are stale."""
+
+    warn = "warn"
+    stop = "stop"
+
+
 class PortPolicy(Enum):
     """Where the ports of a run come from."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from grpo_launch.config.choices import (
     AcceleratorKind as AcceleratorKind,
+    AlarmPolicy as AlarmPolicy,
     CgroupUse as CgroupUse,
     Compat as Compat,
     ConsoleMode as ConsoleMode,
@@ -159,6 +160,8 @@ class Watchdog:
     """Seconds without progress (learner's log, served requests) until a run stalls; 0: never."""
     on_stall: StallPolicy = StallPolicy.warn
     """What follows after the stacks of all processes were written into the run directory."""
+    on_alarm: AlarmPolicy = AlarmPolicy.stop
+    """What follows when a log tells that the rollouts are stale: `stop` (status 7) or `warn`."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from grpo_launch.errors import (
+    AlarmError,
     PreflightError,
     StalledError,
     one_line,
@@ -73,6 +74,7 @@ class Attempt:
             ServerDiedError: a server, or the engine behind it, died under the job.
             GuardLostError: a guard was killed.
             StalledError: no progress, and the plan says that this ends an attempt.
+            AlarmError: the rollouts are stale, and the plan says that this ends an attempt.
             PreflightError: a process could not be started.
             RefusedError: a rehearsal: the job will not take its arguments.
             InterruptedRunError: a signal asked for the end.
@@ -100,9 +102,13 @@ class Attempt:
             self._look(at_most_every_s=0)
 
     def _look(self, **options: float) -> None:
-        """Look at the training; nothing that its logs hold is a reason to end it."""
+        """Look at the training; nothing that is not understood is a reason to end it."""
+        told = len(self.observer.alarms)
         try:
             self.observer.look(**options)
+            for alarm in self.observer.alarms[told:]:
+                with self._around.noting():
+                    self._around.record.alarm(alarm.process, alarm.message)
         except Exception as error:
             if not self._is_blind:
                 self._is_blind = True
@@ -146,6 +152,7 @@ class Attempt:
                 if not service.is_running:
                     return Ended.of(service, self._around, self.logs)
             self._deaths.check_engines()
+            self._heed_alarms()
             self._look_at_sides()
             self._processes.turn()
 
@@ -158,6 +165,7 @@ class Attempt:
                 if not service.is_running:
                     raise self._deaths.of_server(name, service)
             self._deaths.check_engines()
+            self._heed_alarms()
             if not job.is_running:
                 self._rehearsing.last_words()
                 ended = Ended.of(job, self._around, self.logs)
@@ -173,6 +181,8 @@ class Attempt:
             self._look_at_sides()
             self._watch_over(watch)
             self._processes.turn()
+        self._look(at_most_every_s=0)  # the last batches may have been stale
+        self._heed_alarms()
         self._processes.stop()
         ended = Ended(job.name, 0)
         with self._around.noting():
@@ -180,6 +190,17 @@ class Attempt:
         return ended
 
     # What can go wrong behind a living process
+
+    def _heed_alarms(self) -> None:
+        """End the attempt where rollouts are stale and the plan does not only warn of it.
+
+        Raises:
+            AlarmError: the first that was raised.
+        """
+        if self.observer.alarms and self._plan.watchdog.on_alarm != "warn":
+            alarm = self.observer.alarms[0]
+            fix = "look there for the reason; watchdog.on_alarm=warn would train on"
+            raise AlarmError(alarm.log, alarm.message, fix)
 
     def _watch_over(self, watch: Watch) -> None:
         """Do what the watchdog asks for.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.base.tailing import TextTail
@@ -10,6 +11,21 @@ from grpo_launch.execute.console import Console
 from grpo_launch.plan import LaunchPlan, ProcessSpec
 from grpo_launch.runs.metrics import MetricsFollower, Step
 from grpo_launch.supervise.alarm import LogAlarm
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What a log told of stale rollouts.
+
+    Attributes:
+        process: whose log it is.
+        log: the file.
+        message: the text that was found, and what it means.
+    """
+
+    process: str
+    log: str
+    message: str
 
 
 class Observer:
@@ -20,6 +36,9 @@ class Observer:
         cwd: what the plan's output directory is relative to.
         logs: the directory of the attempt's logs.
         console: what the person sees.
+
+    Attributes:
+        alarms: what the logs have told of stale rollouts.
     """
 
     def __init__(self, plan: LaunchPlan, cwd: Path, logs: Path, console: Console) -> None:
@@ -34,6 +53,7 @@ class Observer:
         self._looked = 0.0
         self._progressed = False
         self._asked: dict[str, int] = {}
+        self.alarms: list[Alarm] = []
 
     @property
     def steps(self) -> list[Step]:
@@ -57,6 +77,7 @@ class Observer:
             elif spec.signs.served:
                 self._progressed |= self._serves_others(spec, text)
             for message in self._alarms[spec.name].heard(text):
+                self.alarms.append(Alarm(spec.name, spec.log, message))
                 self._console.say(f"warning: {spec.log}: {message}")
 
     def shows(self, name: str) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from grpo_launch.base import atomic, redaction
 from grpo_launch.config.choices import ConsoleMode
 from grpo_launch.errors import (
+    AlarmError,
     GuardLostError,
     InterruptedRunError,
     LaunchError,
@@ -38,6 +39,9 @@ from grpo_launch.runs.outputs import Outputs
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import cgroup, events, spawn, tree
 from grpo_launch.supervise.process import RunPaths
+
+_OF_ATTEMPT = (NotReadyError, ServerDiedError, GuardLostError, StalledError, AlarmError)
+"""What ends an attempt, and may be followed by another."""
 
 
 def main() -> int:
@@ -199,7 +203,7 @@ class _Run:
             attempt = self._attempt(number, resumed_from)
             try:
                 ended, failure = attempt.run(), None
-            except (NotReadyError, ServerDiedError, GuardLostError, StalledError) as error:
+            except _OF_ATTEMPT as error:
                 ended, failure = None, error
             except BaseException as error:
                 self._ended(attempt, _reason(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from grpo_launch.errors import one_line
@@ -64,6 +65,9 @@ def lines(views: Sequence[View], now: float, width: int | None = None) -> list[s
 def remarks(shown: View) -> list[str]:
     """What a table has no column for."""
     found: list[str] = []
+    if (recorded := shown.recorded) is not None:
+        told = dict.fromkeys(f"{a.process}: {a.message}" for a in recorded.alarms)
+        found += [f"alarm: {one_line(words)}" for words in told]
     if shown.problem is not None:
         found.append(shown.problem)
     if not shown.is_here and shown.recorded is not None and not shown.has_end:
@@ -110,6 +114,7 @@ def brief(shown: View, now: float) -> dict[str, Any]:
     return {
         **body,
         "duration_s": shown.duration_s(now),
+        "alarms": [asdict(alarm) for alarm in recorded.alarms] if recorded else [],
         "urls": list(recorded.urls) if recorded else [],
         "attempt": recorded.attempt if recorded else None,
         "step": step.step if step else None,

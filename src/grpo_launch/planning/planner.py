@@ -310,4 +310,5 @@ def _watchdog(config: LaunchConfig) -> Watchdog:
         probe_s=settings.probe_s,
         stall_s=settings.stall_s,
         on_stall=settings.on_stall.value,
+        on_alarm=settings.on_alarm.value,
     )

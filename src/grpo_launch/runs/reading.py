@@ -95,6 +95,23 @@ class RecordedAttempt:
 
 
 @dataclass(frozen=True)
+class RecordedAlarm:
+    """What the log of a process told of stale rollouts.
+
+    Attributes:
+        process: its name.
+        attempt: the number of the attempt.
+        message: the text that was found, and what it means.
+        time: seconds since the epoch.
+    """
+
+    process: str
+    attempt: int
+    message: str
+    time: float
+
+
+@dataclass(frozen=True)
 class Followed:
     """What became of a program that ran after the training; see ``execute/finishing.py``."""
 
@@ -121,6 +138,7 @@ class Record:
     processes: Mapping[str, RecordedProcess]
     afterwards: Mapping[str, Followed] = field(default_factory=dict[str, Followed])
     rehearsal: Verdict | None = None
+    alarms: tuple[RecordedAlarm, ...] = ()
 
     def __post_init__(self) -> None:
         _check_dates(self.started, self.ended)

@@ -106,6 +106,7 @@ class RunRecord:
             "attempt": 0,
             "attempts": [],
             "processes": {},
+            "alarms": [],
         }
         return RunRecord(directory, state)
 
@@ -172,6 +173,12 @@ class RunRecord:
     def rehearsed(self, verdict: Verdict) -> None:
         """Note what the rehearsal said."""
         self._update(rehearsal=asdict(verdict))
+
+    def alarm(self, process: str, message: str) -> None:
+        """Note what the log of a process told of stale rollouts."""
+        told = {"process": process, "attempt": self.state["attempt"], "message": message}
+        self.state.setdefault("alarms", []).append({**told, "time": self._clock()})
+        self.write()
 
     def followed(self, name: str, state: str, detail: str | None) -> None:
         """Note what became of a program that ran after the training."""

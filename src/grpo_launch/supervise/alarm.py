@@ -1,4 +1,4 @@
-"""Text in a log that means harm."""
+"""Text in a log that means stale rollouts."""
 
 from __future__ import annotations
 

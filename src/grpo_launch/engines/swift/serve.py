@@ -18,9 +18,12 @@ PROGRAM = "rollout"
 HEALTH_PATH = "/health/"
 
 SIGNS = Signs(
-    # Harm while every request is answered with 200 (ms-swift 4.6, rollout.py).
+    # All that goes by ``collective_rpc`` is about weights, and is answered with 200 before it is
+    # done (ms-swift 4.6, ``llm_worker`` in rollout.py). A failed generation is answered with 500.
     alarms={
-        "Method execution failed": "the server did not take new weights, its rollouts are stale",
+        "Method execution failed: collective_rpc": (
+            "the server did not take new weights, its rollouts are stale"
+        ),
     },
     # In the access log.
     served="POST /infer/",
