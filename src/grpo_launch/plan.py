@@ -46,6 +46,7 @@ class ProcessSpec:
         signs: what tells how it is.
         timeout_s: seconds that it may take; None: as long as it needs.
         host: where it runs; empty: where the launcher does.
+        direct_hosts: hosts that it reaches without a proxy, whatever its environment says.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ProcessSpec:
     signs: Signs = field(default_factory=Signs)
     timeout_s: float | None = None
     host: str = ""
+    direct_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from grpo_launch.base import resources, shipped_files
 from grpo_launch.checks.examine import require_valid
 from grpo_launch.config import schema
 from grpo_launch.config.compose import compose
+from grpo_launch.config.endpoint import direct_hosts
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.swift import serve
@@ -591,3 +592,17 @@ def test_the_printed_files_hold_what_the_plan_says(tmp_path: Path, text: str) ->
     )
     subprocess.run(["sh", "-c", shell.render(planned)], check=True, timeout=30)
     assert target.read_text() == (text if text.endswith("\n") or not text else text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "direct"),
+    [
+        ("[127.0.0.1]", ("127.0.0.1", "localhost", "::1")),
+        ("[localhost]", ("127.0.0.1", "localhost", "::1")),
+        ("[gpu-7.cluster]", ("gpu-7.cluster",)),
+        ("['[fd00::7]']", ("fd00::7",)),
+    ],
+)
+def test_servers_are_reached_without_a_proxy(hosts: str, direct: tuple[str, ...]) -> None:
+    config = compose("tiny_cpu", ["role=learner", f"train.rlhf.vllm_server_host={hosts}"])
+    assert direct_hosts(config) == direct

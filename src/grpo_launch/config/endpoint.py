@@ -11,6 +11,7 @@ HOST_KEY = "train.rlhf.vllm_server_host"
 PORT_KEY = "train.rlhf.vllm_server_port"
 GROUP_PORT_KEY = "train.rlhf.vllm_server_group_port"
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
+_LOOPBACK = (*LOCAL_HOSTS, "::1")
 
 HTTP_PORT = 8000
 """The port of the first server where none is given, as engines and learners have it."""
@@ -72,6 +73,16 @@ def endpoints(config: LaunchConfig) -> tuple[Endpoint, ...]:
         return ()
     said = zip(hosts(config), ports(config), group_ports(config), strict=True)
     return tuple(Endpoint(str(h), int(float(p)), int(float(g))) for h, p, g in said)
+
+
+def direct_hosts(config: LaunchConfig) -> tuple[str, ...]:
+    """The hosts of the servers, as ``no_proxy`` takes them; this machine in all its spellings.
+
+    IPv6 without brackets: httpx would fail on ``[::1]``.
+    """
+    named = [address.host.strip("[]") for address in endpoints(config)]
+    spelled = [_LOOPBACK if host in (*_LOOPBACK, "0.0.0.0", "::") else (host,) for host in named]  # noqa: S104
+    return tuple(dict.fromkeys(host for hosts in spelled for host in hosts))
 
 
 def server_names(config: LaunchConfig) -> list[str]:

@@ -24,6 +24,7 @@ from grpo_launch.execute.tails import Tails
 from grpo_launch.plan import Gate, ProcessSpec, called
 from grpo_launch.runs import record
 from grpo_launch.supervise.process import GuardedProcess
+from grpo_launch.supervise.proxies import bypassing
 from grpo_launch.supervise.watchdog import Duty, ServerHealth, Watch
 
 LAST_PROBE_S = 5.0
@@ -80,6 +81,7 @@ class Attempt:
             InterruptedRunError: a signal asked for the end.
         """
         try:
+            self._tell_of_proxies()
             names = [spec.name for spec in self._plan.of_attempt]
             # Two guards before anything starts: one could be killed with the launcher.
             for name in names if len(names) > 1 else (*names, WITNESS):
@@ -114,6 +116,17 @@ class Attempt:
                 self._is_blind = True
                 why = one_line(f"{type(error).__name__}: {error}")
                 self._say(f"warning: the run goes on, but cannot be followed ({why})")
+
+    def _tell_of_proxies(self) -> None:
+        """Say once what is reached without the proxy of the environment."""
+        specs = self._plan.of_attempt if self._number == 1 else ()
+        seen = [(spec, {**spec.env_defaults, **self._around.environ, **spec.env}) for spec in specs]
+        hosts = [
+            h for spec, env in seen if bypassing(env, spec.direct_hosts) for h in spec.direct_hosts
+        ]
+        if hosts:
+            names = ", ".join(dict.fromkeys(hosts))
+            self._say(f"NO_PROXY: with {names}, so that no proxy stands before the rollout server")
 
     def show_tail(self, name: str) -> None:
         """Show the last lines of a process's log."""

@@ -9,7 +9,13 @@ from typing import Any, cast
 
 from grpo_launch import runtimes
 from grpo_launch.config import encoding, schema
-from grpo_launch.config.endpoint import PORT_KEY, Endpoint, endpoints, server_names
+from grpo_launch.config.endpoint import (
+    PORT_KEY,
+    Endpoint,
+    direct_hosts,
+    endpoints,
+    server_names,
+)
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import Engine, ServeRequest, engine
 from grpo_launch.errors import ConfigError
@@ -245,6 +251,7 @@ def _surrounded(
         env={**entered.env, **bare.env, **tracked.said, **config.env.set},
         env_defaults={**tracked.defaults, **config.env.defaults},
         path=entered.path,
+        direct_hosts=direct_hosts(config),
     )
 
 

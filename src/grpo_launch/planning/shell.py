@@ -32,9 +32,24 @@ def command(spec: ProcessSpec) -> str:
         if key not in spec.env:
             words.append(f'{key}="${{{key}-{_in_double_quotes(value)}}}"')
     words += [f"{key}={quoted(value)}" for key, value in spec.env.items()]
+    words += _without_proxy(spec)
     if "=" in spec.argv[0]:  # env would take it for a variable
         words.append('sh -c \'exec "$0" "$@"\'')
     return " ".join([*words, " ".join(map(quoted, spec.argv))])
+
+
+def _without_proxy(spec: ProcessSpec) -> Iterator[str]:
+    """Variables that keep clients from a proxy, see ``supervise/proxies.py``."""
+    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        value = spec.env.get(name, spec.env.get(other))
+        hosts = ",".join(spec.direct_hosts)
+        if not hosts:
+            return
+        if value is not None:
+            yield f"{name}={quoted(f'{value},{hosts}')}"
+        else:
+            usual = spec.env_defaults.get(name, spec.env_defaults.get(other, ""))
+            yield f'{name}="${{{name}:-${{{other}-{_in_double_quotes(usual)}}}}},{hosts}"'
 
 
 def quoted(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from grpo_launch.plan import Deadlines, ProcessSpec
 from grpo_launch.supervise import guard, proc, spawn
+from grpo_launch.supervise.proxies import bypassing
 
 _KEEP_ENVIRON = {"SPT_NOENV": "1"}
 """Keeps setproctitle, which vLLM's processes call, from overwriting ``/proc/<pid>/environ``, and
@@ -199,8 +200,12 @@ def orders(
 
 
 def environment(spec: ProcessSpec, environ: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a process: defaults < the caller's < what the plan sets."""
+    """The whole environment of a process: defaults < the caller's < what the plan sets.
+
+    Where it has a proxy, ``no_proxy`` and ``NO_PROXY`` get the hosts that need none.
+    """
     merged = {**spec.env_defaults, **environ, **spec.env}
+    merged.update(bypassing(merged, spec.direct_hosts))
     if spec.path:
         merged["PATH"] = os.pathsep.join([*spec.path, environ.get("PATH", os.defpath)])
     return merged
