@@ -97,7 +97,7 @@ def answering() -> Iterator[tuple[str, str, list[str]]]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *args: object) -> None:
+        def log_message(self, *args: object, **_: object) -> None:
             pass
 
     class Proxy(Server):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from grpo_launch import runtimes
 from grpo_launch.base.host import nvidia_smi
+from grpo_launch.checks import machine, versions
 from grpo_launch.config import schema, services
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
@@ -56,8 +57,10 @@ def problems(
         yield Problem(config.where(missing.key), missing.what, missing.fix)
     else:
         yield from _commands(config, plan, environ)
+        yield from versions.problems(config, environ, cwd)
     yield from _services(config, plan, environ)
     yield from _devices(config, plan)
+    yield from machine.problems(config, plan, cwd)
     if is_complete:
         yield from tracking.problems(config, plan, environ, cwd)
     for port in ports(config, plan):
