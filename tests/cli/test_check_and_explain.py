@@ -315,6 +315,64 @@ def test_explain_finds_what_a_short_key_names_and_the_defaults_of_the_programs(
     assert [re.sub(" {2,}", "  ", line) for line in done.stdout.splitlines()] == lines
 
 
+BARE = """\
+model: {model: some/model}
+custom: {extra: {launch: {runtime: current}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        ("vllm_mode", ["by the launcher: server mode  server", "vllm_mode = server"]),
+        ("rlhf.use_vllm", ["by the launcher: server mode  true", "rlhf.use_vllm = true"]),
+        (
+            "rlhf.vllm_server_host",
+            [
+                "by the launcher: server mode  ['127.0.0.1']",
+                "rlhf.vllm_server_host = ['127.0.0.1']",
+            ],
+        ),
+        (
+            "rlhf.vllm_server_port",
+            [f"default of {LEARNER}  [8000]", "rlhf.vllm_server_port = [8000]"],
+        ),
+        (
+            "rollout_server.vllm_tensor_parallel_size",
+            [f"default of {ENGINE}  1", "rollout_server.vllm_tensor_parallel_size = 1"],
+        ),
+        (
+            "rollout_server.vllm_max_model_len",
+            ["not set  the model's own", "rollout_server.vllm_max_model_len = null"],
+        ),
+    ],
+)
+def test_explain_says_who_says_what_nobody_said(
+    project: Project, key: str, lines: list[str]
+) -> None:
+    (project.directory / "configs" / "bare.yaml").write_text(BARE)
+    done = project.run("role=explain", "config=bare", f"key={key}")
+    assert done.status == 0, done.stderr
+    assert [re.sub(" {2,}", "  ", line) for line in done.stdout.splitlines()] == lines
+
+
+def test_a_check_lists_what_nobody_said_and_who_says_it(project: Project) -> None:
+    text = f"{BARE}rlhf: {{reward_funcs: [accuracy], num_generations: 2}}\n"
+    text += "training: {gradient_accumulation_steps: 2, eval_strategy: 'no'}\n"
+    (project.directory / "configs" / "bare.yaml").write_text(text)
+    split = ("gpus.server=[0]", "gpus.learner=[1]")
+    done = project.run("role=check", "config=bare", *split, "preflight=false", "output=json")
+    assert done.status == 0, done.stdout
+    assert json.loads(done.stdout)["summary"]["defaults"] == {
+        "vllm_tensor_parallel_size": "1 (ms-swift)",
+        "vllm_data_parallel_size": "1 (ms-swift)",
+        "vllm_max_model_len": "the model's own",
+        "use_vllm": "true (launcher, server mode)",
+        "vllm_mode": "'server' (launcher, server mode)",
+        "vllm_server_host": "['127.0.0.1'] (launcher, server mode)",
+    }
+
+
 def test_explain_for_machines_lists_every_node_of_a_short_key(chain: Project) -> None:
     done = chain.run("role=explain", "config=child", "key=kind", "output=json")
     body = json.loads(done.stdout)

@@ -132,7 +132,8 @@ def test_with_every_error_a_warning_there_is_a_plan_or_one_line(
 
 
 def test_what_cannot_be_planned_is_one_line(broken: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ("config=missing_server_block", "role=both", "dry_run=true")
+    size = "rollout_server.vllm_tensor_parallel_size=0"
+    arguments = ("config=incomplete_server_block", size, "role=both", "dry_run=true")
     status, lines = run_with_warnings(monkeypatch, *arguments)
     assert status == 2
     what = "does not say how many devices a server takes, set its tensor and data parallel size"

@@ -307,7 +307,7 @@ def test_what_is_unknown_stays_unknown(changes: dict[str, Any]) -> None:
         {S + "vllm_engine_kwargs": {"kv_cache_dtype": "fp8"}},
         {S + "vllm_engine_kwargs": '{"cpu_offload_gb": 4}'},
         {S + "vllm_engine_kwargs": "{"},
-        {S + "vllm_tensor_parallel_size": None},
+        {S + "vllm_tensor_parallel_size": 0},
     ],
 )
 def test_what_moves_memory_is_not_estimated(project: LaunchConfig, changes: dict[str, Any]) -> None:
@@ -580,3 +580,69 @@ def test_strange_values_are_problems_or_nothing(
     for problem in problems(strange, shape, gib):
         assert str(problem)
     estimate_of(strange, shape, gib)
+
+
+def unset(changes: dict[str, Any]) -> dict[str, Any]:
+    return {f"{S}vllm_max_model_len": None, f"{S}vllm_tensor_parallel_size": None, **changes}
+
+
+OWN: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
+    "fits": (QWEN_7B, {}, []),
+    "nothing limits the prompt but the model": (QWEN_7B, {"template.max_length": None}, []),
+    "no room for a prompt": (
+        QWEN_7B,
+        {"rlhf.max_completion_length": 32768},
+        [
+            (
+                "rlhf.max_completion_length: 32768 leaves no token for the prompt in the model's "
+                "own length 32768, set it to 29768"
+            )
+        ],
+    ),
+    "a long prompt": (
+        QWEN_7B,
+        {"template.max_length": 32000, "template.truncation_strategy": "delete"},
+        [
+            (
+                "template.max_length: prompts of up to 32000 tokens and completions of up to 1000 "
+                "exceed the model's own length 32768: a prompt above 31768 tokens cuts its "
+                "completions short, set it to 31768"
+            )
+        ],
+    ),
+    "no memory for its whole length": (
+        {**LLAMA_8B, "max_position_embeddings": 1 << 20},
+        {},
+        [
+            (
+                f"{S}vllm_max_model_len: the KV cache holds at most 467280 tokens, not one "
+                f"sequence of 1048576, the model's own length ({DEVICE} 0.9), set it to 467280 "
+                "or less"
+            )
+        ],
+    ),
+    "LongRoPE serves the positions before scaling": (
+        {**QWEN_7B, "rope_scaling": {"rope_type": "longrope", "factor": 4.0}},
+        {"rlhf.max_completion_length": 32768},
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("shape", "changes", "wanted"), OWN.values(), ids=OWN.keys())
+def test_without_a_length_the_model_s_own_counts(
+    project: LaunchConfig, shape: dict[str, Any], changes: dict[str, Any], wanted: list[str]
+) -> None:
+    found = problems(config(project, unset(changes)), ModelShape.of(shape))
+    said = [re.sub(r"^.*?(x\.yaml|accelerator=cuda): (train\.)?", "", str(p)) for p in found]
+    assert said == wanted
+
+
+def test_where_the_model_s_own_length_is_not_known_that_is_said(project: LaunchConfig) -> None:
+    context = known(config(project, unset({})), None, 80.0)
+    outcomes = {rule.name: rule.check(context) for rule in MEMORY_RULES}
+    outcome = outcomes["prompt_and_completion_fit_max_model_len"]
+    assert outcome.problems == ()
+    assert (
+        outcome.skipped == "vllm_max_model_len is not set, and the model's own length is not known"
+    )

@@ -116,6 +116,22 @@ def test_a_good_configuration_has_no_problem() -> None:
 FINE: dict[str, dict[str, Any]] = {
     "host and port as scalars": {"rlhf.vllm_server_host": "localhost", "rlhf.vllm_server_port": 1},
     "a port as text": {"rlhf.vllm_server_port": ["8080"]},
+    "server mode unsaid": {"rlhf": REMOVED},
+    "server mode said as null": {"rlhf": dict.fromkeys(GOOD["rlhf"])},
+    "two servers of this machine": {
+        "rlhf.vllm_server_host": REMOVED,
+        "rlhf.vllm_server_port": [8000, 8001],
+        S + "vllm_data_parallel_size": 1,
+    },
+    "no block of the server": {"custom.extra.rollout_server": REMOVED, L + "gpus.server": ["0"]},
+    "an empty block of the server": {
+        "custom.extra.rollout_server": None,
+        L + "gpus.server": ["0"],
+    },
+    "sizes left to the engine": {
+        "custom.extra.rollout_server": dict.fromkeys(GOOD["custom"]["extra"]["rollout_server"]),
+        L + "gpus.server": ["0"],
+    },
     "the last port": {"rlhf.vllm_server_port": 65535},
     "no global_max_length": {"global_max_length": None},
     "a longer server": {S + "vllm_max_model_len": 65},
@@ -157,8 +173,16 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["rlhf.vllm_mode: is 'colocate', this launcher runs server mode, set it to server"],
     ),
     "no host": (
-        {"rlhf.vllm_server_host": REMOVED},
+        {"rlhf.vllm_server_host": []},
         ["rlhf.vllm_server_host: names no host, set it to [127.0.0.1]"],
+    ),
+    "addresses in another way": (
+        {"rlhf.vllm_server_host": REMOVED, "rlhf.vllm_server_base_url": ["http://a:1"]},
+        ["rlhf.vllm_server_host: names no host, set it to [127.0.0.1]"],
+    ),
+    "vllm is off in another section": (
+        {"rlhf.use_vllm": REMOVED, "training.use_vllm": False},
+        ["training.use_vllm: is false, not true, set use_vllm: true"],
     ),
     "two hosts": (
         {"rlhf.vllm_server_host": ["127.0.0.1", "localhost"]},
@@ -225,8 +249,18 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["custom.extra.launch: is 'gpus', not a mapping, write 'key: value' lines below"],
     ),
     "no DP": (
-        {S + "vllm_data_parallel_size": REMOVED},
-        [S + "vllm_data_parallel_size: is required, set it to a positive integer"],
+        {S + "vllm_data_parallel_size": REMOVED, L + "gpus.server": ["0"]},
+        [
+            S + "vllm_data_parallel_size: is required in custom.extra.rollout_server, set it to a "
+            "positive integer, or to null for ms-swift's default"
+        ],
+    ),
+    "more devices than the defaults take": (
+        {"custom.extra.rollout_server": None},
+        [
+            L + "gpus.server: lists 2 devices (0, 1), but TP x DP is 1 x 1 (the default of "
+            f"ms-swift), list 1 device, or set {S}vllm_data_parallel_size to 2"
+        ],
     ),
     "TP 0": (
         {S + "vllm_tensor_parallel_size": 0, L + "gpus": REMOVED},
@@ -405,7 +439,7 @@ def test_a_value_from_the_command_line_is_blamed_on_the_command_line() -> None:
 
 
 def test_an_unknown_section_is_a_warning_and_everything_else_an_error() -> None:
-    severities = [problem.severity for problem in found({"other": 1, "rlhf.use_vllm": None})]
+    severities = [problem.severity for problem in found({"other": 1, "rlhf.use_vllm": False})]
     assert severities == [Severity.WARNING, Severity.ERROR]
 
 
@@ -421,13 +455,10 @@ def test_all_problems_are_reported_together_in_the_order_of_the_rules() -> None:
     keys = [line.partition(": ")[0] for line in problems(everything)]
     assert keys == [
         "data",
-        "rlhf.vllm_server_host",
         "rlhf.vllm_server_port",
         L + "gpus.learner",
         L + "health.path",
         "training.api_key",
-        "rlhf.use_vllm",
-        "rlhf.vllm_mode",
         "model.model",
     ]
 

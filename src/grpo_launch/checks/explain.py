@@ -18,6 +18,7 @@ from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import accelerated, document, extends
 from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig, legacy_keys
+from grpo_launch.config.rule import Context
 from grpo_launch.engines.base import engine
 from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
 from grpo_launch.errors import ConfigError
@@ -36,6 +37,9 @@ _DERIVED = {
     "run_name": "tracking.wandb.name, or the experiment's name",
 }
 """What the launcher makes of an experiment, by argument of the learner."""
+
+_SERVER_MODE = ("use_vllm", "vllm_mode", "vllm_server_host")
+"""What a learner of server mode must be told, and the launcher says where nobody does."""
 
 _DEFAULT = "default of {product}"
 
@@ -195,7 +199,12 @@ def _derived(config: LaunchConfig, path: str, value: Any, facts: Facts) -> Sayin
     if path == GROUP_PORT_KEY and value is None:
         return Saying(_DEFAULT.format(product=trains.product), group_ports(config))
     name = path.rpartition(".")[2]
-    if not path.startswith("train.") or world_size is None:
+    if not path.startswith("train."):
+        return None
+    if name in _SERVER_MODE and value is None:
+        told = _flat(config, 1).get(name)
+        return None if told is None else Saying("by the launcher: server mode", told)
+    if world_size is None:
         return None
     if name in _DERIVED and (flat := _flat(config, world_size.processes)).get(name, value) != value:
         return Saying(f"derived: {_DERIVED[name]}", flat[name])
@@ -255,6 +264,10 @@ def _flags(facts: Facts) -> Collection[str]:
 
 
 def _left_open(config: LaunchConfig, path: str, facts: Facts) -> str:
+    if path.startswith("rollout_server."):
+        taken = engine(config.engine.name).summary(Context(config, facts)).get("defaults", {})
+        if (default := taken.get(path.rpartition(".")[2])) is not None:
+            return str(default)
     if (table := _table(path, facts)) is not None:
         return f"left to {table.product} ({table.program}), which has no default"
     if path.startswith("train."):

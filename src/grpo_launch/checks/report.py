@@ -101,8 +101,11 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
     Numbers that cannot be known (a model that is not local, say) are absent.
     """
     context = Context(config, facts)
+    trains = dict(learner(config.learner.name).summary(context))
+    serves = dict(engine(config.engine.name).summary(context))
+    defaults = {**serves.pop("defaults", {}), **trains.pop("defaults", {})}
     return {
-        **learner(config.learner.name).summary(context),
+        **trains,
         "accelerator": {
             "kind": config.accelerator.kind.value,
             "replaced": replaced.by_accelerator(config),
@@ -112,7 +115,8 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
         "ports": _ports(config),
         **_services(config),
         "batches": _batches(config, facts),
-        **engine(config.engine.name).summary(context),
+        **serves,
+        "defaults": defaults,
         "tracking": _tracking(config),
         "resume": _resume(config),
         "engine": _engine(facts),

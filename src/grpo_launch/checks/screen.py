@@ -29,7 +29,7 @@ _APART = (*_OF_LEARNER, "accelerator", "parallel", "devices", "ports", "batches"
 """Titles that have a place of their own; the others follow as they are."""
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
-_OPTIONAL = ("resume", "engine")
+_OPTIONAL = ("resume", "engine", "defaults")
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,11 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.engines.base import engine
-from grpo_launch.learners.base import learner
 from grpo_launch.planning.devices import is_elsewhere, needed
 from grpo_launch.planning.listening import is_port
 
 
-def _has_servers(config: LaunchConfig) -> bool:
-    """Whether the configuration is about rollout servers: a learner may need none."""
-    return config.role in ("server", "both") or bool(learner(config.learner.name).transfers)
-
-
-@rule(when=_has_servers)
+@rule(when=endpoint.has_servers)
 def vllm_server_host_is_valid(context: Context) -> list[Problem]:
     """``rlhf.vllm_server_host`` names hosts; this machine where both halves run.
 
@@ -36,7 +30,7 @@ def vllm_server_host_is_valid(context: Context) -> list[Problem]:
     return [problem for problem in dict.fromkeys(problems) if problem is not None]
 
 
-@rule(when=_has_servers)
+@rule(when=endpoint.has_servers)
 def vllm_server_port_is_valid(context: Context) -> list[Problem]:
     """``rlhf.vllm_server_port`` names ports, 1 to 65535: one rollout server for each.
 
@@ -45,7 +39,7 @@ def vllm_server_port_is_valid(context: Context) -> list[Problem]:
     config = context.config
     ports = endpoint.ports(config)
     where = config.where(endpoint.PORT_KEY)
-    said = config.get("rlhf.vllm_server_port")
+    said = endpoint.said(config, endpoint.PORT_KEY)
     if said == [] or (said is None and len(ports) > 1):
         return [Problem(where, "names no port", "set it to [8080]")]
     fix = "use a number from 1 to 65535"
@@ -83,15 +77,17 @@ def server_devices_match_tp_times_dp(context: Context) -> list[Problem]:
         return []
     if is_elsewhere(config, "server"):
         return []
-    places = [f"rollout_server.{k}" for k in (keys.tensor_parallel, keys.data_parallel) if k]
+    names = [name for name in (keys.tensor_parallel, keys.data_parallel) if name]
+    places = [f"rollout_server.{name}" for name in names if name in config.rollout_server]
     servers = endpoint.server_count(config)
     what = f"lists {kinds.counted(len(devices), 'device')} ({', '.join(devices)}), but "
     what += "TP x DP is " if servers == 1 else f"servers x TP x DP is {servers} x "
-    what += f"{tp} x {dp}" + _where(config, places)
+    what += f"{tp} x {dp}" + (_where(config, places) or f" (the default of {serves.product})")
     fix = f"list {kinds.counted(wanted, 'device')}"
     each = tp * servers if tp else 0
     if devices and each > 0 and keys.data_parallel and len(devices) % each == 0:
-        fix += f", or set {config.spelled(places[-1])} to {len(devices) // each}"
+        key = config.spelled(f"rollout_server.{keys.data_parallel}")
+        fix += f", or set {key} to {len(devices) // each}"
     return [Problem(config.where("gpus.server"), what, fix)]
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.plugins import LEARNERS
 
 HOST_KEY = "train.rlhf.vllm_server_host"
 PORT_KEY = "train.rlhf.vllm_server_port"
 GROUP_PORT_KEY = "train.rlhf.vllm_server_group_port"
+BASE_URL_KEY = "train.rlhf.vllm_server_base_url"
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 _LOOPBACK = (*LOCAL_HOSTS, "::1")
 
@@ -41,25 +44,41 @@ class Endpoint:
         return f"http://{self.host}:{self.port}"
 
 
+def has_servers(config: LaunchConfig) -> bool:
+    """Whether the configuration is about rollout servers: a learner may need none."""
+    return config.role in ("server", "both") or bool(LEARNERS.get(config.learner.name).transfers)
+
+
+def said(config: LaunchConfig, key: str) -> Any:
+    """What the experiment says at one of the keys above; None where it says nothing."""
+    return find(config, key.rpartition(".")[2], "rlhf")[1]
+
+
 def hosts(config: LaunchConfig) -> list[Any]:
-    """``rlhf.vllm_server_host`` as a list; a scalar counts as a list of one."""
-    return _as_list(config.get("rlhf.vllm_server_host"))
+    """The host of each server: as said, a scalar is a list of one; else this machine.
+
+    What gives addresses in another way (``vllm_server_base_url``) is not read here.
+    """
+    host, port = said(config, HOST_KEY), said(config, PORT_KEY)
+    if host is not None or not has_servers(config) or said(config, BASE_URL_KEY) is not None:
+        return listed(host)
+    return [LOCAL_HOSTS[0]] * (1 if port is None else len(listed(port)))
 
 
 def ports(config: LaunchConfig) -> list[Any]:
     """The HTTP port of each server: as said, else the usual ones, one for each host."""
-    said = config.get("rlhf.vllm_server_port")
-    if said is None:
+    port = said(config, PORT_KEY)
+    if port is None:
         return [HTTP_PORT + number for number in range(len(hosts(config)))]
-    return _as_list(said)
+    return listed(port)
 
 
 def group_ports(config: LaunchConfig) -> list[Any]:
     """The weight-sync port of each server: as said, else the usual ones."""
-    said = config.get("rlhf.vllm_server_group_port")
-    if said is None:
+    port = said(config, GROUP_PORT_KEY)
+    if port is None:
         return [GROUP_PORT + number for number in range(server_count(config))]
-    return _as_list(said)
+    return listed(port)
 
 
 def server_count(config: LaunchConfig) -> int:
@@ -71,8 +90,8 @@ def endpoints(config: LaunchConfig) -> tuple[Endpoint, ...]:
     """The addresses of a valid configuration, one for each server; a learner may need none."""
     if not ports(config):
         return ()
-    said = zip(hosts(config), ports(config), group_ports(config), strict=True)
-    return tuple(Endpoint(str(h), int(float(p)), int(float(g))) for h, p, g in said)
+    each = zip(hosts(config), ports(config), group_ports(config), strict=True)
+    return tuple(Endpoint(str(h), int(float(p)), int(float(g))) for h, p, g in each)
 
 
 def direct_hosts(config: LaunchConfig) -> tuple[str, ...]:
@@ -89,9 +108,3 @@ def server_names(config: LaunchConfig) -> list[str]:
     """What the servers are called: ``server``, or ``server_0``, ``server_1``, ... of several."""
     count = server_count(config)
     return ["server"] if count == 1 else [f"server_{number}" for number in range(count)]
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return cast("list[Any]", value) if isinstance(value, list) else [value]

@@ -32,7 +32,7 @@ RESTART = "restart"
 
 @dataclass(frozen=True)
 class Sizes:
-    """What an engine's settings say of its size; None where they do not.
+    """The size that an engine's settings give it, its own defaults included; None: not known.
 
     Attributes:
         tensor_parallel: devices that one replica of the model is split over.
@@ -46,10 +46,9 @@ class Sizes:
 
     @property
     def devices(self) -> int | None:
-        """TP x DP, or None where one of them is missing."""
-        if self.tensor_parallel is None or self.data_parallel is None:
-            return None
-        return self.tensor_parallel * self.data_parallel
+        """TP x DP, or None where one of them is not known or not positive."""
+        tp, dp = self.tensor_parallel, self.data_parallel
+        return None if tp is None or dp is None or tp < 1 or dp < 1 else tp * dp
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Engine(Protocol):
     def flags(self) -> FlagQuestion | None: ...  # noqa: D102
 
     def sizes(self, settings: Mapping[str, Any]) -> Sizes:
-        """What ``settings`` say of its size."""
+        """Its size with ``settings``; what they leave open is what the engine then takes."""
         ...
 
     def own_ports(self, settings: Mapping[str, Any]) -> OwnPorts | None:
@@ -157,7 +156,10 @@ class Engine(Protocol):
         ...
 
     def summary(self, context: Context) -> Mapping[str, Mapping[str, Any]]:
-        """What ``role=check`` tells of a valid configuration: values by name, by title."""
+        """What ``role=check`` tells of a valid configuration: values by name, by title.
+
+        ``defaults`` has what the engine takes though nobody said it, and who says it then.
+        """
         ...
 
     def argv(self, request: ServeRequest) -> list[str]:

@@ -125,7 +125,8 @@ class Learner(Protocol):
     def summary(self, context: Context) -> Mapping[str, Mapping[str, Any]]:
         """What ``role=check`` tells of a valid configuration: values by name, by title.
 
-        The titles ``model``, ``tuner``, ``data``, ``rewards`` and ``training`` come first.
+        The titles ``model``, ``tuner``, ``data``, ``rewards`` and ``training`` come first;
+        ``defaults`` has what is planned though nobody said it, and who says it then.
         """
         ...
 

@@ -195,9 +195,9 @@ def _wanted(config: LaunchConfig, parts: Sequence[str], environ: Mapping[str, st
     http = endpoint.ports(config) or [endpoint.HTTP_PORT]
     group: list[Any] = [GROUP_START] * len(http)
     found: list[tuple[str, Any]] = []
-    if every or config.get("rlhf.vllm_server_port") is None:
+    if every or endpoint.said(config, endpoint.PORT_KEY) is None:
         found += [(endpoint.PORT_KEY, port) for port in http]
-    if config.get("rlhf.vllm_server_group_port") is None:
+    if endpoint.said(config, endpoint.GROUP_PORT_KEY) is None:
         found += [(endpoint.GROUP_PORT_KEY, port) for port in group]
     elif every:
         group = endpoint.group_ports(config)
@@ -227,10 +227,10 @@ def _said(config: LaunchConfig) -> set[int]:
     """The ports that the experiment says."""
     values: list[Any] = [config.learner.master_port]
     for key, found in (
-        ("rlhf.vllm_server_port", endpoint.ports),
-        ("rlhf.vllm_server_group_port", endpoint.group_ports),
+        (endpoint.PORT_KEY, endpoint.ports),
+        (endpoint.GROUP_PORT_KEY, endpoint.group_ports),
     ):
-        values += [] if config.get(key) is None else found(config)
+        values += [] if endpoint.said(config, key) is None else found(config)
     return {int(float(value)) for value in values if is_port(value)}
 
 

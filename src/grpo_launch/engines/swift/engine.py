@@ -46,10 +46,10 @@ class SwiftEngine:
         return FLAGS
 
     def sizes(self, settings: Mapping[str, Any]) -> Sizes:
-        """TP, DP and the longest sequence."""
+        """TP and DP, 1 unless set (``VllmArguments``), and the longest sequence, if it is set."""
         return Sizes(
-            settings.get("vllm_tensor_parallel_size"),
-            settings.get("vllm_data_parallel_size"),
+            settings.get("vllm_tensor_parallel_size", 1),
+            settings.get("vllm_data_parallel_size", 1),
             settings.get("vllm_max_model_len"),
         )
 

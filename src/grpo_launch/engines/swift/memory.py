@@ -9,7 +9,7 @@ from typing import Any, cast
 from grpo_launch.config.arguments import find, size
 from grpo_launch.config.facts import DeviceMemory
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.config.rule import Context
+from grpo_launch.config.rule import Context, Unknown
 from grpo_launch.engines.model_memory import MemoryEstimate, estimate
 from grpo_launch.engines.model_shape import ModelShape
 
@@ -18,9 +18,13 @@ DATA_PARALLEL = "rollout_server.vllm_data_parallel_size"
 MODEL_LEN = "rollout_server.vllm_max_model_len"
 NUM_SEQS = "rollout_server.vllm_max_num_seqs"
 
+OWN_LENGTH = Unknown("vllm_max_model_len is not set, and the model's own length is not known")
+
 DEFAULT_UTILIZATION = 0.9
 DEFAULT_COMPLETION = 512
 """Defaults of ms-swift (``VllmArguments``, ``RLHFArguments.max_completion_length``)."""
+
+_LONG_ROPE = ("longrope", "su")
 
 _MOVES_MEMORY = (
     *("kv_cache_dtype", "kv_cache_memory_bytes", "num_gpu_blocks_override", "cpu_offload_gb"),
@@ -34,7 +38,7 @@ def estimate_of(
 ) -> MemoryEstimate | None:
     """The memory of the rollout server that ``config`` asks for.
 
-    None without a shape, without TP, or where an engine argument moves memory in ways that
+    None without a shape, with a wrong TP, or where an engine argument moves memory in ways that
     :func:`~grpo_launch.engines.model_memory.estimate` does not follow.
     """
     tp, flags = tensor_parallel_size(config), config.rollout_server
@@ -50,19 +54,26 @@ def estimate_of(
         tp,
         gpu_memory_gib,
         share if isinstance(share, int | float) and 0 < share <= 1 else DEFAULT_UTILIZATION,
-        model_len(config),
+        model_len(config, shape),
         size(flags.get("vllm_max_num_seqs")),
     )
 
 
 def tensor_parallel_size(config: LaunchConfig) -> int | None:
     """TP, or None where it is not a positive integer."""
-    return size(config.rollout_server.get("vllm_tensor_parallel_size"))
+    return size(config.rollout_server.get("vllm_tensor_parallel_size", 1))
 
 
-def model_len(config: LaunchConfig) -> int | None:
-    """Tokens of the longest sequence, or None where it is not a positive integer."""
-    return size(config.rollout_server.get("vllm_max_model_len"))
+def model_len(config: LaunchConfig, shape: ModelShape | None) -> int | None:
+    """Tokens of the longest sequence, or None where they are not known or no positive integer.
+
+    Unset, vLLM takes the model's own, of LongRoPE those before scaling
+    (``_get_and_verify_max_len``, ``vllm/config/model.py``).
+    """
+    said = config.rollout_server.get("vllm_max_model_len")
+    if said is None and shape is not None:
+        return None if shape.rope_type in _LONG_ROPE else shape.max_model_len
+    return size(said)
 
 
 def completion_limit(config: LaunchConfig) -> tuple[str, int | None]:
@@ -91,7 +102,7 @@ def summary(context: Context) -> dict[str, dict[str, Any]]:
     tokens = {
         "prompt, at most": "not limited" if prompt is None else prompt,
         "completion, at most": completion_limit(config)[1],
-        "server, both": config.rollout_server.get("vllm_max_model_len"),
+        "server, both": model_len(config, shape),
     }
     estimate = estimate_of(config, shape, device.gib if device else None)
     memory = (
@@ -105,7 +116,16 @@ def summary(context: Context) -> dict[str, dict[str, Any]]:
         else {}
     )
     rounded = {name: round(value, 3) for name, value in memory.items() if value is not None}
-    return {"tokens": tokens, "memory": rounded}
+    return {"tokens": tokens, "memory": rounded, "defaults": _defaults(config, shape)}
+
+
+def _defaults(config: LaunchConfig, shape: ModelShape | None) -> dict[str, str]:
+    """What ms-swift takes for the sizes that are not set, by flag."""
+    own = model_len(config, shape)
+    length = "the model's own" if own is None else f"{own} (the model's own)"
+    sizes = {TENSOR_PARALLEL: "1 (ms-swift)", DATA_PARALLEL: "1 (ms-swift)", MODEL_LEN: length}
+    names = {key.rpartition(".")[2]: value for key, value in sizes.items()}
+    return {name: value for name, value in names.items() if name not in config.rollout_server}
 
 
 def _moves_memory(engine_kwargs: Any) -> bool:

@@ -21,6 +21,7 @@ from grpo_launch.engines.swift.memory import (
     DEFAULT_UTILIZATION,
     MODEL_LEN,
     NUM_SEQS,
+    OWN_LENGTH,
     TENSOR_PARALLEL,
     completion_limit,
     estimate_of,
@@ -67,7 +68,7 @@ def model_supports_max_model_len(context: Context) -> Iterator[Finding]:
     turns the error off.
     """
     config, shape = context.config, context[ModelShape]
-    length, limit = model_len(config), shape.max_model_len
+    length, limit = size(config.rollout_server.get("vllm_max_model_len")), shape.max_model_len
     if not limit:
         yield Unknown("the model's config.json names no positions")
     if length is None or limit is None or length <= limit:
@@ -94,17 +95,23 @@ def prompt_and_completion_fit_max_model_len(context: Context) -> Iterator[Findin
     (``RLHFArguments._init_max_completion_length``).
     """
     config, shape = context.config, context.get(ModelShape)
-    length = model_len(config)
+    length = model_len(config, shape)
     key, completion = completion_limit(config)
     prompt_key, prompt = prompt_limit(config, shape)
+    is_own = "vllm_max_model_len" not in config.rollout_server
+    if is_own and config.get(prompt_key) is None:
+        prompt = None  # the model's positions, which limit the server alike
     if not prompt:
         yield Unknown("nothing limits the prompt")
+    if length is None and is_own:
+        yield OWN_LENGTH
     if length is None or completion is None:
         return
+    server = f"the model's own length {length}" if is_own else f"vllm_max_model_len {length}"
     longer = _longer_server(config, shape, None if prompt is None else prompt + completion)
     if completion >= length:
         limit = f"{completion}" if config.get(key) else f"is not set (default {completion}), which"
-        what = f"{limit} leaves no token for the prompt in vllm_max_model_len {length}"
+        what = f"{limit} leaves no token for the prompt in {server}"
         rest = length - prompt if prompt and prompt < length else length // 2
         fix = f"set it to {rest}"
         if prompt and prompt >= length:
@@ -117,7 +124,7 @@ def prompt_and_completion_fit_max_model_len(context: Context) -> Iterator[Findin
         return
     rest = length - completion
     what = f"prompts of up to {prompt} tokens and completions of up to {completion} exceed "
-    what += f"vllm_max_model_len {length}: a prompt above {rest} tokens cuts its completions short"
+    what += f"{server}: a prompt above {rest} tokens cuts its completions short"
     fix = "set template.max_length" if prompt_key == "global_max_length" else "set it"
     fix += f" to {rest}"
     strategy_key, strategy = find(config, "truncation_strategy", "template")
@@ -149,8 +156,9 @@ def kv_cache_holds_one_sequence(context: Context) -> Iterator[Finding]:
         fix = f"set it to {split}" if split else "use a smaller model, or more or larger devices"
         yield Problem(config.where(TENSOR_PARALLEL), what, fix, Severity.WARNING)
         return
+    own = "" if "vllm_max_model_len" in config.rollout_server else ", the model's own length"
     what = f"the KV cache holds at most {memory.tokens} tokens, "
-    what += f"not one sequence of {memory.max_model_len} {device}"
+    what += f"not one sequence of {memory.max_model_len}{own} {device}"
     fix = f"set it to {memory.tokens} or less"
     fix += f", or {config.spelled(TENSOR_PARALLEL)} to {split}" if split else ""
     yield Problem(config.where(MODEL_LEN), what, fix, Severity.WARNING)

@@ -19,11 +19,11 @@ class SwiftSettings:
     """
 
     vllm_tensor_parallel_size: int | None = None
-    """TP: devices that one replica of the model is split over. Required."""
+    """TP: devices that one replica of the model is split over; unset: 1."""
     vllm_data_parallel_size: int | None = None
-    """DP: replicas of the model. Required; TP x DP is the number of server devices."""
+    """DP: replicas of the model; unset: 1. TP x DP is the number of server devices."""
     vllm_max_model_len: int | None = None
-    """Tokens of prompt plus completion that the server accepts. Required."""
+    """Tokens of prompt plus completion that the server accepts; unset: the model's own length."""
     vllm_gpu_memory_utilization: float | None = None
     """Share of each device's memory that vLLM takes, above 0 up to 1."""
     vllm_max_num_seqs: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+from grpo_launch.config import endpoint
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.schema import SECTIONS
 from grpo_launch.tracking import variables
@@ -17,7 +18,7 @@ def flatten(config: LaunchConfig, world_size: int, output_dir: str) -> dict[str,
     ``gradient_accumulation_steps = max(1, ceil(effective / (per device x world)))``,
     ``global_max_length`` becomes ``max_length`` (ms-swift 4.6 has no truncation
     strategy ``raise``; overlong rows follow ``truncation_strategy``). What ``tracking``
-    chooses replaces ``report_to``.
+    chooses replaces ``report_to``. What server mode needs is added (:func:`server_mode`).
 
     Args:
         config: a valid configuration.
@@ -35,9 +36,25 @@ def flatten(config: LaunchConfig, world_size: int, output_dir: str) -> dict[str,
     if (length := config.get("global_max_length")) is not None:
         arguments.setdefault("max_length", int(float(length)))
     _expand_effective_batch_size(arguments, world_size)
+    for name, value in server_mode(config).items():
+        arguments.setdefault(name, value)
     arguments.setdefault("output_dir", output_dir)
     arguments |= variables.arguments(config)
     return arguments
+
+
+def server_mode(config: LaunchConfig) -> dict[str, Any]:
+    """What the learner must be told of the servers, whether the experiment says it or not.
+
+    ms-swift's own defaults are no vLLM, no mode and no host, and port 8000 (``VllmArguments``,
+    ``GRPOArgumentsMixin`` in ``swift/rlhf_trainers/args_mixin.py``).
+    """
+    return {
+        "use_vllm": True,
+        "vllm_mode": "server",
+        "vllm_server_host": endpoint.hosts(config),
+        "vllm_server_port": endpoint.ports(config),
+    }
 
 
 def _deepspeed(value: Any) -> Any:

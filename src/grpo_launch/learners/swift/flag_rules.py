@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import kinds, schema
+from grpo_launch.config.arguments import find
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
@@ -99,7 +100,7 @@ def deepspeed_block_is_valid(context: Context) -> Iterator[Problem]:
 def flags_have_an_effect_in_server_mode(context: Context) -> Iterator[Problem]:
     """A warning for each key that only ``vllm_mode: colocate`` acts on."""
     config = context.config
-    if config.get("rlhf.vllm_mode") != "server":
+    if find(config, "vllm_mode")[1] not in (None, "server"):
         return
     served = {field.name for field in fields(SwiftSettings)}
     served &= context[ServerFlags].flags.keys()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from grpo_launch.config import kinds
+from grpo_launch.config.arguments import find
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.config.schema import SECTIONS
@@ -18,14 +19,14 @@ from grpo_launch.learners.swift.reward_rules import REWARD_RULES
 
 @rule
 def vllm_mode_is_server(context: Context) -> Iterator[Problem]:
-    """``rlhf.use_vllm`` is true and ``rlhf.vllm_mode`` is ``server``."""
+    """``rlhf.use_vllm`` is true and ``rlhf.vllm_mode`` is ``server``, where they are said."""
     config = context.config
-    use_vllm, mode = config.get("rlhf.use_vllm"), config.get("rlhf.vllm_mode")
-    if use_vllm is not True:
-        where = config.where("train.rlhf.use_vllm")
+    (vllm_key, use_vllm), (key, mode) = (find(config, n, "rlhf") for n in ("use_vllm", "vllm_mode"))
+    if use_vllm not in (None, True):
+        where = config.where(f"train.{vllm_key}")
         yield Problem(where, f"is {_shown(use_vllm)}, not true", "set use_vllm: true")
-    if mode != "server":
-        where = config.where("train.rlhf.vllm_mode")
+    if mode not in (None, "server"):
+        where = config.where(f"train.{key}")
         what = f"is {_shown(mode)}, this launcher runs server mode"
         yield Problem(where, what, "set it to server")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from grpo_launch.config import kinds
 from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.facts import WorldSize
 from grpo_launch.config.launch_config import LaunchConfig
@@ -12,6 +13,7 @@ from grpo_launch.config.rule import Context
 from grpo_launch.engines.flag_facts import LearnerFlags
 from grpo_launch.learners.batches import BatchArithmetic
 from grpo_launch.learners.swift import batches
+from grpo_launch.learners.swift.arguments import server_mode
 from grpo_launch.learners.swift.dataset_rows import Counts
 
 _ADAPTER = ("lora_rank", "lora_alpha", "target_modules")
@@ -40,11 +42,23 @@ def of(context: Context) -> dict[str, dict[str, Any]]:
         steps = {"steps": most}
     training = {shown: value(name) for name, shown in _TRAINING.items()}
     return {
+        "defaults": _server_mode(config),
         "model": _known({"model": value("model"), "dtype": value("torch_dtype")}),
         "tuner": _known({"tuner": tuner, **adapter}),
         "data": _data(context),
         "rewards": _rewards(config),
         "training": _known({**steps, **training}),
+    }
+
+
+def _server_mode(config: LaunchConfig) -> dict[str, str]:
+    """What the launcher says for server mode where the experiment does not, by argument."""
+    planned = server_mode(config)
+    own = "vllm_server_port"
+    return {
+        name: f"{kinds.said(value)} ({'ms-swift' if name == own else 'launcher, server mode'})"
+        for name, value in planned.items()
+        if find(config, name)[1] is None
     }
 
 
