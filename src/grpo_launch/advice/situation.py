@@ -98,6 +98,7 @@ def read(directory: Path) -> Situation | None:
     server = tuple(device for spec in serving for device in spec.devices)
     limit = _setting(flags, keys.max_num_seqs)
     learner = plan.main.devices if plan.main else ()
+    world_size = len(learner) * (size(plan.main.env.get("NNODES")) or 1) if plan.main else 0
     return Situation(
         learns=plan.main is not None,
         is_timed=_mapping(config.get("learner")).get("timing", True) is not False,
@@ -110,7 +111,7 @@ def read(directory: Path) -> Situation | None:
         max_num_seqs=limit or (engine.max_num_seqs if engine else None),
         max_num_seqs_said=limit is not None,
         keys=keys,
-        sizes=_sizes(_plugin(LEARNERS, config.get("learner"), LEARNER), arguments, len(learner)),
+        sizes=_sizes(_plugin(LEARNERS, config.get("learner"), LEARNER), arguments, world_size),
         steps_said=arguments.get("steps_per_generation") is not None,
         accumulation_follows=training.get("effective_batch_size") is not None
         and training.get("gradient_accumulation_steps") is None,

@@ -1,7 +1,8 @@
-"""The rules of ``compat=env``: what variables say is understood, and none is lost unsaid.
+"""The rules of the environment: variables of ``compat=env`` are understood, none is lost unsaid.
 
-Only with ``compat=env``; otherwise nobody looks at the environment. Values of a wrong type
-are found earlier (``config/compat/judging.py``) and reported with the other mistakes.
+Only with ``compat=env``; otherwise nobody looks at the environment but for torchrun's ``NNODES``.
+Values of a wrong type are found earlier (``config/compat/judging.py``) and reported with the other
+mistakes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from grpo_launch.config.facts import WorldSize
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Finding, Rule, rule
+from grpo_launch.planning.nodes import ADDRESS, Nodes
 
 
 def _compat_env(config: LaunchConfig) -> bool:
@@ -46,17 +48,41 @@ def nproc_per_node_is_the_number_of_learner_devices(context: Context) -> Iterato
         return
     if world_size is None:
         yield context.unknown(WorldSize)
-    elif variable.value != world_size.processes:
-        what = f"is {variable.value}, "
-        what += f"but the learner has {kinds.counted(world_size.processes, 'device')}"
+        return
+    nodes = context.get(Nodes) or Nodes()
+    here = world_size.processes // (nodes.count or 1)
+    if variable.value != here:
+        what = f"is {variable.value}, but the learner has {kinds.counted(here, 'device')}"
         devices = context.config.spelled("gpus.learner")
         fix = f"list {variable.value} devices in {devices}, or unset it"
         yield Problem(f"environment: {variable.variable}", what, fix)
 
 
+def _learns(config: LaunchConfig) -> bool:
+    return config.role != "server"
+
+
+@rule(needs=(Nodes,), when=_learns)
+def nnodes_is_a_number_of_nodes_that_can_meet(context: Context) -> Iterator[Problem]:
+    """``NNODES`` is a positive integer, and above 1 ``MASTER_ADDR`` says where the nodes meet.
+
+    The learner hands both to torchrun, whose ``--master-addr`` is 127.0.0.1 unless set
+    (``torch/distributed/run.py``). An elastic ``MIN:MAX`` gives no world size for whole batches.
+    """
+    nodes = context[Nodes]
+    if nodes.count is None:
+        what = f"{kinds.said(nodes.said)} is not a number of nodes"
+        yield Problem(nodes.place, what, "set it to a positive integer, or unset it for 1")
+    elif nodes.count > 1 and nodes.address is None:
+        what = f"is {nodes.count}, but {ADDRESS} is not set: torchrun would wait for the other "
+        what += "nodes at 127.0.0.1, where they cannot come"
+        yield Problem(nodes.place, what, f"export {ADDRESS} with the address of node 0")
+
+
 ENVIRONMENT_RULES: Sequence[Rule] = (
     variables_take_effect,
     nproc_per_node_is_the_number_of_learner_devices,
+    nnodes_is_a_number_of_nodes_that_can_meet,
 )
 """All rules of this module, in the order in which their findings are reported."""
 

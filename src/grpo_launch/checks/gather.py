@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from grpo_launch import runtimes
@@ -19,6 +20,7 @@ from grpo_launch.engines.snapshot import FlagQuestion
 from grpo_launch.errors import PreflightError
 from grpo_launch.learners.base import learner
 from grpo_launch.planning import devices
+from grpo_launch.planning.nodes import Nodes
 
 _MIB_PER_GIB = 1024
 
@@ -35,20 +37,28 @@ def gather(config: LaunchConfig, host: Host, say: Callable[[str], None] = lambda
     """
     shape = _shape(config, host.cwd)
     gib = _memory(config) if shape else None
+    nodes = Nodes.of(config, host.environ)
     facts = (
         *learner(config.learner.name).facts(config, host.cwd),
         *([shape] if shape else []),
         *([DeviceMemory(gib)] if gib is not None else []),
-        *of_devices(split(config, host)),
+        nodes,
+        *of_devices(split(config, host), nodes),
     )
     return _flags(config, host, say).updated(Facts.of(*facts))
 
 
-def of_devices(split: devices.Devices | None) -> list[devices.Devices | WorldSize]:
-    """The facts that a split of the devices gives."""
+def of_devices(
+    split: devices.Devices | None, nodes: Nodes | None = None
+) -> list[devices.Devices | WorldSize]:
+    """The facts that a split of the devices gives, with the nodes that the learner runs on."""
     if split is None:
         return []
-    return [split, WorldSize(len(split.learner))] if split.learner else [split]
+    count = Nodes().count if nodes is None else nodes.count
+    if count is None:
+        return [split]
+    split = replace(split, nodes=count)
+    return [split, WorldSize(count * len(split.learner))] if split.learner else [split]
 
 
 def split(config: LaunchConfig, host: Host) -> devices.Devices | None:

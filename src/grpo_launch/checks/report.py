@@ -142,7 +142,10 @@ def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:
     names = server_names(config)
     split = {name: devices.of_server(i, len(names)) for i, name in enumerate(names)}
     split["learner"] = devices.learner
-    return {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
+    found = {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
+    if devices.nodes > 1:
+        found["learner"] += f" on each of {devices.nodes} nodes"
+    return found
 
 
 def _services(config: LaunchConfig) -> dict[str, Any]:

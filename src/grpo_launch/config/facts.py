@@ -47,7 +47,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class WorldSize:
-    """Processes of the learner, one on each of its devices; at least 1."""
+    """Processes of the learner on all its nodes, one on each of their devices; at least 1."""
 
     MISSING: ClassVar[str] = "the devices of the learner are not known"
 

@@ -27,11 +27,12 @@ class TrainRequest:
 
     Attributes:
         config: a valid configuration.
-        devices: ids of the learner's devices, one process each.
+        devices: ids of the learner's devices on this machine, one process each.
         cuda: whether they are CUDA devices; on a CPU they only count processes.
         run_dir: the run directory, absolute or relative to ``cwd``.
         output_dir: where the learner writes.
         cwd: the working directory.
+        nodes: machines that the learner runs on, this one included, with as many devices on each.
     """
 
     config: LaunchConfig
@@ -40,6 +41,12 @@ class TrainRequest:
     run_dir: str
     output_dir: str
     cwd: Path
+    nodes: int = 1
+
+    @property
+    def world_size(self) -> int:
+        """Processes of the learner on all its nodes."""
+        return self.nodes * len(self.devices)
 
     @property
     def visible(self) -> str:

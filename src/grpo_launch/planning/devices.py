@@ -20,11 +20,13 @@ class Devices:
         server: ids of the rollout servers, TP x DP of them for each, one server after the other.
         learner: ids of the learner, one process each.
         cuda: whether the ids are CUDA devices; on a CPU they only count processes.
+        nodes: machines that the learner runs on, with as many devices on each.
     """
 
     server: tuple[str, ...]
     learner: tuple[str, ...]
     cuda: bool
+    nodes: int = 1
 
     def of_server(self, number: int, count: int) -> tuple[str, ...]:
         """The ids of one of ``count`` servers, counted from 0."""

@@ -154,6 +154,7 @@ def _training(config: LaunchConfig, stage: _Stage, output_dir: str) -> TrainRequ
         run_dir=stage.run_dir,
         output_dir=output_dir,
         cwd=stage.cwd,
+        nodes=devices.nodes,
     )
 
 

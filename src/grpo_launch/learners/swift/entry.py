@@ -46,6 +46,8 @@ def env(request: TrainRequest) -> dict[str, str]:
     """The variables of the script."""
     learner = request.config.learner
     variables = {"config": _path(request), "gpus": request.visible}
+    if request.nodes > 1:
+        variables["NNODES"] = str(request.nodes)
     if learner.debug:
         variables["debug"] = "true"
     if learner.master_port is not None:

@@ -71,7 +71,7 @@ class SwiftLearner:
 
     def arguments(self, request: TrainRequest) -> dict[str, Any]:
         """See ``arguments.flatten``."""
-        return arguments.flatten(request.config, len(request.devices), request.output_dir)
+        return arguments.flatten(request.config, request.world_size, request.output_dir)
 
     def files(self, request: TrainRequest) -> tuple[PlannedFile, ...]:
         """The arguments file."""
