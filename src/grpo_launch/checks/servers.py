@@ -112,7 +112,7 @@ def devices_are_disjoint(context: Context) -> list[Problem]:
                 "give server and learner their own devices",
             )
         )
-    if config.gpus.learner == []:
+    if config.gpus.learner == [] and config.role != "server":
         where = config.where("gpus.learner")
         problems.append(Problem(where, "is empty", "list at least one device"))
     return problems
@@ -134,6 +134,10 @@ def _of_host(config: LaunchConfig, where: str, host: Any) -> Problem | None:
         return None
     if not isinstance(host, str) or not host.strip():
         return Problem(where, f"{kinds.said(host)} is not a host", f"set it to {_local(config)}")
+    if host in endpoint.EVERY_ADDRESS and config.role != "server":
+        what = f"{host} is an address to listen on (all of a machine), not one to connect to"
+        fix = "name the server's machine, " if config.role == "learner" else ""
+        return Problem(where, what, f"{fix}or set it to {_local(config)}".removeprefix("or "))
     if config.role == "learner":
         return None
     if config.role == "server":

@@ -13,8 +13,9 @@ HOST_KEY = "train.rlhf.vllm_server_host"
 PORT_KEY = "train.rlhf.vllm_server_port"
 GROUP_PORT_KEY = "train.rlhf.vllm_server_group_port"
 BASE_URL_KEY = "train.rlhf.vllm_server_base_url"
-LOCAL_HOSTS = ("127.0.0.1", "localhost")
-_LOOPBACK = (*LOCAL_HOSTS, "::1")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
+"""Addresses to listen on, all of a machine, and not to connect to."""
 
 HTTP_PORT = 8000
 """The port of the first server where none is given, as engines and learners have it."""
@@ -41,7 +42,18 @@ class Endpoint:
     @property
     def url(self) -> str:
         """The base URL, without a slash at the end."""
-        return f"http://{self.host}:{self.port}"
+        return url(self.host, self.port)
+
+
+def url(host: str, port: int) -> str:
+    """The base URL of a server; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def are_elsewhere(config: LaunchConfig) -> bool:
+    """Whether all servers of a learner alone are on other machines, by their names."""
+    named = hosts(config)
+    return config.role == "learner" and bool(named) and not {*LOCAL_HOSTS} & {*map(str, named)}
 
 
 def has_servers(config: LaunchConfig) -> bool:
@@ -100,7 +112,8 @@ def direct_hosts(config: LaunchConfig) -> tuple[str, ...]:
     IPv6 without brackets: httpx would fail on ``[::1]``.
     """
     named = [address.host.strip("[]") for address in endpoints(config)]
-    spelled = [_LOOPBACK if host in (*_LOOPBACK, "0.0.0.0", "::") else (host,) for host in named]  # noqa: S104
+    here = (*LOCAL_HOSTS, *EVERY_ADDRESS)
+    spelled = [LOCAL_HOSTS if host in here else (host,) for host in named]
     return tuple(dict.fromkeys(host for hosts in spelled for host in hosts))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grpo_launch.config import schema, services
-from grpo_launch.config.endpoint import server_count
+from grpo_launch.config.endpoint import are_elsewhere, server_count
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import engine
 from grpo_launch.errors import PreflightError
@@ -48,9 +48,12 @@ def needed(config: LaunchConfig) -> int | None:
 def is_elsewhere(config: LaunchConfig, half: str) -> bool:
     """Whether the devices of ``half`` are said in another terminal.
 
-    With ``compat=env`` a half that is started alone gets its devices from CUDA_VISIBLE_DEVICES.
-    What the experiment says of the other half is then not about this launch.
+    The servers of a learner alone may be on other machines, as all their devices are then. With
+    ``compat=env`` a half that is started alone gets its devices from CUDA_VISIBLE_DEVICES. What the
+    experiment says of the other half is then not about this launch.
     """
+    if half == "server" and are_elsewhere(config):
+        return True
     other = {"server": "learner", "learner": "server"}[half]
     key = f"gpus.{half}"
     if config.role != other or config.environment.of(f"gpus.{other}") is None:
@@ -78,7 +81,7 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     taken = services.devices(config)
     free = [device for device in visible if device not in taken]
     pool = free if cuda else [str(i) for i in range(count + 1)]
-    server = config.gpus.server
+    server = [] if are_elsewhere(config) else config.gpus.server
     if server is None and is_elsewhere(config, "server"):
         server = []
     if server is None:

@@ -15,6 +15,7 @@ from grpo_launch.config.endpoint import (
     direct_hosts,
     endpoints,
     server_names,
+    url,
 )
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import Engine, ServeRequest, engine
@@ -284,7 +285,7 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
         last = (generation,) if asks and generation else ()
         yield Gate(
             server=name,
-            url=f"http://{request.host}:{request.port}",
+            url=url(request.host, request.port),
             checks=(*served.checks(request, path), *last),
             generation=generation,
             timeout_s=config.health.timeout_s,
