@@ -128,7 +128,14 @@ SETTINGS_RULES: Sequence[Rule] = (
 
 
 def _env(config: LaunchConfig) -> list[tuple[str, Any]]:
-    return [("defaults", config.env.defaults.items()), ("set", config.env.set.items())]
+    """Where variables are set below ``env``, and the pairs."""
+    env = config.env
+    places = {"": env, "server.": env.server, "learner.": env.learner}
+    return [
+        (f"{half}{kind}", getattr(node, kind).items())
+        for half, node in places.items()
+        for kind in ("defaults", "set")
+    ]
 
 
 def _incomplete(config: LaunchConfig, name: str, value: str) -> Problem:

@@ -14,7 +14,7 @@ from grpo_launch.base import redaction, resources
 from grpo_launch.base.host import Host
 from grpo_launch.cli import words
 from grpo_launch.cli.masking import masking
-from grpo_launch.config import compose, rollout, schema
+from grpo_launch.config import compose, schema
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.execute import command
 from grpo_launch.execute.console import complain
@@ -150,7 +150,7 @@ def _hydra_main(arguments: Sequence[str], environ: dict[str, str]) -> int:
     """Run under ``hydra.main``: ``--cfg``, ``--info``, ``--multirun``, ``hydra.*=``."""
     from grpo_launch.config.hydra import named
 
-    with rollout.choosing(named.engine_of(arguments)):
+    with named.choosing(arguments):
         return _under_hydra(arguments, environ)
 
 

@@ -37,7 +37,7 @@ def check(arguments: Sequence[str]) -> None:
     if not unread:
         return
     overrides = [word.text for word in split if word.kind is Kind.OVERRIDE]
-    with rollout.choosing(named.engine_of(overrides)):
+    with named.choosing(overrides):
         raise experiment.as_one(list(_answers(unread, overrides)))
 
 
@@ -184,7 +184,7 @@ def _top() -> tuple[str, ...]:
 
 
 def _servers() -> frozenset[str]:
-    return frozenset(field.name for field in fields(rollout.settings()))
+    return frozenset((*(field.name for field in fields(rollout.settings())), *rollout.flags()))
 
 
 def _learners() -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _compose(
     """
     from grpo_launch.config.hydra import named
 
-    with rollout.choosing(named.engine_of(arguments)):
+    with named.choosing(arguments):
         return _with_engine(arguments, overrides, environ)
 
 

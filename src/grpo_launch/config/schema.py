@@ -175,6 +175,16 @@ class LaunchBackend:
 
 
 @dataclass
+class HalfEnv:
+    """Environment variables of one half, which win over those of both."""
+
+    defaults: dict[str, str] = field(default_factory=dict)
+    """Set unless the caller's environment already has them."""
+    set: dict[str, str] = field(default_factory=dict)
+    """Set whatever the caller's environment says."""
+
+
+@dataclass
 class Env:
     """Environment variables of both halves (group ``env``). Secrets belong in the caller's own."""
 
@@ -184,6 +194,10 @@ class Env:
     """Set whatever the caller's environment says."""
     file: str | None = None
     """A file of `NAME=VALUE` lines for variables that the caller has not set; for secrets."""
+    server: HalfEnv = field(default_factory=HalfEnv)
+    """Those of the rollout servers alone."""
+    learner: HalfEnv = field(default_factory=HalfEnv)
+    """Those of the learner alone."""
 
 
 @dataclass

@@ -51,6 +51,14 @@ class Flag:
     optional: bool = False
     choices: tuple[str, ...] | None = None
 
+    @property
+    def hint(self) -> Any:
+        """The type of a field of a structured config for it, ``int | None``; JSON is any value."""
+        kind = str if self.choices else _TYPES.get(self.kind)
+        if kind is None:
+            return Any
+        return list[kind] | None if self.is_list else kind | None
+
 
 @dataclass(frozen=True)
 class FlagTable:
@@ -181,6 +189,7 @@ def _nothing(word: str) -> None:
     raise ValueError(word)
 
 
+_TYPES: Mapping[Kind, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _READERS: Mapping[Kind, Callable[[str], object]] = {
     "int": int,
     "float": float,

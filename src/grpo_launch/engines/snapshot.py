@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,6 +58,7 @@ class FlagQuestion:
             "files": {NAME: PATH}}}``; ``defaults`` may be left out. A script that prints
             several programs is run once for all of them.
         snapshot: the file of the shipped :class:`Snapshot`.
+        given: flags that the launcher gives itself, each with the key that says its value.
     """
 
     program: str
@@ -66,6 +67,7 @@ class FlagQuestion:
     others: tuple[str, ...]
     script: Path
     snapshot: Path
+    given: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def shipped(self) -> Snapshot:
         """The shipped snapshot.

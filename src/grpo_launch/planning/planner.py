@@ -17,6 +17,7 @@ from grpo_launch.config.endpoint import (
     server_names,
     url,
 )
+from grpo_launch.config.env import of_half
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import Engine, ServeRequest, engine
 from grpo_launch.errors import ConfigError
@@ -246,12 +247,13 @@ def _surrounded(
 
     What is said later wins: the runtime, the process itself, the trackers, the user.
     """
+    own = of_half(config.env, bare.part)
     entered = runtimes.of(config.runtime).enter(bare.argv, Path(bare.cwd))
     return replace(
         bare,
         argv=entered.argv,
-        env={**entered.env, **bare.env, **tracked.said, **config.env.set},
-        env_defaults={**tracked.defaults, **config.env.defaults},
+        env={**entered.env, **bare.env, **tracked.said, **own.set},
+        env_defaults={**tracked.defaults, **own.defaults},
         path=entered.path,
         direct_hosts=direct_hosts(config),
     )

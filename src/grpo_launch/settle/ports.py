@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from grpo_launch.config import endpoint
+from grpo_launch.config.env import of_half
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.schema import PortPolicy
 from grpo_launch.engines.base import engine
@@ -202,16 +203,22 @@ def _wanted(config: LaunchConfig, parts: Sequence[str], environ: Mapping[str, st
     elif every:
         group = endpoint.group_ports(config)
         found += [(endpoint.GROUP_PORT_KEY, port) for port in group]
-    variables = {*environ, *config.env.set, *config.env.defaults}
     if LEARNER in parts:
+        variables = _variables(config, LEARNER, environ)
         found += [(MASTER_PORT_KEY, port) for port in _master(config, variables)]
     if len(http) != len(group) or not all(is_port(port) for _, port in found):
         return []
     wanted = [Wanted(key, int(float(port))) for key, port in found]
     own = engine(config.engine.name).own_ports(config.rollout_server)
-    if own is not None and own.variable not in variables:
+    if own is not None and own.variable not in _variables(config, SERVER, environ):
         wanted += [Wanted("", OWN_START, own.count)] * len(http)
     return wanted
+
+
+def _variables(config: LaunchConfig, half: str, environ: Mapping[str, str]) -> set[str]:
+    """The names of all that a half finds in its environment."""
+    own = of_half(config.env, half)
+    return {*environ, *own.set, *own.defaults}
 
 
 def _master(config: LaunchConfig, variables: Set[str]) -> Iterator[int]:

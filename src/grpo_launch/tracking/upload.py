@@ -7,8 +7,9 @@ from pathlib import Path
 from grpo_launch import runtimes
 from grpo_launch.base import resources
 from grpo_launch.base.shipped_files import relative
+from grpo_launch.config.env import of_half
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.plan import UPLOAD, ProcessSpec
+from grpo_launch.plan import LEARNER, UPLOAD, ProcessSpec
 from grpo_launch.tracking import variables
 
 MANIFEST = "checkpoint_upload.json"
@@ -30,6 +31,7 @@ def upload(config: LaunchConfig, run_id: str, run_dir: str, cwd: Path) -> Proces
     for alias in wandb.artifact_aliases:
         words += ["--alias", alias]
     entered = runtimes.of(config.runtime).enter(words, cwd)
+    own = of_half(config.env, LEARNER)
     tracked = variables.of_upload(config, run_id, str(cwd / run_dir))
     return ProcessSpec(
         name=UPLOAD,
@@ -37,8 +39,8 @@ def upload(config: LaunchConfig, run_id: str, run_dir: str, cwd: Path) -> Proces
         argv=entered.argv,
         cwd=str(cwd),
         log=f"{run_dir}/logs/{UPLOAD}.log",
-        env={**entered.env, "CUDA_VISIBLE_DEVICES": "", **config.env.set, **tracked.said},
-        env_defaults={**config.env.defaults, **tracked.defaults},
+        env={**entered.env, "CUDA_VISIBLE_DEVICES": "", **own.set, **tracked.said},
+        env_defaults={**own.defaults, **tracked.defaults},
         path=entered.path,
         timeout_s=wandb.upload_timeout_s,
     )

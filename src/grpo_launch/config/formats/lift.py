@@ -173,7 +173,8 @@ def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPat
     mistakes: list[Mistake] = []
     for name, value in values.items():
         if name not in hints:
-            mistakes.append(unknown(where, (*keys, name), hints))
+            found = unknown if keys[-1:] != (SERVER,) else _unknown_setting
+            mistakes.append(found(where, (*keys, name), hints))
             continue
         hint = hints[name]
         if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
@@ -285,6 +286,13 @@ def unknown(where: Where, keys: KeyPath, known: Iterable[str]) -> Mistake:
     names = sorted(known)
     meant = kinds.nearest(keys[-1], names)
     error = kinds.unknown_key(where(*keys), keys[-1], names)
+    return Mistake(error, ((*keys[:-1], meant),) if meant else ())
+
+
+def _unknown_setting(where: Where, keys: KeyPath, known: Iterable[str]) -> Mistake:
+    """The same for the settings of a server, which may be flags that nothing else sets."""
+    meant = kinds.nearest(keys[-1], [*known, *rollout.flags()])
+    error = rollout.unknown(where(*keys), keys[-1])
     return Mistake(error, ((*keys[:-1], meant),) if meant else ())
 
 

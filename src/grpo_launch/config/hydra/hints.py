@@ -19,6 +19,7 @@ NOT_A_STRING = re.compile(
 
 _MOVED = ((".".join(lift.SERVER_BLOCK), "rollout_server."), (".".join(lift.LAUNCH_BLOCK), ""))
 _BELOW_ACCELERATORS = re.compile(rf"{lift.ACCELERATORS}(\.[^.]*\.?)?")
+_VARIABLE = re.compile(r"env\.((server|learner)\.)?(set|defaults)\.")
 _NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
 _LONGEST_NAME = 255  # of a file, in bytes
 _PLAIN_NAME = re.compile(r"[\w./:%+-]+", re.ASCII)
@@ -110,8 +111,7 @@ def as_typed(override: str) -> str:
 def _with_text(override: str) -> str:
     """An override of an environment variable with ``false`` as text, not as ``False``."""
     said, equals, value = override.partition("=")
-    is_variable = key_of(said).startswith(("env.set.", "env.defaults."))
-    if not (equals and is_variable and value.lower() in ("true", "false")):
+    if not (equals and _VARIABLE.match(key_of(said)) and value.lower() in ("true", "false")):
         return override
     return f"{said}={quoted(value)}"
 
@@ -254,6 +254,8 @@ def _check_known(key: str) -> None:
             return
         hints = typing.get_type_hints(hint)
         if part not in hints:
+            if known == f"{rollout.NODE}.":
+                raise rollout.unknown(where(key), part, prefix=known)
             if known:
                 raise kinds.unknown_key(where(key), part, hints, known)
             return

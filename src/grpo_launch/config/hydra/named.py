@@ -1,16 +1,25 @@
-"""What a command line names: the experiment's file, and with it the engine."""
+"""What a command line names: the experiment's file, and with it the engine and its flags."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import rollout
 from grpo_launch.config.formats import document, experiment, extends, lift
 from grpo_launch.config.hydra import hints, lookup, source
 from grpo_launch.config.launch_config import legacy_keys
 from grpo_launch.errors import ConfigError
+
+_DEEPEST = 6
+"""Mappings around a ``rollout_server``: ``custom.extra.launch.accelerators.cpu``."""
+
+
+def choosing(arguments: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    """Let compositions in the block have the settings that a command line and its files need."""
+    return rollout.choosing(engine_of(arguments), _settings(arguments))
 
 
 def engine_of(arguments: Sequence[str]) -> str | None:
@@ -28,6 +37,30 @@ def engine_of(arguments: Sequence[str]) -> str | None:
     except (ConfigError, ValueError):  # of a header, Hydra's own
         return None  # composing it says what is wrong
     return name if name is not None and rollout.is_known(name) else None
+
+
+def _settings(arguments: Sequence[str]) -> Iterator[str]:
+    """The keys below ``rollout_server`` that a command line and its experiments set."""
+    for item in arguments:
+        node, _, key = hints.key_of(item).partition(".")
+        if node == rollout.NODE and key:
+            yield key.partition(".")[0]
+        elif node == "config":
+            for name in item.partition("=")[2].split(","):  # of a sweep several
+                path = _path(hints.unquoted(name))
+                with contextlib.suppress(ConfigError):  # composing it says what is wrong
+                    yield from _below(extends.load(path).data, depth=0) if path else ()
+
+
+def _below(node: Any, depth: int) -> Iterator[str]:
+    """The keys of every mapping called ``rollout_server``: for an accelerator there is another."""
+    if not isinstance(node, dict) or depth > _DEEPEST:
+        return
+    for key, value in cast("dict[Any, Any]", node).items():
+        if key == rollout.NODE and isinstance(value, dict):
+            yield from map(str, cast("dict[Any, Any]", value))
+        else:
+            yield from _below(value, depth + 1)
 
 
 def _of_experiment(path: Path) -> str | None:

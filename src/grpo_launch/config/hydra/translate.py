@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grpo_launch.config import kinds, schema
+from grpo_launch.config import kinds, rollout, schema
 from grpo_launch.config.formats import accelerated, lift
 from grpo_launch.config.hydra import hints
 from grpo_launch.errors import ConfigError
@@ -250,6 +250,8 @@ def _in_a_file(found: re.Match[str], error: Exception, line: CommandLine) -> Con
         return ConfigError(line.in_experiment(".".join(filter(None, names))), what, _CORRECT)
     file = line.experiment if found[1].startswith("config/") else None
     where = ": ".join(filter(None, (file or found[1], key and key[1])))
+    if key and key[1].startswith(f"{rollout.NODE}.") and what.startswith("Key "):
+        return rollout.unknown(where, key[1].partition(".")[2], prefix=f"{rollout.NODE}.")
     return ConfigError(where, what, _CORRECT)
 
 

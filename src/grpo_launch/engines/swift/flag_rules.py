@@ -7,14 +7,13 @@ whole name, because the launcher's other rules look for that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from grpo_launch.config import kinds
-from grpo_launch.config.encoding import ENCODING
+from grpo_launch.config import encoding, kinds
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.config.problem import Problem
-from grpo_launch.config.rule import Context, rule
+from grpo_launch.config.problem import Problem, Severity
+from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
 from grpo_launch.engines.flags import TAKEN_FOR_A_FLAG, Flag, accepts, expected
 from grpo_launch.engines.swift import serve
@@ -26,6 +25,13 @@ _NARROWER = {
 """Narrower than the parser: ``RLHFArguments._init_grpo`` raises for other values, and so
 does ``TrainingArguments.__post_init__`` of transformers (``IntervalStrategy``)."""
 
+_REFUSED: Mapping[str, tuple[Any, ...]] = {
+    "vllm_reasoning_parser": (),
+    "vllm_pipeline_parallel_size": (1,),
+    "context_manager": (),
+}
+"""Flags that every use of is an error, but for these values."""
+
 _GRPO = (None, "grpo")
 """``rlhf_type``: unset is grpo (``learners/swift/arguments.py``)."""
 
@@ -36,12 +42,53 @@ def rollout_flags_are_valid(context: Context) -> Iterator[Problem]:
     config, learner = context.config, context[LearnerFlags].flags
     for name, value in config.rollout_server.items():
         yield from _on_the_server(context, f"rollout_server.{name}", name, value)
-    for key in ENCODING:
-        name, value = key.rpartition(".")[2], config.get(key)
-        flag = learner.get(name)
-        if value is None or flag is None or accepts(flag, value) is not None:
-            continue  # not set, or reported for the learner
-        yield from _on_the_server(context, f"train.{key}", name, value)
+    shared = encoding.of(config)
+    for key in encoding.ENCODING:
+        name = key.rpartition(".")[2]
+        value, flag = shared.get(name), learner.get(name)
+        if value is None or name in config.rollout_server:
+            continue
+        if flag is None or accepts(flag, value) is not None:
+            continue  # reported for the learner
+        yield from _on_the_server(context, encoding.place(config, key), name, value)
+
+
+@rule
+def rollout_flags_are_those_of_a_rollout_server(context: Context) -> Iterator[Problem]:
+    """What ``swift rollout`` has from other programs and refuses is not set.
+
+    Source: ``RolloutArguments._check_args`` and ``_check_deprecated_args``.
+    """
+    config = context.config
+    for name, harmless in _REFUSED.items():
+        value = config.rollout_server.get(name)
+        if value is not None and value not in harmless:
+            where = config.where(f"rollout_server.{name}")
+            yield Problem(where, "is refused by swift rollout", "remove it")
+
+
+@rule
+def server_and_learner_encode_alike(context: Context) -> Iterator[Problem]:
+    """What decides how a prompt is encoded is the same for both halves.
+
+    Both encode the same messages, each with its own template: the learner would learn from other
+    tokens than the server was asked with. The precision may be meant to differ.
+    """
+    config = context.config
+    shared = encoding.of(config)
+    for key in encoding.ENCODING:
+        name = key.rpartition(".")[2]
+        value, other = config.rollout_server.get(name), shared.get(name)
+        if value is None or serve.render(value) == serve.render(other):
+            continue
+        there = encoding.place(config, key)
+        state = "is not set" if other is None else f"is {kinds.said_at(there, other)}"
+        what = f"is {kinds.said_at(key, value)}, but the learner's {name} {state}"
+        if other is not None:
+            what += f" ({config.where(there)})"
+        fix = f"set {config.spelled(there)} alone, both halves get it"
+        severity = Severity.WARNING if name == "torch_dtype" else Severity.ERROR
+        yield Problem(config.where(f"rollout_server.{name}"), what, fix, severity)
 
 
 def value_problem(
@@ -73,6 +120,14 @@ def value_problem(
     return Problem(config.where(key), f"{kinds.said_at(key, value)} is not {wanted}", fix)
 
 
+ROLLOUT_FLAG_RULES: Sequence[Rule] = (
+    rollout_flags_are_valid,
+    rollout_flags_are_those_of_a_rollout_server,
+    server_and_learner_encode_alike,
+)
+"""In the order in which their findings are reported."""
+
+
 def _on_the_server(context: Context, key: str, name: str, value: Any) -> Iterator[Problem]:
     config, table = context.config, context[ServerFlags]
     flag = table.flags.get(name)
@@ -80,7 +135,7 @@ def _on_the_server(context: Context, key: str, name: str, value: Any) -> Iterato
         what = f"unknown key, no flag of {table.program} of {table.product}"
         yield Problem(config.where(key), what, "remove it")
         return
-    as_json = isinstance(value, list) and name not in serve.WORDS
+    as_json = isinstance(value, list) and not serve.takes_words(name)
     one_word = serve.render(value) if as_json else value
     if problem := value_problem(config, table.product, key, flag, one_word):
         yield problem

@@ -15,5 +15,10 @@ FLAGS = FlagQuestion(
     others=("transformers",),
     script=_HERE / "ask_flags.py",
     snapshot=_HERE / "flags.json",
+    given={
+        "model": "model.model",
+        "host": "rlhf.vllm_server_host",
+        "port": "rlhf.vllm_server_port",
+    },
 )
 """``RolloutArguments`` of ms-swift; the shipped snapshot says of which version."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from grpo_launch.config.encoding import ENCODING
-from grpo_launch.engines.swift.serve import PROGRAM, WORDS
-from grpo_launch.engines.swift.settings import SwiftSettings
-
-_ADDRESS = {
-    "model": "train.model.model",
-    "host": "train.rlhf.vllm_server_host",
-    "port": "train.rlhf.vllm_server_port",
-}
+from grpo_launch.engines.swift.flags import FLAGS
+from grpo_launch.engines.swift.serve import PROGRAM, takes_words
 
 
 def keys_of(argv: Sequence[str]) -> dict[str, Any]:
@@ -28,11 +21,12 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
         ValueError: it is no command line of ``swift rollout``; names the word that is wrong.
     """
     entry, flags = taken_apart(argv, PROGRAM)
-    homes = {key.rpartition(".")[2]: f"train.{key}" for key in ENCODING} | _ADDRESS
+    homes = {key.rpartition(".")[2]: f"train.{key}" for key in ENCODING}
+    homes |= {name: f"train.{key}" for name, key in FLAGS.given.items()}
     keys: dict[str, Any] = {"engine.entry": entry}
     for name, words in flags.items():
         key = homes.get(name, f"rollout_server.{name}")
-        if name in WORDS:
+        if takes_words(name):
             keys[key] = words
         elif len(words) != 1:
             raise ValueError(f"--{name} takes one word, not {len(words)}")
@@ -67,13 +61,12 @@ def taken_apart(argv: Sequence[str], program: str) -> tuple[list[str], dict[str,
 
 def _value(key: str, word: str) -> Any:
     """A word as the value that is rendered as that word."""
-    section, _, name = key.rpartition(".")
-    fields = {field.name: str(field.type) for field in dataclasses.fields(SwiftSettings)}
     if key in ("train.rlhf.vllm_server_host", "train.model.model"):
         return [word] if key.endswith("host") else word
     if key == "train.rlhf.vllm_server_port":
         return [int(word)]
-    if section == "rollout_server" and fields.get(name, "").startswith("str"):
+    flag = FLAGS.shipped().table.flags.get(key.rpartition(".")[2])
+    if flag is not None and flag.kind == "str":
         return word
     if word in ("true", "false"):
         return word == "true"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from grpo_launch.config.arguments import find, size
+from grpo_launch.config.env import of_half
 from grpo_launch.config.facts import DeviceMemory
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
@@ -29,6 +30,7 @@ from grpo_launch.engines.swift.memory import (
     prompt_limit,
     tensor_parallel_size,
 )
+from grpo_launch.plan import SERVER
 
 _ALLOW_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 _NOT_ESTIMATED = Unknown("the memory of this model cannot be estimated")
@@ -77,8 +79,9 @@ def model_supports_max_model_len(context: Context) -> Iterator[Finding]:
     fix = f"set it to {limit} or less"
     if shape.rope_type == "yarn":
         fix += ", or write the scaled max_position_embeddings into the model's config.json"
-    env = config.env.set.get(_ALLOW_LONG, config.env.defaults.get(_ALLOW_LONG, "0"))
-    severity = Severity.WARNING if env.strip().lower() in ("1", "true") else Severity.ERROR
+    own = of_half(config.env, SERVER)
+    allowed = own.set.get(_ALLOW_LONG, own.defaults.get(_ALLOW_LONG, "0"))
+    severity = Severity.WARNING if allowed.strip().lower() in ("1", "true") else Severity.ERROR
     yield Problem(config.where(MODEL_LEN), what, fix, severity)
 
 

@@ -10,7 +10,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Finding, Rule, rule
 from grpo_launch.engines.model_shape import ModelShape
-from grpo_launch.engines.swift.flag_rules import rollout_flags_are_valid
+from grpo_launch.engines.swift.flag_rules import ROLLOUT_FLAG_RULES
 from grpo_launch.engines.swift.lora_rules import LORA_RULES
 from grpo_launch.engines.swift.memory import MODEL_LEN, OWN_LENGTH, model_len
 from grpo_launch.engines.swift.memory_rules import MEMORY_RULES
@@ -110,7 +110,7 @@ RULES: Sequence[Rule] = (
     lora_policy_allows_lora_flags,
     *LORA_RULES,
     max_model_len_covers_global_max_length,
-    rollout_flags_are_valid,
+    *ROLLOUT_FLAG_RULES,
     *MEMORY_RULES,
 )
 """In the order in which their findings are reported."""

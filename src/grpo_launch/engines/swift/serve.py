@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from grpo_launch.base.shipped_files import located
 from grpo_launch.engines.base import OwnPorts, ServeRequest
+from grpo_launch.engines.swift.flags import FLAGS
 from grpo_launch.plan import HttpCheck, Signs
 
 PROGRAM = "rollout"
@@ -51,9 +52,6 @@ GENERATION = HttpCheck(
     # (``swift/rlhf_trainers/vllm_client.py``). A server with turns answers with its last one.
     tokens=("0.response.usage.completion_tokens", "0.usage.completion_tokens"),
 )
-
-WORDS = ("external_plugins",)
-"""Flags that take a list as several words; other containers are one word of JSON."""
 
 OWN_KEYS = ("lora_policy",)
 """Settings that are the launcher's, no flags."""
@@ -98,14 +96,21 @@ def own_ports(settings: Mapping[str, Any]) -> OwnPorts | None:
     return OwnPorts("VLLM_PORT", 20)
 
 
+def takes_words(name: str) -> bool:
+    """Whether a flag takes a list as several words; other containers are one word of JSON."""
+    flag = FLAGS.shipped().table.flags.get(name)
+    return flag is not None and flag.is_list
+
+
 def _flags(request: ServeRequest) -> Iterator[str]:
-    for key, value in request.settings.items():
-        if key in WORDS:
-            yield from (f"--{key}", *map(render, located(key, value, request.cwd)))
-        elif key not in OWN_KEYS:
-            yield from (f"--{key}", render(value))
-    for key, value in request.encoding.items():
-        yield from (f"--{key}", render(value))
+    """What the server itself is told wins over what both halves are told."""
+    shared = {k: v for k, v in request.encoding.items() if k not in request.settings}
+    for key, value in {**request.settings, **shared}.items():
+        if key in OWN_KEYS:
+            continue
+        found = located(key, value, request.cwd)
+        several = isinstance(found, list) and takes_words(key)
+        yield from (f"--{key}", *(map(render, found) if several else (render(found),)))
 
 
 def render(value: Any) -> str:

@@ -15,7 +15,8 @@ class SwiftSettings:
     """The rollout server's flags (`custom.extra.rollout_server` of a legacy experiment).
 
     Each key becomes `--key value` of `swift rollout`; unset keys are left to the
-    engine. Source: `VllmArguments` and `RolloutArguments` of ms-swift 4.6.
+    engine. These are the usual ones: every other flag is a key as well.
+    Source: `VllmArguments` and `RolloutArguments` of ms-swift 4.6.
     """
 
     vllm_tensor_parallel_size: int | None = None

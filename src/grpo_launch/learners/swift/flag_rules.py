@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import kinds, schema
@@ -14,7 +13,6 @@ from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
 from grpo_launch.engines.flags import Flag, accepts
 from grpo_launch.engines.swift.flag_rules import value_problem
-from grpo_launch.engines.swift.settings import SwiftSettings
 
 _JUDGED_ELSEWHERE = ("use_vllm", "vllm_mode", "vllm_server_host", "vllm_server_port")
 """Flags whose values other rules judge more narrowly."""
@@ -102,8 +100,7 @@ def flags_have_an_effect_in_server_mode(context: Context) -> Iterator[Problem]:
     config = context.config
     if find(config, "vllm_mode")[1] not in (None, "server"):
         return
-    served = {field.name for field in fields(SwiftSettings)}
-    served &= context[ServerFlags].flags.keys()
+    served = context[ServerFlags].flags.keys()
     for key, name, _ in _arguments(config):
         if name in _COLOCATE_ONLY and name in context[LearnerFlags].flags:
             instead = f"set {config.spelled(f'rollout_server.{name}')} instead"
