@@ -351,7 +351,7 @@ def test_a_wrong_launch_setting_names_the_base_that_said_it(project: Path) -> No
 WRONG = """\
 custom:
   extra:
-    rollout_server: {max_model_len: 9, vllm_data_parallel_size: 2, vllm_enforce_eager: 3}
+    rollout_server: {vllm_max_len: 9, vllm_data_parallel_size: 2, vllm_enforce_eager: 3}
     launch: {runtime: docker, gpu: [0], gpus: {server: 4, learner: [1]}, health: 5}
   grpo:
     batch_plan: {enabled: true, per_device_train_batch_size: 8, unified_batch_sizes: 48}
@@ -366,7 +366,7 @@ def test_every_mistake_of_an_experiment_travels_with_what_could_be_composed(proj
     assert [line.partition(": ")[0] for line in said] == [
         "custom.grpo.batch_plan.unified_batch_sizes",
         "training.per_device_train_batch_size",
-        "custom.extra.rollout_server.max_model_len",
+        "custom.extra.rollout_server.vllm_max_len",
         "custom.extra.rollout_server.vllm_enforce_eager",
         "custom.extra.launch.gpu",
         "custom.extra.launch.gpus.server",

@@ -20,7 +20,7 @@ FLAGS = (
     "vllm_enable_lora, vllm_enable_prefix_caching, vllm_enforce_eager, vllm_engine_kwargs, "
     "vllm_gpu_memory_utilization, vllm_limit_mm_per_prompt, vllm_max_lora_rank, "
     "vllm_max_model_len, vllm_max_num_seqs, vllm_mm_processor_cache_gb, vllm_quantization, "
-    "vllm_tensor_parallel_size, vllm_use_async_engine"
+    "vllm_tensor_parallel_size, vllm_use_async_engine, or another flag of swift rollout"
 )
 LEN = "rollout_server.vllm_max_model_len"
 INTEGER = "is not an integer, write an integer there"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from grpo_launch.checks.downgrade import KnownRules, checks_warn_names_rules, downgrade, warned
 from grpo_launch.checks.environment import ENVIRONMENT_RULES
+from grpo_launch.checks.ids import ID_RULES
 from grpo_launch.checks.limits import LIMIT_RULES
 from grpo_launch.checks.plugins import PAIR_RULES, plugin_rules, shipped_facts
 from grpo_launch.checks.ports import PORT_RULES
@@ -14,6 +15,7 @@ from grpo_launch.checks.servers import SERVER_RULES
 from grpo_launch.checks.services import SERVICE_RULES
 from grpo_launch.checks.settings import SETTINGS_RULES
 from grpo_launch.checks.structure import STRUCTURE_RULES, unread
+from grpo_launch.checks.urls import URL_RULES
 from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
@@ -25,8 +27,10 @@ __all__ = ["Outcome", "Problem", "Severity", "all_rules", "examine", "require_va
 
 _FIRST = (*STRUCTURE_RULES, checks_warn_names_rules)
 _GENERIC = (
+    *URL_RULES,
     *SERVER_RULES,
     *SERVICE_RULES,
+    *ID_RULES,
     *SETTINGS_RULES,
     *LIMIT_RULES,
     *PORT_RULES,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grpo_launch import runtimes
 from grpo_launch.base.host import nvidia_smi
-from grpo_launch.checks import machine, versions
+from grpo_launch.checks import ids, machine, versions
 from grpo_launch.config import schema, services
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
@@ -59,7 +59,7 @@ def problems(
         yield from _commands(config, plan, environ)
         yield from versions.problems(config, environ, cwd)
     yield from _services(config, plan, environ)
-    yield from _devices(config, plan)
+    yield from _devices(config, plan, environ)
     yield from machine.problems(config, plan, cwd)
     if is_complete:
         yield from tracking.problems(config, plan, environ, cwd)
@@ -117,10 +117,19 @@ def owner_of(port: int) -> str | None:
     return f"pid {pid} ({proc.command(pid)[:120]}){of}"
 
 
-def _devices(config: LaunchConfig, plan: LaunchPlan) -> Iterator[Problem]:
-    """This machine has the GPUs that the plan names, where nvidia-smi tells."""
+def _devices(
+    config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    """This machine has the GPUs that the plan names, where nvidia-smi tells; the caller has them.
+
+    With ``compat=env`` the caller's CUDA_VISIBLE_DEVICES is one half's list.
+    """
     if config.accelerator.kind is not schema.AcceleratorKind.cuda:
         return
+    if config.compat is schema.Compat.none:
+        for part, what in ids.outside(plan, environ):
+            fix = f"set gpus.{part} to devices that you may use, or unset CUDA_VISIBLE_DEVICES"
+            yield Problem(config.where(f"gpus.{part}"), what, fix)
     there = nvidia_smi("index")
     missing: dict[str, list[str]] = {}
     for spec in plan.processes if there else ():

@@ -23,7 +23,7 @@ def vllm_server_host_is_valid(context: Context) -> list[Problem]:
     """
     config = context.config
     hosts = endpoint.hosts(config)
-    where = config.where(endpoint.HOST_KEY)
+    where = config.where(endpoint.URL_KEY if endpoint.urls(config) else endpoint.HOST_KEY)
     if not hosts:
         return [Problem(where, "names no host", f"set it to {_local(config)}")]
     problems = [_of_host(config, where, host) for host in hosts]
@@ -40,6 +40,8 @@ def vllm_server_port_is_valid(context: Context) -> list[Problem]:
     ports = endpoint.ports(config)
     where = config.where(endpoint.PORT_KEY)
     said = endpoint.said(config, endpoint.PORT_KEY)
+    if endpoint.urls(config):
+        return []  # a URL has a port
     if said == [] or (said is None and len(ports) > 1):
         return [Problem(where, "names no port", "set it to [8080]")]
     fix = "use a number from 1 to 65535"

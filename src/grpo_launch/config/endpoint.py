@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.plugins import LEARNERS
 
+URL_KEY = "train.rlhf.vllm_server_base_url"
+"""Wins over host and port (``VLLMInferClient.__init__``)."""
+
 HOST_KEY = "train.rlhf.vllm_server_host"
 PORT_KEY = "train.rlhf.vllm_server_port"
 GROUP_PORT_KEY = "train.rlhf.vllm_server_group_port"
-BASE_URL_KEY = "train.rlhf.vllm_server_base_url"
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
 """Addresses to listen on, all of a machine, and not to connect to."""
@@ -33,21 +36,38 @@ class Endpoint:
         host: a name or address.
         port: the HTTP port.
         group_port: the port of its weight-sync channel.
+        base: the base URL, where the experiment says it.
     """
 
     host: str
     port: int
     group_port: int
+    base: str = ""
 
     @property
     def url(self) -> str:
         """The base URL, without a slash at the end."""
-        return url(self.host, self.port)
+        return self.base or url(self.host, self.port)
 
 
 def url(host: str, port: int) -> str:
     """The base URL of a server; an IPv6 address stands in brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def urls(config: LaunchConfig) -> list[Any]:
+    """``vllm_server_base_url`` as a list; it decides where it is said."""
+    return listed(said(config, URL_KEY))
+
+
+def address(url: Any) -> tuple[str, int] | None:
+    """Host and port of a base URL; None where it has none."""
+    try:
+        parts = urlsplit(str(url))
+        usual = {"http": 80, "https": 443}[parts.scheme]
+        return (parts.hostname, parts.port or usual) if parts.hostname else None
+    except (KeyError, ValueError):
+        return None
 
 
 def are_elsewhere(config: LaunchConfig) -> bool:
@@ -67,18 +87,19 @@ def said(config: LaunchConfig, key: str) -> Any:
 
 
 def hosts(config: LaunchConfig) -> list[Any]:
-    """The host of each server: as said, a scalar is a list of one; else this machine.
-
-    What gives addresses in another way (``vllm_server_base_url``) is not read here.
-    """
+    """The host of each server: of its URL, or as said, a scalar is a list of one; else this machine."""
+    if (named := _of_urls(config)) is not None:
+        return [host for host, _ in named]
     host, port = said(config, HOST_KEY), said(config, PORT_KEY)
-    if host is not None or not has_servers(config) or said(config, BASE_URL_KEY) is not None:
+    if host is not None or not has_servers(config):
         return listed(host)
     return [LOCAL_HOSTS[0]] * (1 if port is None else len(listed(port)))
 
 
 def ports(config: LaunchConfig) -> list[Any]:
     """The HTTP port of each server: as said, else the usual ones, one for each host."""
+    if (named := _of_urls(config)) is not None:
+        return [port for _, port in named]
     port = said(config, PORT_KEY)
     if port is None:
         return [HTTP_PORT + number for number in range(len(hosts(config)))]
@@ -102,8 +123,9 @@ def endpoints(config: LaunchConfig) -> tuple[Endpoint, ...]:
     """The addresses of a valid configuration, one for each server; a learner may need none."""
     if not ports(config):
         return ()
-    each = zip(hosts(config), ports(config), group_ports(config), strict=True)
-    return tuple(Endpoint(str(h), int(float(p)), int(float(g))) for h, p, g in each)
+    bases = urls(config) or [""] * len(ports(config))
+    each = zip(hosts(config), ports(config), group_ports(config), bases, strict=True)
+    return tuple(Endpoint(str(h), int(float(p)), int(float(g)), str(b)) for h, p, g, b in each)
 
 
 def direct_hosts(config: LaunchConfig) -> tuple[str, ...]:
@@ -121,3 +143,10 @@ def server_names(config: LaunchConfig) -> list[str]:
     """What the servers are called: ``server``, or ``server_0``, ``server_1``, ... of several."""
     count = server_count(config)
     return ["server"] if count == 1 else [f"server_{number}" for number in range(count)]
+
+
+def _of_urls(config: LaunchConfig) -> list[tuple[str, int]] | None:
+    """Host and port of each base URL; None where none are said, or one has none."""
+    found = [*map(address, urls(config))]
+    named = [place for place in found if place is not None]
+    return named if named and len(named) == len(found) else None

@@ -11,11 +11,12 @@ from grpo_launch import runtimes
 from grpo_launch.config import encoding, schema
 from grpo_launch.config.endpoint import (
     PORT_KEY,
+    URL_KEY,
     Endpoint,
     direct_hosts,
     endpoints,
     server_names,
-    url,
+    urls,
 )
 from grpo_launch.config.env import of_half
 from grpo_launch.config.launch_config import LaunchConfig
@@ -280,21 +281,26 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
         return
     path = config.health.path or served.health_path
     advice = "look at its log" if SERVER in stage.parts else "start it with role=server"
-    named = zip(server_names(config), serve_requests(config, stage.cwd), strict=True)
-    for name, request in named:
+    requests = serve_requests(config, stage.cwd)
+    named = zip(server_names(config), endpoints(config), requests, strict=True)
+    for name, address, request in named:
         generation = served.generation(request)
         asks = config.health.probe is schema.HealthProbe.generate
         last = (generation,) if asks and generation else ()
         yield Gate(
             server=name,
-            url=url(request.host, request.port),
+            url=address.url,
             checks=(*served.checks(request, path), *last),
             generation=generation,
             timeout_s=config.health.timeout_s,
             advice=f"{advice}, or set a longer health.timeout_s",
-            elsewhere=f"change {PORT_KEY.removeprefix('train.')}",
+            elsewhere=f"change {_address_key(config).removeprefix('train.')}",
             model=request.model,
         )
+
+
+def _address_key(config: LaunchConfig) -> str:
+    return URL_KEY if urls(config) else PORT_KEY
 
 
 def _recovery(config: LaunchConfig, trained: Learner, arguments_file: str | None) -> Recovery:

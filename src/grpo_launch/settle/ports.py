@@ -196,7 +196,7 @@ def _wanted(config: LaunchConfig, parts: Sequence[str], environ: Mapping[str, st
     http = endpoint.ports(config) or [endpoint.HTTP_PORT]
     group: list[Any] = [GROUP_START] * len(http)
     found: list[tuple[str, Any]] = []
-    if every or endpoint.said(config, endpoint.PORT_KEY) is None:
+    if not endpoint.urls(config) and (every or endpoint.said(config, endpoint.PORT_KEY) is None):
         found += [(endpoint.PORT_KEY, port) for port in http]
     if endpoint.said(config, endpoint.GROUP_PORT_KEY) is None:
         found += [(endpoint.GROUP_PORT_KEY, port) for port in group]
@@ -234,6 +234,7 @@ def _said(config: LaunchConfig) -> set[int]:
     """The ports that the experiment says."""
     values: list[Any] = [config.learner.master_port]
     for key, found in (
+        (endpoint.URL_KEY, endpoint.ports),
         (endpoint.PORT_KEY, endpoint.ports),
         (endpoint.GROUP_PORT_KEY, endpoint.group_ports),
     ):

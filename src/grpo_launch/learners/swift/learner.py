@@ -47,9 +47,10 @@ class SwiftLearner:
 
     def facts(self, config: LaunchConfig, cwd: Path) -> Iterable[object]:
         """The files that it trains on, and those of the episodes that it plays."""
-        from grpo_launch.learners.swift import gather
+        from grpo_launch.learners.swift import gather, json_texts
 
-        return (gather.gym(config, cwd), *gather.counts(config, cwd))
+        texts = json_texts.gather(config, cwd)
+        return (texts, gather.gym(config, cwd), *gather.counts(config, cwd))
 
     def batches(self, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
         """See ``batches.of_arguments``."""

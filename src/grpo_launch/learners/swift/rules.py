@@ -13,6 +13,7 @@ from grpo_launch.config.schema import SECTIONS
 from grpo_launch.learners.swift.batch_rules import BATCH_RULES
 from grpo_launch.learners.swift.flag_rules import FLAG_RULES
 from grpo_launch.learners.swift.gym import GYM_RULES
+from grpo_launch.learners.swift.json_texts import JSON_RULES
 from grpo_launch.learners.swift.lora_rules import LORA_RULES
 from grpo_launch.learners.swift.reward_rules import REWARD_RULES
 
@@ -63,6 +64,7 @@ RULES: Sequence[Rule] = (
     model_is_set,
     sections_agree,
     *FLAG_RULES,
+    *JSON_RULES,
     *BATCH_RULES,
     *REWARD_RULES,
     *GYM_RULES,
