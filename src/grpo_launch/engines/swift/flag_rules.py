@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from grpo_launch.config import encoding, kinds
+from grpo_launch.config.arguments import find
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
@@ -107,7 +108,7 @@ def value_problem(
         return Problem(config.where(key), f"cannot be given to {program} as a flag", "remove it")
     wanted = accepts(flag, value)
     narrow, why = _NARROWER.get(key.rpartition(".")[2], ((), ""))
-    if narrow and (wanted or str(value) not in narrow) and config.get("rlhf.rlhf_type") in _GRPO:
+    if narrow and (wanted or str(value) not in narrow) and find(config, "rlhf_type")[1] in _GRPO:
         flag = Flag("str", choices=narrow)
         wanted = expected(flag) + why
     if wanted is None:

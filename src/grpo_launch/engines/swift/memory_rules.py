@@ -33,6 +33,9 @@ from grpo_launch.engines.swift.memory import (
 from grpo_launch.plan import SERVER
 
 _ALLOW_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+_LEAST_PROMPT = 8
+"""Tokens; a chat template alone takes more."""
+
 _NOT_ESTIMATED = Unknown("the memory of this model cannot be estimated")
 
 
@@ -112,16 +115,16 @@ def prompt_and_completion_fit_max_model_len(context: Context) -> Iterator[Findin
         return
     server = f"the model's own length {length}" if is_own else f"vllm_max_model_len {length}"
     longer = _longer_server(config, shape, None if prompt is None else prompt + completion)
-    if completion >= length:
+    if completion > length - _LEAST_PROMPT:
         limit = f"{completion}" if config.get(key) else f"is not set (default {completion}), which"
-        what = f"{limit} leaves no token for the prompt in {server}"
+        what = f"{limit} leaves no room for a prompt in {server}, so every completion is cut short"
         rest = length - prompt if prompt and prompt < length else length // 2
         fix = f"set it to {rest}"
         if prompt and prompt >= length:
             fix += f" and template.max_length to {length - rest}"
         if rest < 1:
             fix, longer = f"raise {config.spelled(MODEL_LEN)} above {completion}", ""
-        yield Problem(config.where(f"train.{key}"), what, fix + longer)
+        yield Problem(config.where(f"train.{key}"), what, fix + longer, Severity.WARNING)
         return
     if prompt is None or prompt + completion <= length:
         return

@@ -26,6 +26,11 @@ from grpo_launch.learners.batches import Sizes, given
 UNIFIED = (*batch_plan.PLAN, "unified_batch_size")
 
 
+def is_grpo(config: LaunchConfig) -> bool:
+    """Whether the algorithm is GRPO, the one where nothing is said (``arguments.flatten``)."""
+    return find(config, "rlhf_type", "rlhf")[1] in (None, "grpo")
+
+
 def read(config: LaunchConfig, world_size: int) -> Sizes | None:
     """The sizes of ``config``; None where one of them is not a positive integer."""
     return of_arguments(given(config), world_size, unified=_unified(config))
@@ -41,6 +46,8 @@ def of_arguments(
         world_size: processes of the learner.
         unified: the ``unified_batch_size`` of a batch plan.
     """
+    if arguments.get("rlhf_type") not in (None, "grpo"):
+        return None  # no groups, and no generation batch
     if world_size < 1 or any(_is_wrong(name, arguments.get(name)) for name in SIZES):
         return None
     said = {name: size(arguments.get(name)) for name in SIZES}

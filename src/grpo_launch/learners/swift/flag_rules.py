@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import kinds, schema
@@ -66,15 +69,25 @@ def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
     config, table = context.config, context[LearnerFlags]
     known = [*table.flags, *schema.LAUNCHER_FLAGS]
     guesses = _SUGGESTIONS
+    megatron: list[tuple[str, str]] = []
     for key, name, value in _arguments(config):
         flag = table.flags.get(name)
         if name in _JUDGED_ELSEWHERE or (name in schema.LAUNCHER_FLAGS and flag is None):
             continue
-        if flag is None:
+        if flag is None and name in _megatron():
+            megatron.append((key, name))
+        elif flag is None:
             yield _unknown(config, table, key, name, known if guesses > 0 else ())
             guesses -= 1
         elif problem := value_problem(config, table.product, key, flag, value):
             yield problem
+    if megatron:
+        names = [name for _, name in megatron]
+        what = f"{', '.join(names)}: " if len(names) > 1 else ""
+        what += "is a flag" if len(names) == 1 else "are flags"
+        what += f" of megatron-swift, which this learner does not start ({table.program})"
+        fix = "remove it" if len(names) == 1 else "remove them"
+        yield Problem(config.where(megatron[0][0]), what, fix)
 
 
 @rule
@@ -148,6 +161,13 @@ def _arguments(config: LaunchConfig) -> Iterator[tuple[str, str, Any]]:
             for name, item in cast("dict[Any, Any]", value).items():
                 if item is not None:
                     yield f"train.{section}.{name}", str(name), item
+
+
+@functools.cache
+def _megatron() -> frozenset[str]:
+    """Flags of ms-swift 4.6's ``megatron rlhf`` alone (``swift/megatron/arguments``)."""
+    text = Path(__file__).with_name("megatron.json").read_text(encoding="utf-8")
+    return frozenset(json.loads(text))
 
 
 def _is_launcher_form(value: Any) -> TypeGuard[Mapping[Any, Any]]:

@@ -6,16 +6,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from grpo_launch.config import kinds
-from grpo_launch.config.arguments import find
+from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.config.schema import SECTIONS
 from grpo_launch.learners.swift.batch_rules import BATCH_RULES
+from grpo_launch.learners.swift.batches import is_grpo
 from grpo_launch.learners.swift.flag_rules import FLAG_RULES
 from grpo_launch.learners.swift.gym import GYM_RULES
 from grpo_launch.learners.swift.json_texts import JSON_RULES
 from grpo_launch.learners.swift.lora_rules import LORA_RULES
 from grpo_launch.learners.swift.reward_rules import REWARD_RULES
+
+_WITH_SERVER = ("grpo", "gkd")
+_WITHOUT_SERVER = ("dpo", "orpo", "simpo", "kto", "cpo", "rm", "ppo")
 
 
 @rule
@@ -30,6 +34,33 @@ def vllm_mode_is_server(context: Context) -> Iterator[Problem]:
         where = config.where(f"train.{key}")
         what = f"is {_shown(mode)}, this launcher runs server mode"
         yield Problem(where, what, "set it to server")
+
+
+@rule
+def rlhf_type_generates_with_a_server(context: Context) -> Iterator[Problem]:
+    """``rlhf_type`` is one that takes its completions from a rollout server: grpo, gkd.
+
+    Source: ``rlhf_support_vllm_types`` in ``swift/arguments/rlhf_args.py``. What is no type at all
+    is reported with the flags.
+    """
+    config = context.config
+    key, value = find(config, "rlhf_type", "rlhf")
+    if value in _WITHOUT_SERVER:
+        what = f"is {value}, which never asks a rollout server"
+        fix = f"set it to {' or '.join(_WITH_SERVER)}, or train it with swift rlhf itself"
+        yield Problem(config.where(f"train.{key}"), what, fix)
+
+
+@rule(when=is_grpo)
+def grpo_reads_no_cached_dataset(context: Context) -> Iterator[Problem]:
+    """``cached_dataset`` is not given: ``_init_grpo`` refuses it."""
+    config = context.config
+    for name in ("cached_dataset", "cached_val_dataset"):
+        key, value = find(config, name)
+        if listed(value):
+            what = "is not supported for GRPO, its rows are tokens already"
+            fix = f"set {name.removeprefix('cached_')} to the rows themselves"
+            yield Problem(config.where(f"train.{key}"), what, fix)
 
 
 @rule
@@ -61,6 +92,8 @@ def sections_agree(context: Context) -> Iterator[Problem]:
 
 RULES: Sequence[Rule] = (
     vllm_mode_is_server,
+    rlhf_type_generates_with_a_server,
+    grpo_reads_no_cached_dataset,
     model_is_set,
     sections_agree,
     *FLAG_RULES,
