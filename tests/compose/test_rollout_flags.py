@@ -16,6 +16,8 @@ from grpo_launch.config.facts import Facts
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.rule import Context
+from grpo_launch.engines.asking import FlagAnswer
+from grpo_launch.engines.flag_facts import flag_facts
 from grpo_launch.engines.swift import flags
 from grpo_launch.engines.swift.flag_rules import (
     rollout_flags_are_those_of_a_rollout_server,
@@ -237,6 +239,8 @@ def test_every_shared_argument_is_a_flag_of_both_programs() -> None:
          ["error: x.yaml: custom.extra.rollout_server.max_pixels: is 5, but the learner's max_pixels is not set, set template.max_pixels alone, both halves get it"]),
         ({"torch_dtype": "float32"}, {"torch_dtype": "bfloat16"},
          ["warning: x.yaml: custom.extra.rollout_server.torch_dtype: is 'bfloat16', but the learner's torch_dtype is 'float32' (x.yaml: template.torch_dtype), set template.torch_dtype alone, both halves get it"]),
+        ({}, {"max_model_len": 5},
+         ["error: x.yaml: custom.extra.rollout_server.max_model_len: is 5, but the learner's max_model_len is not set, did you mean vllm_max_model_len? Else set model.max_model_len alone, both halves get it"]),
         ({"max_length": 5}, {"max_length": 7}, []),
     ],
 )  # fmt: skip
@@ -244,7 +248,9 @@ def test_a_server_that_encodes_otherwise(
     learner: dict[str, Any], server: dict[str, Any], messages: list[str]
 ) -> None:
     config = compose(legacy(server, template=learner))
-    problems = server_and_learner_encode_alike(Context.of(config, Facts()))
+    server_flags = FlagAnswer(flags.FLAGS.shipped().table)
+    context = Context.of(config, flag_facts(server_flags, None))
+    problems = server_and_learner_encode_alike(context)
     assert [f"{p.severity.value}: {p}" for p in problems] == messages
     for name, value in server.items():
         assert words(config, f"--{name}") == [str(value).lower()]

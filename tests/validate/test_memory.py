@@ -361,18 +361,20 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no room for a prompt": (
         {"rlhf.max_completion_length": 4000},
-        [("rlhf.max_completion_length: 4000 leaves no token for the prompt in vllm_max_model_len "
-         f"4000, set it to 1000, or {S}vllm_max_model_len to 7000")],
+        [("rlhf.max_completion_length: 4000 leaves no room for a prompt in vllm_max_model_len "
+         "4000, so every completion is cut short, set it to 1000, "
+         f"or {S}vllm_max_model_len to 7000")],
     ),
     "the name that wins": (
         {"rlhf.max_new_tokens": 5000},
-        [("rlhf.max_new_tokens: 5000 leaves no token for the prompt in vllm_max_model_len 4000, "
+        [("rlhf.max_new_tokens: 5000 leaves no room for a prompt in vllm_max_model_len 4000, "
+         "so every completion is cut short, "
          f"set it to 1000, or {S}vllm_max_model_len to 8000")],
     ),
     "no room for either": (
         {"rlhf.max_completion_length": 5000, "template.max_length": 30000},
-        [("rlhf.max_completion_length: 5000 leaves no token for the prompt in vllm_max_model_len "
-         "4000, set it to 2000 and template.max_length to 2000")],
+        [("rlhf.max_completion_length: 5000 leaves no room for a prompt in vllm_max_model_len "
+         "4000, so every completion is cut short, set it to 2000 and template.max_length to 2000")],
     ),
     "a completion that is cut, and a prompt too": (
         {"template.max_length": 3500, "template.truncation_strategy": "delete"},

@@ -19,8 +19,8 @@ def _has_urls(config: LaunchConfig) -> bool:
 def vllm_server_base_url_is_valid(context: Context) -> Iterator[Problem]:
     """``rlhf.vllm_server_base_url`` is a URL for each server, and no other address is said.
 
-    Source: ``VLLMInferClient.__init__`` (``swift/rlhf_trainers/vllm_client.py``): scheme, address
-    and path of each are taken, host and port are not looked at, and ``/health`` is appended.
+    Source: ``VLLMInferClient.__init__``: scheme, address and path of each are taken, host and port
+    are not looked at, and ``/health`` is appended.
     """
     config = context.config
     where = config.where(endpoint.URL_KEY)

@@ -68,7 +68,7 @@ def rollout_flags_are_those_of_a_rollout_server(context: Context) -> Iterator[Pr
             yield Problem(where, "is refused by swift rollout", "remove it")
 
 
-@rule
+@rule(needs=(ServerFlags,))
 def server_and_learner_encode_alike(context: Context) -> Iterator[Problem]:
     """What decides how a prompt is encoded is the same for both halves.
 
@@ -88,6 +88,8 @@ def server_and_learner_encode_alike(context: Context) -> Iterator[Problem]:
         if other is not None:
             what += f" ({config.where(there)})"
         fix = f"set {config.spelled(there)} alone, both halves get it"
+        if other is None and (own := f"vllm_{name}") in context[ServerFlags].flags:
+            fix = f"did you mean {own}? Else {fix}"
         severity = Severity.WARNING if name == "torch_dtype" else Severity.ERROR
         yield Problem(config.where(f"rollout_server.{name}"), what, fix, severity)
 

@@ -115,7 +115,9 @@ def prompt_and_completion_fit_max_model_len(context: Context) -> Iterator[Findin
         return
     server = f"the model's own length {length}" if is_own else f"vllm_max_model_len {length}"
     longer = _longer_server(config, shape, None if prompt is None else prompt + completion)
-    if completion > length - _LEAST_PROMPT:
+    # Where a prompt's length is known, what it and a completion need is compared below.
+    nearly = prompt is None and length - _LEAST_PROMPT < completion and length > 4 * _LEAST_PROMPT
+    if completion >= length or nearly:
         limit = f"{completion}" if config.get(key) else f"is not set (default {completion}), which"
         what = f"{limit} leaves no room for a prompt in {server}, so every completion is cut short"
         rest = length - prompt if prompt and prompt < length else length // 2
