@@ -421,7 +421,14 @@ def flat(text: str, world_size: int = 2, output_dir: str = "out") -> dict[str, A
     return arguments.flatten(written(text), world_size, output_dir)
 
 
-BASE = {"rlhf_type": "grpo", "output_dir": "out"}
+BASE = {
+    "rlhf_type": "grpo",
+    "output_dir": "out",
+    "use_vllm": True,
+    "vllm_mode": "server",
+    "vllm_server_host": ["127.0.0.1"],
+    "vllm_server_port": [8000],
+}
 
 
 @pytest.mark.parametrize(
