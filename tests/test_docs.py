@@ -176,7 +176,7 @@ def test_the_first_experiment_works_as_printed(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "gsm8k: ready to launch\n" in done.stdout
     assert "rlhf.num_generations = 8\n" in done.stdout
-    assert done.stdout.count("\nenv ") == 2
+    assert done.stdout.count("\nenv ") == 3  # and the rehearsal
     assert {path.name for path in tmp_path.iterdir()} == {"configs", "gsm8k.jsonl", "reward.py"}
 
 

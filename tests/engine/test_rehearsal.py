@@ -74,8 +74,13 @@ def rehearse(
     return json.loads(lines[-1].removeprefix("rehearsal "))
 
 
-def test_a_clean_configuration_passes_and_leaves_nothing(swift: Swift, tmp_path: Path) -> None:
-    answer = rehearse(swift, tmp_path)
+def test_a_clean_configuration_passes_and_leaves_nothing(
+    swift: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing = str(ROOT / "engines/swift_timing/grpo_launch_timing.py")
+    monkeypatch.setenv("GRPO_LAUNCH_RUN", str(tmp_path))
+    plugins = [*CLEAN["external_plugins"], timing]
+    answer = rehearse(swift, tmp_path, external_plugins=plugins)
     assert (answer["verdict"], answer["rows"], answer["warnings"]) == ("passed", 64, [])
     assert 0 < answer["longest"] < 448
     assert [path.name for path in tmp_path.iterdir()] == ["arguments.yaml"]

@@ -138,6 +138,8 @@ class Rehearsal:
             WORLD_SIZE=str(self.world), LOCAL_WORLD_SIZE=str(self.local),
             MASTER_ADDR="127.0.0.1", MASTER_PORT="1",
         )  # fmt: skip
+        # The timing plugin would write into the run's journal.
+        os.environ.pop("GRPO_LAUNCH_RUN", None)
         sys.dont_write_bytecode = True
         no_network()
         try:
