@@ -39,7 +39,7 @@ def gather(config: LaunchConfig, host: Host, say: Callable[[str], None] = lambda
     gib = _memory(config) if shape else None
     nodes = Nodes.of(config, host.environ)
     facts = (
-        *learner(config.learner.name).facts(config, host.cwd),
+        *learner(config.learner.name).facts(config, host),
         *([shape] if shape else []),
         *([DeviceMemory(gib)] if gib is not None else []),
         nodes,

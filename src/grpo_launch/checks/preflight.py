@@ -13,6 +13,7 @@ from grpo_launch import runtimes
 from grpo_launch.base.host import nvidia_smi
 from grpo_launch.checks import ids, machine, versions
 from grpo_launch.config import schema, services
+from grpo_launch.config.facts import Facts, MissingFiles
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
@@ -37,6 +38,7 @@ def problems(
     *,
     without: Collection[int] = (),
     is_complete: bool = True,
+    facts: Facts | None = None,
 ) -> Iterator[Problem]:
     """Everything that keeps this machine from running the plan now.
 
@@ -51,6 +53,7 @@ def problems(
         without: ports that another problem is about.
         is_complete: whether ``environ`` is the whole environment; else keys of trackers,
             which may be in the rest, are not looked for.
+        facts: what was gathered for validation; has the files that are missing.
     """
     missing = runtimes.of(config.runtime).problem(environ, cwd)
     if missing is not None:
@@ -60,6 +63,8 @@ def problems(
         yield from versions.problems(config, environ, cwd)
     yield from _services(config, plan, environ)
     yield from _devices(config, plan, environ)
+    if facts and (absent := facts.get(MissingFiles)):
+        yield from absent.problems
     yield from machine.problems(config, plan, cwd)
     if is_complete:
         yield from tracking.problems(config, plan, environ, cwd)

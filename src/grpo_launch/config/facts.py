@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+if TYPE_CHECKING:
+    from grpo_launch.config.problem import Problem
 
 Fact = TypeVar("Fact")
 
@@ -61,3 +64,13 @@ class DeviceMemory:
     MISSING: ClassVar[str] = "the memory of a device is not known (accelerator.memory_gib says it)"
 
     gib: float
+
+
+@dataclass(frozen=True)
+class MissingFiles:
+    """Files that the learner or the server reads and this machine does not have.
+
+    Preflight reports them, not a rule: the plan may be for another machine.
+    """
+
+    problems: tuple[Problem, ...]

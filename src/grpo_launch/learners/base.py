@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from grpo_launch.base.host import Host
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.learners.batches import Sizes
 from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
@@ -108,12 +109,12 @@ class Learner(Protocol):
     @property
     def flags(self) -> FlagQuestion | None: ...  # noqa: D102
 
-    def facts(self, config: LaunchConfig, cwd: Path) -> Iterable[object]:
+    def facts(self, config: LaunchConfig, host: Host) -> Iterable[object]:
         """What its rules know of files; at most one fact of a type (see ``config/facts.py``).
 
         Args:
             config: as composed, it need not be valid.
-            cwd: the working directory.
+            host: this machine: the working directory and the environment.
         """
         ...
 

@@ -163,7 +163,13 @@ def _judged(
         from grpo_launch.checks import preflight  # not for preflight=false, nor for a dry run
 
         judged = preflight.problems(
-            config, run.plan, run.environ, run.cwd, without=locked, is_complete=is_complete
+            config,
+            run.plan,
+            run.environ,
+            run.cwd,
+            without=locked,
+            is_complete=is_complete,
+            facts=made.facts,
         )
         problems += judged
         waits = preflight.closing(config, run.plan)

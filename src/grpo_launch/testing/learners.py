@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from grpo_launch.base.host import Host
 from grpo_launch.config.arguments import SIZES
 from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
@@ -122,7 +123,8 @@ class LearnerSuite:
 
     def test_facts_have_types_of_their_own(self) -> None:
         """A rule looks a fact up by its type; files that are absent are no error."""
-        types = [type(fact) for fact in self.learner.facts(self.config(), Path("/nowhere"))]
+        host = Host(Path("/nowhere"), {}, 0.0, "0000")
+        types = [type(fact) for fact in self.learner.facts(self.config(), host)]
         assert len(types) == len(set(types))
 
     def test_the_summary_is_plain_values_by_name(self) -> None:

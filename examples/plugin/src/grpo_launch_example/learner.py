@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from grpo_launch.base.host import Host
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.rule import Context
 from grpo_launch.engines.base import RELOAD
@@ -37,7 +37,7 @@ class CountingLearner:
     rules = ()
     flags = None
 
-    def facts(self, config: LaunchConfig, cwd: Path) -> Iterable[object]:
+    def facts(self, config: LaunchConfig, host: Host) -> Iterable[object]:
         return ()
 
     def batches(self, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from grpo_launch.base.host import Host
 from grpo_launch.config.arguments import find, listed
+from grpo_launch.config.facts import MissingFiles
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.learners.swift import dataset_rows, episodes, plugin_source
+from grpo_launch.config.problem import Problem
+from grpo_launch.learners.swift import dataset_rows, episodes, model_files, plugin_source
 from grpo_launch.learners.swift.dataset_rows import Counts
 from grpo_launch.learners.swift.episodes import Episodes, GymFacts
+from grpo_launch.learners.swift.model_files import LocalModels
+
+
+def facts(config: LaunchConfig, host: Host) -> tuple[object, ...]:
+    """Everything that the rules know of files."""
+    models = model_files.read(config, host.cwd, host.environ)
+    return (
+        models,
+        MissingFiles(tuple(_missing(config, models))),
+        gym(config, host.cwd),
+        *counts(config, host.cwd),
+    )
 
 
 def gym(config: LaunchConfig, cwd: Path) -> GymFacts:
@@ -35,3 +51,11 @@ def counts(config: LaunchConfig, cwd: Path) -> tuple[Counts, ...]:
         return ()
     entries = [item for item in listed(find(config, "dataset")[1]) if isinstance(item, str)]
     return (Counts(tuple((entry, dataset_rows.count(entry, cwd)) for entry in entries)),)
+
+
+def _missing(config: LaunchConfig, models: LocalModels) -> Iterator[Problem]:
+    """What is named and is not on this machine."""
+    for entry in models.entries:
+        if entry.missing:
+            what = f"{entry.name} does not exist"
+            yield Problem(config.where(entry.key), what, "correct the path, or create it")

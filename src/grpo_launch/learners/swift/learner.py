@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grpo_launch.base.host import Host
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import GROUP
 from grpo_launch.learners.base import Resume, TrainRequest
@@ -45,12 +45,11 @@ class SwiftLearner:
 
         return FLAGS
 
-    def facts(self, config: LaunchConfig, cwd: Path) -> Iterable[object]:
-        """The files that it trains on, and those of the episodes that it plays."""
+    def facts(self, config: LaunchConfig, host: Host) -> Iterable[object]:
+        """The models, the data, the plugins and the JSON that it reads."""
         from grpo_launch.learners.swift import gather, json_texts
 
-        texts = json_texts.gather(config, cwd)
-        return (texts, gather.gym(config, cwd), *gather.counts(config, cwd))
+        return (json_texts.gather(config, host.cwd), *gather.facts(config, host))
 
     def batches(self, arguments: Mapping[str, Any], world_size: int) -> Sizes | None:
         """See ``batches.of_arguments``."""

@@ -16,6 +16,7 @@ from grpo_launch.learners.swift.flag_rules import FLAG_RULES
 from grpo_launch.learners.swift.gym import GYM_RULES
 from grpo_launch.learners.swift.json_texts import JSON_RULES
 from grpo_launch.learners.swift.lora_rules import LORA_RULES
+from grpo_launch.learners.swift.model_rules import local_models_are_complete
 from grpo_launch.learners.swift.reward_rules import REWARD_RULES
 
 _WITH_SERVER = ("grpo", "gkd")
@@ -96,6 +97,7 @@ RULES: Sequence[Rule] = (
     grpo_reads_no_cached_dataset,
     model_is_set,
     sections_agree,
+    local_models_are_complete,
     *FLAG_RULES,
     *JSON_RULES,
     *BATCH_RULES,

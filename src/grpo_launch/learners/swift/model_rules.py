@@ -1,0 +1,30 @@
+"""The rule of local models; what is missing altogether is found by preflight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grpo_launch.config.problem import Problem, Severity
+from grpo_launch.config.rule import Context, Finding, Unknown, rule
+from grpo_launch.learners.swift.model_files import LocalModels
+
+
+@rule(needs=(LocalModels,))
+def local_models_are_complete(context: Context) -> Iterator[Finding]:
+    """A model's directory has a configuration, weights and a tokenizer, an adapter's its own.
+
+    Source: ``get_model_info`` (``swift/model/model_meta.py``) and ``from_pretrained`` of
+    transformers, which fail once both halves have started.
+    """
+    for entry in context[LocalModels].entries:
+        where = context.config.where(entry.key)
+        if entry.missing:
+            yield Unknown(f"{entry.name} does not exist")
+        elif entry.fault is not None:
+            fix = "complete the directory, or name another"
+            yield Problem(where, f"{entry.name} {entry.fault}", fix)
+        elif entry.beside is not None:
+            what = f"{entry.name} is not in the directory {entry.beside}, so a hub is asked for it"
+            yield Problem(where, what, "correct the path if it is one", Severity.WARNING)
+        if entry.is_of_hub:
+            yield Unknown(f"{entry.name} is a model of a hub")
