@@ -29,6 +29,8 @@ ELSEWHERE = pytest.StashKey[list[str]]()
 EXPERIMENT = """\
 model:
   model: some/model
+data:
+  dataset: [train.jsonl]
 training:
   per_device_train_batch_size: 8
 rlhf:
@@ -105,7 +107,7 @@ class Project:
 
     def files(self) -> set[str]:
         found = (p.relative_to(self.directory) for p in self.directory.rglob("*"))
-        return {str(path) for path in found if path.parts[0] != "configs"}
+        return {str(path) for path in found if path.parts[0] not in ("configs", "train.jsonl")}
 
     def end_everything(self) -> None:
         for pid in _marked(self.mark):
@@ -190,5 +192,6 @@ def project(tmp_path: Path) -> Iterator[Project]:
     (tmp_path / "configs" / "exp.yaml").write_text(
         EXPERIMENT.format(port=made.port, group_port=free_port())
     )
+    (tmp_path / "train.jsonl").write_text('{"query": "1 + 1?"}\n')
     yield made
     made.end_everything()

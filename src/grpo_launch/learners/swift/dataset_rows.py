@@ -7,6 +7,7 @@ large file only the beginning: a check must stay fast.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,7 @@ def read(entry: str, cwd: Path) -> Rows:
             finds it (``swift/dataset/dataset_syntax.py``), among the shipped files too.
         cwd: the working directory of the learner.
     """
-    name = _name(entry, cwd)
+    name = name_of(entry, cwd)
     path = cwd / str(located("dataset", name, cwd))
     try:
         if path.is_file():
@@ -74,7 +75,7 @@ def read(entry: str, cwd: Path) -> Rows:
             return Rows(name, unseen=f"{name} is a directory")
     except (OSError, ValueError) as error:  # a name with a zero byte, no permission
         return Rows(name, unseen=f"{name} cannot be read ({_reason(error)})")
-    if name.lower().endswith(_DATA_FILES) or name.startswith(("/", ".", "~")):
+    if is_file_name(name):
         return Rows(name, missing=True)
     return Rows(name, unseen=f"{name} is a data set of a hub")
 
@@ -99,7 +100,7 @@ def count(entry: str, cwd: Path) -> int | None:
         entry: as for :func:`read`; ``#ROWS`` samples as many.
         cwd: the working directory of the learner.
     """
-    name = _name(entry, cwd)
+    name = name_of(entry, cwd)
     _, hash_, rows = entry.rpartition("#")
     if hash_ and rows.isdecimal() and not _is_file(cwd / entry):
         return int(rows)
@@ -113,12 +114,34 @@ def count(entry: str, cwd: Path) -> int | None:
         return None
 
 
-def _name(entry: str, cwd: Path) -> str:
+def name_of(entry: str, cwd: Path) -> str:
     """The file or the id, without ``hf::``, ``:subset`` and ``#rows``."""
     name, hash_, rows = entry.rpartition("#")
     if not hash_ or not rows.isdecimal() or _is_file(cwd / entry):
         name = entry
     return name if _is_file(cwd / name) else name.rpartition("::")[2].partition(":")[0]
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name means a file: it is no id ``ORGANIZATION/NAME`` of a data set in a hub."""
+    ends = name.lower().endswith(_DATA_FILES)
+    return ends or name.startswith(("/", ".", "~")) or name.count("/") > 1
+
+
+def objects(text: bytes) -> list[dict[str, Any]] | None:
+    """The rows of a line; None where it is no JSON object, nor several in a row."""
+    if (row := _object(text)) is not None:
+        return [row]
+    decoder, rows, at = json.JSONDecoder(), [], 0
+    try:
+        line = text.decode("utf-8").strip()
+        while at < len(line):
+            row, end = decoder.raw_decode(line, at)
+            rows.append(row)
+            at = end + len(line[end:]) - len(line[end:].lstrip())
+    except (ValueError, RecursionError):
+        return None
+    return rows if all(isinstance(row, dict) for row in rows) else None
 
 
 def _is_file(path: Path) -> bool:
@@ -138,7 +161,7 @@ def _read(name: str, path: Path) -> Rows:
     lines = without = 0
     first_without = nameless = unreadable = None
     names: dict[Any, int] = {}
-    reader = _Lines(path)
+    reader = Lines(path)
     for number, text in reader.numbered():
         row = _object(text)
         if row is None:
@@ -186,17 +209,19 @@ def _object(text: bytes) -> dict[str, Any] | None:
     return cast("dict[str, Any]", row) if isinstance(row, dict) else None
 
 
-class _Lines:
+class Lines:
     """The first lines of a file, with their numbers; blank ones are left out."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int | None = None) -> None:
         self._path = path
+        self._most = MAX_LINES if most is None else most
         self.whole = True
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
+        """The number and the text of each line, from 1."""
         left = MAX_BYTES
         with files.opened(self._path) as file:
-            for number in range(1, MAX_LINES + 1):
+            for number in range(1, self._most + 1):
                 text = file.readline(left + 1)
                 left -= len(text)
                 if not text or left < 0:

@@ -10,7 +10,14 @@ from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.facts import MissingFiles
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
-from grpo_launch.learners.swift import dataset_rows, episodes, model_files, plugin_source
+from grpo_launch.learners.swift import (
+    dataset_files,
+    dataset_rows,
+    episodes,
+    model_files,
+    plugin_source,
+)
+from grpo_launch.learners.swift.dataset_files import DataFiles
 from grpo_launch.learners.swift.dataset_rows import Counts
 from grpo_launch.learners.swift.episodes import Episodes, GymFacts
 from grpo_launch.learners.swift.model_files import LocalModels
@@ -19,9 +26,11 @@ from grpo_launch.learners.swift.model_files import LocalModels
 def facts(config: LaunchConfig, host: Host) -> tuple[object, ...]:
     """Everything that the rules know of files."""
     models = model_files.read(config, host.cwd, host.environ)
+    data = None if config.role == "server" else dataset_files.read(config, host.cwd)
     return (
         models,
-        MissingFiles(tuple(_missing(config, models))),
+        *([data] if data else []),
+        MissingFiles(tuple(_missing(config, models, data))),
         gym(config, host.cwd),
         *counts(config, host.cwd),
     )
@@ -53,9 +62,11 @@ def counts(config: LaunchConfig, cwd: Path) -> tuple[Counts, ...]:
     return (Counts(tuple((entry, dataset_rows.count(entry, cwd)) for entry in entries)),)
 
 
-def _missing(config: LaunchConfig, models: LocalModels) -> Iterator[Problem]:
+def _missing(
+    config: LaunchConfig, models: LocalModels, data: DataFiles | None
+) -> Iterator[Problem]:
     """What is named and is not on this machine."""
-    for entry in models.entries:
+    for entry in (*models.entries, *(data.entries if data else ())):
         if entry.missing:
             what = f"{entry.name} does not exist"
             yield Problem(config.where(entry.key), what, "correct the path, or create it")

@@ -12,6 +12,7 @@ from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.config.schema import SECTIONS
 from grpo_launch.learners.swift.batch_rules import BATCH_RULES
 from grpo_launch.learners.swift.batches import is_grpo
+from grpo_launch.learners.swift.data_rules import DATA_RULES
 from grpo_launch.learners.swift.flag_rules import FLAG_RULES
 from grpo_launch.learners.swift.gym import GYM_RULES
 from grpo_launch.learners.swift.json_texts import JSON_RULES
@@ -101,6 +102,7 @@ RULES: Sequence[Rule] = (
     *FLAG_RULES,
     *JSON_RULES,
     *BATCH_RULES,
+    *DATA_RULES,
     *REWARD_RULES,
     *GYM_RULES,
     *LORA_RULES,
