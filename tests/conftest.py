@@ -29,8 +29,6 @@ ELSEWHERE = pytest.StashKey[list[str]]()
 EXPERIMENT = """\
 model:
   model: some/model
-data:
-  dataset: [train.jsonl]
 training:
   per_device_train_batch_size: 8
 rlhf:
@@ -39,7 +37,7 @@ rlhf:
   vllm_server_host: [127.0.0.1]
   vllm_server_port: [{port}]
   vllm_server_group_port: [{group_port}]
-  reward_funcs: [some.reward]
+  reward_funcs: [format]
   max_completion_length: 64
 custom:
   extra:
@@ -52,6 +50,7 @@ custom:
       gpus: {{server: [0], learner: [1]}}
       shutdown: {{term_s: 5, kill_s: 5}}
       rehearse: false
+data: {{dataset: [train.jsonl]}}
 """
 
 

@@ -16,8 +16,9 @@ BASE = "model:\n  model: some/model\nrlhf:\n  num_generations: 4\n"
 SUMMARY = """\
 model     some/model
 tuner     lora, lora_rank 8, lora_alpha 32, target_modules all-linear
-rewards   some.reward 1
-training  epochs 3, schedule cosine, warmup 0
+data      train.jsonl 1 rows
+rewards   format 1
+training  steps 3, epochs 3, schedule cosine, warmup 0
 batch     8 a device x 1 device x 1 accumulated = 8 completions a step
           = 1 prompt x 8; a generation of 8 lasts for 1 step
 server    CPU process 0; TP 1, DP 1; 127.0.0.1:{port}, weight sync {group_port}
@@ -27,6 +28,7 @@ memory    not known
 engine    ms-swift 4.6.0
 checks    {passed} rules passed, preflight passed
           1 rule skipped: nothing limits the prompt
+          1 rule skipped: some/model is a model of a hub
           {skipped} rules skipped: the model has no local config.json
 exp: ready to launch
 """

@@ -12,18 +12,22 @@ from grpo_launch.config.compose import compose
 from grpo_launch.config.facts import DeviceMemory, Facts
 from grpo_launch.config.hydra import lookup
 from grpo_launch.engines.model_shape import ModelShape
+from grpo_launch.learners.swift.dataset_files import DataFiles
+from grpo_launch.learners.swift.model_files import LocalModels
+from grpo_launch.learners.swift.plugin_rules import Plugins
 from grpo_launch.planning.devices import Devices
 
 VALID = """\
 model: {model: some/model}
 training: {per_device_train_batch_size: 8, learning_rate: 1.0e-6}
 template: {max_length: 64}
+data: {dataset: [d.jsonl]}
 rlhf:
   use_vllm: true
   vllm_mode: server
   vllm_server_host: [127.0.0.1]
   vllm_server_port: [8080]
-  reward_funcs: [a.b]
+  reward_funcs: [format]
   max_completion_length: 64
 custom:
   extra:
@@ -32,7 +36,8 @@ custom:
       vllm_data_parallel_size: 1
       vllm_max_model_len: 128
 """
-DEVICES = of_devices(Devices(("0",), ("1",), cuda=True))
+FILES = (LocalModels(()), DataFiles(()), Plugins((), ()))
+DEVICES = (*of_devices(Devices(("0",), ("1",), cuda=True)), *FILES)
 FACTS = Facts.of(*DEVICES)
 
 
@@ -92,7 +97,7 @@ def test_what_is_wrong_elsewhere_is_said_beside_what_could_not_be_read() -> None
 
 def test_a_wrong_plan_hides_the_batches_and_nothing_else() -> None:
     plan = "  grpo: {batch_plan: {enabled: true, unified_batch_size: 48}}\n"
-    text = VALID.replace("reward_funcs: [a.b]", "reward_weights: [1]") + plan
+    text = VALID.replace("reward_funcs: [format]", "reward_weights: [1]") + plan
     assert [place.rpartition(".")[2] for place in places(text)] == [
         "per_device_train_batch_size",
         "reward_weights",

@@ -18,6 +18,7 @@ from grpo_launch.engines.swift.memory import completion_limit, model_len
 from grpo_launch.learners.swift.dataset_columns import Preprocessed, preprocessed
 from grpo_launch.learners.swift.dataset_files import DataFile, DataFiles
 from grpo_launch.learners.swift.episodes import Episodes
+from grpo_launch.learners.swift.plugin_rules import Plugins
 from grpo_launch.learners.swift.reward_columns import ALWAYS, BUILT_IN
 
 BYTES_A_TOKEN = 5
@@ -64,7 +65,7 @@ def dataset_can_be_read(context: Context) -> Iterator[Finding]:
 @rule(needs=(Sections, DataFiles), when=_trains)
 def rows_have_a_prompt(context: Context) -> Iterator[Finding]:
     """A column of each file is taken for the prompt; ms-swift drops rows without messages."""
-    mapping = _mapping(context.config)
+    mapping = _mapping(context)
     if isinstance(mapping, Unknown):
         yield mapping
         return
@@ -86,10 +87,14 @@ def rows_have_the_columns_of_rewards(context: Context) -> Iterator[Finding]:
     Source: ``compute_rewards_per_func`` (``swift/rl_core/grpo_algorithm.py``), where the call
     misses an argument otherwise, after the first generation.
     """
-    config, mapping = context.config, _mapping(context.config)
+    config, mapping = context.config, _mapping(context)
     if isinstance(mapping, Unknown):
         yield mapping
         return
+    for _, plugin in (context.get(Plugins) or Plugins()).all:
+        if plugin.rewards_unread:  # it may replace one of ms-swift's
+            yield Unknown(plugin.rewards_unread)
+            return
     readers = _readers(context)
     if not readers:
         return
@@ -161,8 +166,12 @@ def _columns(file: DataFile) -> list[str]:
     return list(dict.fromkeys(column for shape in file.shapes for column in shape.columns))
 
 
-def _mapping(config: LaunchConfig) -> Mapping[str, str] | Unknown:
+def _mapping(context: Context) -> Mapping[str, str] | Unknown:
     """The argument ``columns``, or why the columns of rows cannot be told."""
+    config, plugins = context.config, context.get(Plugins)
+    for _, plugin in plugins.all if plugins else ():
+        if plugin.has_datasets or plugin.missing or plugin.fault:
+            return Unknown(f"{plugin.name} may say what becomes of the columns")
     if listed(find(config, "custom_dataset_info")[1]):
         return Unknown("custom_dataset_info may say what becomes of the columns")
     said = find(config, "columns")[1]
@@ -185,8 +194,11 @@ def _preprocessed(config: LaunchConfig, file: DataFile, mapping: Mapping[str, st
 def _readers(context: Context) -> dict[str, str]:
     """The columns that rewards read, each with the first reward that does."""
     readers: dict[str, str] = {}
+    plugins = (context.get(Plugins) or Plugins()).all
+    own = {name for _, plugin in plugins for name in plugin.rewards}
     for name in listed(find(context.config, "reward_funcs")[1]):
-        reward = BUILT_IN.get(name) if isinstance(name, str) else None
+        # A plugin may have one of its own under that name.
+        reward = BUILT_IN.get(name) if isinstance(name, str) and name not in own else None
         for column in reward.columns if reward else ():
             readers.setdefault(column, name)
     return {column: name for column, name in readers.items() if column not in ALWAYS}

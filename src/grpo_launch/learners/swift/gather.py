@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from grpo_launch import runtimes
 from grpo_launch.base.host import Host
 from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.facts import MissingFiles
@@ -15,22 +16,32 @@ from grpo_launch.learners.swift import (
     dataset_rows,
     episodes,
     model_files,
+    plugin_rules,
     plugin_source,
 )
 from grpo_launch.learners.swift.dataset_files import DataFiles
 from grpo_launch.learners.swift.dataset_rows import Counts
 from grpo_launch.learners.swift.episodes import Episodes, GymFacts
 from grpo_launch.learners.swift.model_files import LocalModels
+from grpo_launch.learners.swift.plugin_rules import Plugins
+from grpo_launch.learners.swift.plugin_source import Plugin
+from grpo_launch.learners.swift.reward_columns import BUILT_IN, VERSION
+from grpo_launch.runtimes import installed
 
 
 def facts(config: LaunchConfig, host: Host) -> tuple[object, ...]:
     """Everything that the rules know of files."""
     models = model_files.read(config, host.cwd, host.environ)
     data = None if config.role == "server" else dataset_files.read(config, host.cwd)
+    plugins = Plugins(
+        learner=None if config.role == "server" else _plugins(config, host.cwd, on_server=False),
+        server=None if config.role == "learner" else _plugins(config, host.cwd, on_server=True),
+    )
     return (
         models,
         *([data] if data else []),
-        MissingFiles(tuple(_missing(config, models, data))),
+        plugins,
+        MissingFiles((*_missing(config, models, data, plugins), *_packages(config, host))),
         gym(config, host.cwd),
         *counts(config, host.cwd),
     )
@@ -63,10 +74,38 @@ def counts(config: LaunchConfig, cwd: Path) -> tuple[Counts, ...]:
 
 
 def _missing(
-    config: LaunchConfig, models: LocalModels, data: DataFiles | None
+    config: LaunchConfig, models: LocalModels, data: DataFiles | None, plugins: Plugins
 ) -> Iterator[Problem]:
     """What is named and is not on this machine."""
-    for entry in (*models.entries, *(data.entries if data else ())):
+    files = [(entry.key, entry) for entry in (*models.entries, *(data.entries if data else ()))]
+    for key, entry in (*files, *plugins.all):
         if entry.missing:
             what = f"{entry.name} does not exist"
-            yield Problem(config.where(entry.key), what, "correct the path, or create it")
+            yield Problem(config.where(key), what, "correct the path, or create it")
+
+
+def _plugins(config: LaunchConfig, cwd: Path, *, on_server: bool) -> tuple[tuple[str, Plugin], ...]:
+    pairs = plugin_rules.said(config, on_server=on_server)
+    return tuple((key, plugin_source.read(name, cwd)) for key, name in pairs)
+
+
+def _packages(config: LaunchConfig, host: Host) -> Iterator[Problem]:
+    """Packages that ms-swift's own rewards import and its environment does not have.
+
+    Not for a dry run, which looks at no environment.
+    """
+    key, value = find(config, "reward_funcs", "rlhf")
+    named = [name for name in listed(value) if isinstance(name, str)]
+    wanted = {p: n for n in named if n in BUILT_IN for p in BUILT_IN[n].packages}
+    if not wanted or config.dry_run or config.role == "server":
+        return
+    python = runtimes.of(config.runtime).python(config.learner.entry, host.environ, host.cwd)
+    roots = installed.roots(python, host.environ) if python and python.exists() else ()
+    if installed.version(roots, "swift", "ms-swift") != VERSION.split()[1]:
+        return
+    for package, name in wanted.items():
+        if not any((r / package).is_dir() or (r / f"{package}.py").is_file() for r in roots):
+            what = f"the reward {name} needs the package {package}, which is not installed"
+            command = runtimes.of(config.runtime).python_command
+            fix = f"install it with '{command} -m pip install {package}'"
+            yield Problem(config.where(f"train.{key}"), what, fix)

@@ -13,7 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from grpo_launch.base import files
@@ -22,6 +22,11 @@ from grpo_launch.base.shipped_files import located
 ENVIRONMENTS = "envs"
 SCHEDULERS = "multi_turns"
 REGISTRIES = (ENVIRONMENTS, SCHEDULERS)
+REWARDS = "orms"
+"""The registry of rewards (``swift/rewards/orm.py``); most plugins have only that one."""
+
+_TYPES = ("register_template", "register_model")
+_DATASETS = ("register_dataset", "register_dataset_info", "DATASET_MAPPING")
 
 _IMPORTS_ENGINE = re.compile(rb"^\s*(?:from|import)\s+swift\b", re.MULTILINE)
 _SIBLINGS = 50
@@ -44,6 +49,10 @@ class Plugin:
         fault: why it is no Python, ``line 3: invalid syntax``, or None.
         registered: the names that it registers, by registry.
         unread: by registry, why it may register more than that.
+        rewards: the names of the rewards that it registers.
+        rewards_unread: why it may register more than that, or None.
+        types: every text within what it registers as template or model.
+        has_datasets: whether it registers data sets, whose rows it may translate itself.
     """
 
     name: str
@@ -51,6 +60,10 @@ class Plugin:
     fault: str | None = None
     registered: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    rewards: frozenset[str] = frozenset()
+    rewards_unread: str | None = None
+    types: frozenset[str] = frozenset()
+    has_datasets: bool = False
 
 
 def read(name: str, cwd: Path) -> Plugin:
@@ -75,23 +88,45 @@ def read(name: str, cwd: Path) -> Plugin:
         return Plugin(name, fault=f"line {error.lineno}: {error.msg}")
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         return _unread(name, f"cannot be read ({type(error).__name__})")
-    return _Source(tree, path.parent).plugin(name)
+    rewards = _Source(tree, path.parent, (REWARDS,)).plugin(name)
+    return replace(
+        _Source(tree, path.parent, REGISTRIES).plugin(name),
+        rewards=rewards.registered[REWARDS],
+        rewards_unread=rewards.unread.get(REWARDS),
+        types=frozenset(_types(tree)),
+        has_datasets=any(_named(node) in _DATASETS for node in ast.walk(tree)),
+    )
 
 
 def _unread(name: str, reason: str) -> Plugin:
-    return Plugin(name, unread=dict.fromkeys(REGISTRIES, f"{name} {reason}"))
+    why = f"{name} {reason}"
+    return Plugin(name, unread=dict.fromkeys(REGISTRIES, why), rewards_unread=why)
+
+
+def _types(tree: ast.Module) -> Iterator[str]:
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    for call in calls:
+        if _named(call.func) in _TYPES:
+            yield from filter(None, map(_text, (n for n in ast.walk(call))))
+
+
+def _named(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else None
 
 
 class _Source:
     """The registrations in one file."""
 
-    def __init__(self, tree: ast.Module, directory: Path) -> None:
+    def __init__(self, tree: ast.Module, directory: Path, registries: tuple[str, ...]) -> None:
+        self._registries = registries
         self._tree = tree
         self._directory = directory
-        self._aliases = {name: name for name in REGISTRIES}
+        self._aliases = {name: name for name in registries}
         self._texts: dict[str, str] = {}
         self._known: set[int] = set()
-        self.registered: dict[str, set[str]] = {name: set() for name in REGISTRIES}
+        self.registered: dict[str, set[str]] = {name: set() for name in registries}
         self.unread: dict[str, str] = {}
 
     def plugin(self, name: str) -> Plugin:
@@ -108,7 +143,7 @@ class _Source:
             # A file without registrations leaves them to others; one with some may still have
             # more beside it, in a module that knows ms-swift.
             if not registers or _knows_engine(self._directory, module):
-                for registry in REGISTRIES:
+                for registry in self._registries:
                     self.unread.setdefault(registry, f"imports {module}")
                 break
         return Plugin(
@@ -122,7 +157,7 @@ class _Source:
         for node in ast.walk(self._tree):
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
-                    if alias.name in REGISTRIES and alias.asname:
+                    if alias.name in self._registries and alias.asname:
                         self._aliases[alias.asname] = alias.name
         for node in self._tree.body:
             if isinstance(node, ast.Assign) and (text := _text(node.value)) is not None:
@@ -131,7 +166,7 @@ class _Source:
     def _registry(self, node: ast.AST) -> str | None:
         if isinstance(node, ast.Name):
             return self._aliases.get(node.id)
-        if isinstance(node, ast.Attribute) and node.attr in REGISTRIES:
+        if isinstance(node, ast.Attribute) and node.attr in self._registries:
             return node.attr
         return None
 
@@ -209,7 +244,7 @@ def _knows_engine(directory: Path, module: str) -> bool:
     return any(map(_IMPORTS_ENGINE.search, there))
 
 
-def _text(node: ast.expr) -> str | None:
+def _text(node: ast.AST) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 

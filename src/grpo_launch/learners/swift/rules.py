@@ -18,6 +18,7 @@ from grpo_launch.learners.swift.gym import GYM_RULES
 from grpo_launch.learners.swift.json_texts import JSON_RULES
 from grpo_launch.learners.swift.lora_rules import LORA_RULES
 from grpo_launch.learners.swift.model_rules import local_models_are_complete
+from grpo_launch.learners.swift.plugin_rules import PLUGIN_RULES
 from grpo_launch.learners.swift.reward_rules import REWARD_RULES
 
 _WITH_SERVER = ("grpo", "gkd")
@@ -103,6 +104,7 @@ RULES: Sequence[Rule] = (
     *JSON_RULES,
     *BATCH_RULES,
     *DATA_RULES,
+    *PLUGIN_RULES,
     *REWARD_RULES,
     *GYM_RULES,
     *LORA_RULES,
