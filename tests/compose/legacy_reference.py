@@ -124,7 +124,7 @@ EDGE_CASES: dict[str, Files] = {
     "booleans": {"x.yaml": "a: yes\nb: No\nc: on\nd: OFF\ne: true\nf: y\ng: n\nh: 'yes'\n"},
     "nulls": {"x.yaml": "a: ~\nb: null\nc:\nd: Null\ne: 'null'\nf: none\n"},
     "odd keys": {
-        "x.yaml": "1: int\ntrue: bool\n~: 'null'\n2001-01-01: date\n1.5: float\n? x\n: y\n"
+        "x.yaml": "2: int\ntrue: bool\n~: 'null'\n2001-01-01: date\n1.5: float\n? x\n: y\n"
     },
     "equal keys of two types": {"x.yaml": "extends: b.yaml\ntrue: b\n", "b.yaml": "1: a\n"},
     "set": {"x.yaml": "a: !!set {x, y}\nb: !!set {}\n"},
@@ -142,8 +142,10 @@ EDGE_CASES: dict[str, Files] = {
     "merge keys": {
         "x.yaml": "a: &a {x: 1, y: 1}\nb: &b {y: 2}\nc: {<<: [*b, *a], z: 3}\nd: {<<: *a, x: 9}\n"
     },
+    "a mapping merged twice, and merge keys twice": {
+        "x.yaml": "a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, <<: *a, y: 1}\nd: {<<: *b}\n"
+    },
     "merge key at the top": {"x.yaml": "<<: {extends: b.yaml, q: 1}\na: 1\n", "b.yaml": "b: 1\n"},
-    "duplicate keys": {"x.yaml": "a: 1\nb: {c: 1, c: 2}\na: 3\n"},
     "byte order mark": {"x.yaml": b"\xef\xbb\xbfa: 1\n"},
     "utf-16": {"x.yaml": "a: \u00fc\n".encode("utf-16")},
     "windows line ends": {"x.yaml": "extends: b.yaml\r\na:\r\n  b: 1\r\n", "b.yaml": "c: 1\r\n"},

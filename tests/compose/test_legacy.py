@@ -93,7 +93,6 @@ ORIGINS: dict[str, tuple[Files, dict[tuple[Any, ...], tuple[str, int]]]] = {
         {"x.yaml": "extends: b.yaml\na: {b: 1}\n", "b.yaml": "a: 1\n"},
         {("a", "b"): ("x.yaml", 2)},
     ),
-    "the last of duplicate keys": ({"x.yaml": "a: 1\nb: 2\na: 3\n"}, {("a",): ("x.yaml", 3)}),
     "an alias: where the keys stand": (
         {"x.yaml": "a: &a\n  k: 1\nb: *a\ne: &e {}\nf: *e\n"},
         {("b", "k"): ("x.yaml", 2), ("f",): ("x.yaml", 5)},
@@ -183,6 +182,22 @@ ERRORS: dict[str, tuple[Files, str]] = {
     "inherit in a base": (
         {"x.yaml": "extends: b.yaml\n", "b.yaml": "inherit:\n"},
         "b.yaml: the key 'inherit' is not supported, use 'extends'",
+    ),
+    "a section twice": (
+        {"x.yaml": "rlhf: {beta: 1}\na: 1\nrlhf: {}\n"},
+        "x.yaml:3: rlhf is given in line 1 already, which would be lost, make one of the two",
+    ),
+    "a key twice, below a list": (
+        {"x.yaml": "a:\n- b: 1\n  'b': 1\n"},
+        "x.yaml:3: b is given in line 2 already, which would be lost, make one of the two",
+    ),
+    "equal keys in other words": (
+        {"x.yaml": "a: {yes: 1, true: 1}\n"},
+        "x.yaml:1: true is given in line 1 already, which would be lost, make one of the two",
+    ),
+    "a key twice in a base": (
+        {"x.yaml": "extends: b.yaml\n", "b.yaml": "a: {b: 1, b: 2}\n"},
+        "b.yaml:1: b is given in line 1 already, which would be lost, make one of the two",
     ),
     "list at the top": (
         {"x.yaml": "- a\n"},

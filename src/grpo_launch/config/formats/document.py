@@ -154,6 +154,10 @@ class _Document:
             raise _too_deep(self._path) from None
         except _TooManyValuesError:
             raise _too_many_values(self._path) from None
+        except _GivenTwiceError as twice:
+            where = f"{shown(self._path)}:{twice.line}"
+            what = f"{twice.key} is given in line {twice.first} already, which would be lost"
+            raise ConfigError(where, what, "make one of the two") from None
         except Exception as error:
             # PyYAML's constructors raise whatever int(), date() and re give them.
             raise ConfigError(
@@ -187,6 +191,7 @@ class _Document:
 
 
 _MAPPING = "tag:yaml.org,2002:map"
+_NO_KEYS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")  # << and =
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -194,18 +199,43 @@ class _TooManyValuesError(Exception):
     """Merge keys expand without bound."""
 
 
+class _GivenTwiceError(Exception):
+    """A mapping has a key twice; YAML forbids it, and PyYAML keeps the last."""
+
+    def __init__(self, key: str, line: int, first: int) -> None:
+        super().__init__(key, line, first)
+        self.key, self.line, self.first = key, line, first
+
+
 def _bounded(loader: Any) -> Any:
-    """A PyYAML loader that refuses what would take for ever or could not be shown."""
+    """A PyYAML loader that refuses what would take for ever, be lost or could not be shown."""
 
     class Bounded(loader):
         pairs = 0
 
+        def __init__(self, stream: Any) -> None:
+            super().__init__(stream)
+            self.flattened: set[int] = set()
+
         def flatten_mapping(self, node: Any) -> None:
             # Called for a mapping and for each mention of it in a merge key, inside out.
+            if id(node) not in self.flattened:  # later it holds what it was merged with
+                self.flattened.add(id(node))
+                self.refuse_duplicates(node)
             super().flatten_mapping(node)
             self.pairs += len(node.value)
             if self.pairs > MAX_VALUES:
                 raise _TooManyValuesError
+
+        def refuse_duplicates(self, node: Any) -> None:
+            lines: dict[Any, int] = {}
+            for key_node, _ in node.value:
+                if key_node.tag in _NO_KEYS or not isinstance(key_node, yaml.ScalarNode):
+                    continue
+                key, line = self.construct_object(key_node), key_node.start_mark.line + 1
+                if key in lines:
+                    raise _GivenTwiceError(key_node.value, line, lines[key])
+                lines[key] = line
 
         def construct_scalar(self, node: Any) -> Any:
             value = super().construct_scalar(node)

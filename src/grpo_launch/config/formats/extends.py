@@ -33,6 +33,9 @@ from grpo_launch.errors import ConfigError
 KeyPath = tuple[Any, ...]
 """The keys that lead to a leaf, outermost first."""
 
+_LONGEST_CHAIN = 200
+"""Files from an experiment to its last base; far more would exceed Python's stack."""
+
 
 @dataclass(frozen=True)
 class LegacyTree:
@@ -120,13 +123,7 @@ def load(path: str | Path) -> LegacyTree:
         ConfigError: the file or a base is missing, unreadable, malformed, too
             large, not a mapping, says ``inherit``, or the bases form a cycle.
     """
-    absolute = Path(path).absolute()
-    try:
-        return _load(absolute, (), {})
-    except RecursionError:
-        raise ConfigError(
-            shown(absolute), "extends too long a chain", "merge some of its files"
-        ) from None
+    return _load(Path(path).absolute(), (), {})
 
 
 def merge(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -167,6 +164,9 @@ def _load(path: Path, chain: tuple[str, ...], loaded: dict[Path, LegacyTree]) ->
         raise ConfigError(
             shown(Path(chain[-1])), f"extends forms a cycle: {names}", "remove one of these extends"
         )
+    if len(chain) > _LONGEST_CHAIN:
+        first = shown(Path(chain[0]))
+        raise ConfigError(first, "extends too long a chain", "merge some of its files")
     document = _read(path)
     bases: list[LegacyTree] = []
     merged: dict[Any, Any] = {}
