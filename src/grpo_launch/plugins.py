@@ -100,7 +100,7 @@ LEARNERS: Registry[Any] = Registry(
         *("product", "entry", "cpu_entry", "metrics", "checkpoints", "signs", "resume"),
         *("transfers", "packages", "rules", "flags", "facts", "batches", "summary"),
         *("output_dir", "is_versioned", "arguments", "files", "argv", "env", "command"),
-        *("from_argv", "rehearsal"),
+        *("section", "from_argv", "rehearsal"),
     ),
 )
 """Programs that train; what each has is said in ``learners/base.py``."""

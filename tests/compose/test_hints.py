@@ -114,15 +114,32 @@ WRONG: list[tuple[str, str]] = [
     ("foo.bar=1", "foo.bar: unknown key, see docs/training/REFERENCE.md for the keys"),
     ("rlhf.x=1", "rlhf.x: unknown key, did you mean train.rlhf.x?"),
     ("rlhf.new=1", "rlhf.new: unknown key, did you mean train.rlhf.new?"),
+    ("train.rlfh.x=1", "train.rlfh.x: unknown key, did you mean train.rlhf.x?"),
+    ("+train.rlfh.x=1", "train.rlfh.x: unknown key, did you mean train.rlhf.x?"),
+    ("rlfh.x=1", "rlfh.x: unknown key, did you mean train.rlhf.x?"),
+    ("+gpu.server=[3]", "gpu.server: unknown key, did you mean gpus.server?"),
+    ("rollout.x=1", "rollout.x: unknown key, did you mean rollout_server.x?"),
+    ("++rollout.x=1", "rollout.x: unknown key, did you mean rollout_server.x?"),
+    ("+custom.x=1", "custom.x: unknown key, did you mean train.custom.x?"),
+    ("train.beta=1", "train.beta: unknown key, did you mean train.rlhf.beta?"),
+    ("beta=1", "beta: unknown key, did you mean train.rlhf.beta?"),
+    ("max_steps=3", "max_steps: unknown key, did you mean train.training.max_steps?"),
     (
-        "train.rlfh.x=1",
-        "train.rlfh.x: unknown key, did you mean train.rlhf.x? (or +train.rlfh.x=... to add it)",
+        "+anything=1",
+        (
+            "anything: unknown key, see docs/training/REFERENCE.md for the keys, or write "
+            "train.training.anything=... for a flag of the learner"
+        ),
     ),
     (
-        "max_steps=3",
+        "gpus.server=[0",
+        "gpus.server: [ and ] do not match in '[0', write gpus.server=[a,b], without spaces",
+    ),
+    (
+        "anything=3",
         (
-            "max_steps: unknown key, see docs/training/REFERENCE.md for the keys, or write "
-            "train.training.max_steps=... for a flag of the learner"
+            "anything: unknown key, see docs/training/REFERENCE.md for the keys, or write "
+            "train.training.anything=... for a flag of the learner"
         ),
     ),
     ("tuner.lora_rank=4", "tuner.lora_rank: unknown key, did you mean train.tuner.lora_rank?"),
@@ -321,7 +338,7 @@ def test_a_wrong_command_line_says_what_to_type(line: list[str], message: str) -
         "~train.rlhf.x",
         "train.rlhf={x:2}",
         "train.rlhf=null",
-        "+anything=1",
+        "+train.custom.anything=1",
         "hydra.verbose=true",
         "role.name=mine",
     ],

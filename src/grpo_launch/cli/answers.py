@@ -71,6 +71,8 @@ def _of_flag(flag: str, value: str | None, overrides: Sequence[str]) -> ConfigEr
     shown = "VALUE" if value is not None and redaction.is_secret_name(name) else value
     if key := _key(name, overrides):
         return ConfigError(where, "is a setting, not a flag", f"write {key.given(shown)}")
+    if value is None and name in words.roles():
+        return ConfigError(where, "is a role, not a flag", f"write role={name}")
     names = {name.replace("-", "_"): name for name in words.FLAGS}
     names |= {key: f"{key}=" for key in (*_top(), *_servers(), *_learners())}
     if near := difflib.get_close_matches(name, names, n=1, cutoff=0.75):

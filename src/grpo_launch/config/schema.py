@@ -298,6 +298,9 @@ class Launch:
 SECTIONS = ("model", "template", "data", "tuner", "training", "rlhf", "deepspeed")
 """The sections of an experiment whose keys are the learner's arguments."""
 
+BESIDE_SECTIONS = ("global_max_length", "custom")
+"""What an experiment may hold beside its sections."""
+
 LAUNCHER_FLAGS = ("effective_batch_size",)
 """Keys of a section that the launcher turns into the learner's arguments."""
 

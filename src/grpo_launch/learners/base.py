@@ -178,6 +178,14 @@ class Learner(Protocol):
         """
         ...
 
+    def section(self, argument: str) -> str:
+        """The section of an experiment that an argument belongs to, where a file has it at the top.
+
+        Args:
+            argument: its name; it need not be one that there is.
+        """
+        ...
+
     def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
         """The command line that a person would type to give it these arguments."""
         ...

@@ -17,6 +17,7 @@ from grpo_launch.config.arguments import SIZES
 from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.rule import Context
+from grpo_launch.config.schema import SECTIONS
 from grpo_launch.engines.base import GROUP, RELOAD, RESTART
 from grpo_launch.learners.base import Learner, TrainRequest
 from grpo_launch.settle.amend import amended
@@ -92,6 +93,11 @@ class LearnerSuite:
         read = self.request(with_keys(config, keys))
         again = self.learner.command(config.learner.entry, self.learner.arguments(read))
         assert sorted(again) == sorted(command)
+
+    def test_every_argument_has_a_section(self) -> None:
+        """Also one that there is not: it is reported there."""
+        for name in (*self.learner.arguments(self.request()), "no_such_argument"):
+            assert self.learner.section(name) in SECTIONS
 
     def test_another_command_line_is_refused(self) -> None:
         """It never guesses."""

@@ -75,6 +75,11 @@ class CountingLearner:
     def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
         return [*entry, *(f"{key}={json.dumps(value)}" for key, value in arguments.items())]
 
+    def section(self, argument: str) -> str:
+        """Which of its few arguments it is does not matter."""
+        del argument
+        return "training"
+
     def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
         if PROGRAM not in argv:
             raise ValueError(f"no {PROGRAM} in {' '.join(argv)!r}")

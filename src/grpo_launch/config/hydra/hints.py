@@ -17,6 +17,9 @@ NOT_A_STRING = re.compile(
 )
 """What Hydra's grammar reads as a number, a boolean or null."""
 
+ROOTS = frozenset((*typing.get_type_hints(schema.Launch), "hydra", "config"))
+"""The first parts of keys that there are."""
+
 _MOVED = ((".".join(lift.SERVER_BLOCK), "rollout_server."), (".".join(lift.LAUNCH_BLOCK), ""))
 _BELOW_ACCELERATORS = re.compile(rf"{lift.ACCELERATORS}(\.[^.]*\.?)?")
 _VARIABLE = re.compile(r"env\.((server|learner)\.)?(set|defaults)\.")
@@ -92,14 +95,31 @@ def for_hydra(overrides: Sequence[str]) -> list[str]:
     """``overrides`` as Hydra must get them to do what they say.
 
     With ``++`` before those that give the learner an argument or say something of a service,
-    and the booleans of ``env`` as text.
+    without ``+`` before keys that nothing would read, and the booleans of ``env`` as text.
 
     Hydra wants ``+`` for a key that no file sets, but ``train.training.max_steps=10`` works
     whether or not the experiment sets it. Whether there is such an argument is judged by the
     rules, which know the flags of the installed learner.
     """
     added = (f"++{item}" if _needs_no_plus(item) else item for item in overrides)
-    return [_with_text(item) for item in added]
+    own_groups = any(key_of(item) == "hydra.searchpath" for item in overrides)
+    return [_with_text(_not_forced(item, own_groups)) for item in added]
+
+
+def _not_forced(override: str, own_groups: bool) -> str:
+    """An override without ``+`` where it would add a key that nothing reads: Hydra refuses it.
+
+    A group of the user's own, which ``hydra.searchpath`` brings, stays.
+    """
+    key = key_of(override)
+    if not override.startswith("+") or "/" in key or "@" in key:
+        return override
+    root, *below = key.split(".")
+    if root == "train":
+        known = not below or below[0] in (*schema.SECTIONS, *schema.BESIDE_SECTIONS)
+    else:
+        known = root in ROOTS or (own_groups and not below)
+    return override if known else override.lstrip("+")
 
 
 def as_typed(override: str) -> str:

@@ -13,6 +13,7 @@ from grpo_launch.config import kinds, rollout, schema
 from grpo_launch.config.formats import accelerated, lift
 from grpo_launch.config.hydra import hints
 from grpo_launch.errors import ConfigError
+from grpo_launch.plugins import LEARNERS
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ def _unreadable(override: str) -> ConfigError:
     key, equals, value = hints.as_typed(override).partition("=")
     if not equals:
         return ConfigError(hints.where(override), "has no value", f"write {override}=VALUE")
+    opened = [bracket for bracket in "[{" if value.startswith(bracket)]
+    if opened and value.count(opened[0]) != value.count(_CLOSING[opened[0]]):
+        what = f"{opened[0]} and {_CLOSING[opened[0]]} do not match in {value!r}"
+        fix = f"write {key}={'[a,b]' if opened[0] == '[' else '{name:value}'}"
+        return ConfigError(hints.where(hints.key_of(override)), what, fix + ", without spaces")
     return ConfigError(
         hints.where(hints.key_of(override)),
         f"Hydra cannot read {value!r}",
@@ -202,6 +208,8 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
         return ConfigError(where, "no such choice of a group", f"write {plain}=NAME")
     if cause is not None and type(cause).__name__ == "ValidationError":
         return _of_omegaconf(cause, line)
+    if meant := _place_meant(key):
+        return ConfigError(where, "unknown key", f"did you mean {meant}?")
     parent = key.rpartition(".")[0]
     if kinds.is_mapping(hints.type_of(parent)):
         return ConfigError(where, "is not set yet", f"write +{key}=... to add it")
@@ -211,15 +219,41 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
         parent and (parent in schema.SECTIONS or f"train.{parent}" in line.keys)
     ):
         return ConfigError(where, "unknown key", f"did you mean train.{key}?")
+    flag = key.removeprefix("train.")
+    if meant := _flag_of_learner(flag):
+        return ConfigError(where, "unknown key", f"did you mean {meant}?")
     if near := difflib.get_close_matches(key, set(line.keys) - {key}, n=1, cutoff=0.75):
         extra = f" (or +{key}=... to add it)" if key.startswith("train.") else ""
         return ConfigError(where, "unknown key", f"did you mean {near[0]}?{extra}")
-    if key.startswith("train."):
+    if key.startswith("train.") and flag.partition(".")[0] in _OF_TRAIN:
         return ConfigError(where, "the experiment does not set it", f"write +{key}=... to add it")
     reference = "see docs/training/REFERENCE.md for the keys"
-    if key.isidentifier():  # a flag's section does not matter, see Arguments
-        reference += f", or write train.training.{key}=... for a flag of the learner"
+    if flag.isidentifier():  # a flag's section does not matter, see Arguments
+        reference += f", or write train.training.{flag}=... for a flag of the learner"
     return ConfigError(where, "unknown key", reference)
+
+
+def _place_meant(key: str) -> str | None:
+    """The key whose first part, or section below ``train``, is misspelled."""
+    first, *rest = key.split(".")
+    above = "train." if first == "train" else ""
+    if above and rest:
+        first, *rest = rest
+    if not rest or first in (_OF_TRAIN if above else hints.ROOTS):
+        return None
+    meant = kinds.nearest(first, _OF_TRAIN if above else (*hints.ROOTS, *_OF_TRAIN))
+    if meant is None:
+        return None
+    above = "train." if meant in _OF_TRAIN else ""
+    return ".".join((above + meant, *rest))
+
+
+def _flag_of_learner(name: str) -> str | None:
+    """The key of an argument of the usual learner that was written without its section."""
+    learner = LEARNERS.get(schema.LEARNER)
+    if learner.flags is None or name not in learner.flags.shipped().table.flags:
+        return None
+    return f"train.{learner.section(name)}.{name}"
 
 
 def _flag_meant(key: str, line: CommandLine) -> str | None:
@@ -273,8 +307,10 @@ def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
     return kinds.wrong_type(hints.where(key), hint, value.strip("'\""))
 
 
+_OF_TRAIN = (*schema.SECTIONS, *schema.BESIDE_SECTIONS)
 _EACH_KEY = f"set {lift.SERVER}.KEY=VALUE for each key"
 _CORRECT = "correct the value"
+_CLOSING = {"[": "]", "{": "}"}
 _LIST_OVER_MAPPING = "Cannot merge DictConfig with ListConfig"
 
 _ANSWERS: Sequence[tuple[str, Callable[[re.Match[str], Exception, CommandLine], ConfigError]]] = (

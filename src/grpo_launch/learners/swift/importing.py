@@ -19,12 +19,12 @@ _SECTIONS = {
     "tuner": ("tuner_type", "train_type", "lora_rank", "lora_alpha", "target_modules"),
     "deepspeed": ("deepspeed",),
     "rlhf": (
-        *("reward_funcs", "reward_weights", "beta", "epsilon", "temperature", "top_p", "top_k"),
+        *("rlhf_type", "ref_model", "reward_funcs", "reward_weights", "beta", "epsilon"),
+        *("temperature", "top_p", "top_k"),
         *("max_completion_length", "loss_type", "log_completions", "async_generate", "gym_env"),
         *("use_gym_env", "multi_turn_scheduler", "max_turns", "use_vllm"),
     ),
 }
-"""The sections that people keep an argument in; any other argument is ``training``'s."""
 
 
 def command(entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
@@ -50,7 +50,7 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     for name, words in flags.items():
         if (name, words) != ("rlhf_type", ["grpo"]):  # which is what nothing else says
             values = [*map(_value, words)]
-            keys[f"train.{_section(name)}.{name}"] = values[0] if len(values) == 1 else values
+            keys[f"train.{section(name)}.{name}"] = values[0] if len(values) == 1 else values
     return keys
 
 
@@ -63,7 +63,8 @@ def _value(word: str) -> Any:
     return word if value is None else value
 
 
-def _section(name: str) -> str:
+def section(name: str) -> str:
+    """The section that people keep an argument in; any other argument is ``training``'s."""
     homes = {item: section for section, names in _SECTIONS.items() for item in names}
     usual = (
         "rlhf"

@@ -89,6 +89,10 @@ class SwiftLearner:
         """``rehearse.py``, by the interpreter of the entry."""
         return entry.rehearsal(request, max_model_len)
 
+    def section(self, argument: str) -> str:
+        """See ``importing.section``."""
+        return importing.section(argument)
+
     def command(self, entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
         """``swift rlhf`` with a flag for each argument."""
         return importing.command(entry, arguments)
