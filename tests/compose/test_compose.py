@@ -93,7 +93,7 @@ def test_the_lifted_blocks_stay_in_train_as_they_were_written(project: Path) -> 
         ("train.rlhf.beta=[1,a]", ("rlhf", "beta"), [1, "a"]),
         ("+train.rlhf.new=1", ("rlhf", "new"), 1),
         ("+train.rlhf.new={a:{b:c}}", ("rlhf", "new"), {"a": {"b": "c"}}),
-        ("++train.other.deep=x", ("other", "deep"), "x"),
+        ("++train.custom.deep.er=x", ("custom", "deep", "er"), "x"),
         ("train.rlhf.beta='\\${x}'", ("rlhf", "beta"), "${x}"),
         ("train.rlhf.beta=${train.rlhf.gamma}", ("rlhf", "beta"), 2),
         ("train.rlhf.text='plain'", ("rlhf", "text"), "plain"),

@@ -346,8 +346,9 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"extras": {"seed": 1}},
         [
             (
-                "extras: is not a section of the learner and is not passed on, move it below one "
-                "of model, template, data, tuner, training, rlhf, deepspeed, or below custom"
+                "extras: is no section, no node of the launcher and no flag of the learner, "
+                "move it below one of model, template, data, tuner, training, rlhf, deepspeed, "
+                "or below custom"
             )
         ],
     ),
@@ -438,8 +439,8 @@ def test_a_value_from_the_command_line_is_blamed_on_the_command_line() -> None:
     ]
 
 
-def test_an_unknown_section_is_a_warning_and_everything_else_an_error() -> None:
-    severities = [problem.severity for problem in found({"other": 1, "rlhf.use_vllm": False})]
+def test_a_name_for_anchors_is_a_warning_and_everything_else_an_error() -> None:
+    severities = [problem.severity for problem in found({"x-other": 1, "rlhf.use_vllm": False})]
     assert severities == [Severity.WARNING, Severity.ERROR]
 
 
@@ -480,7 +481,7 @@ def test_errors_stop_the_launch_all_at_once() -> None:
 
 
 def test_warnings_do_not_stop_the_launch() -> None:
-    Path("x.yaml").write_text(yaml.safe_dump(changed({**TRAINS, "other": 1})))
+    Path("x.yaml").write_text(yaml.safe_dump(changed({**TRAINS, "x-other": 1})))
     warnings = require_valid(compose("x"))
     assert {problem.severity for problem in warnings} == {Severity.WARNING}
     assert any("other" in problem.where for problem in warnings)

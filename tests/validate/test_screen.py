@@ -29,6 +29,7 @@ def body(name: str, *overrides: str) -> dict[str, Any]:
         "experiment": name,
         "status": 0,
         **report.of_outcomes([]),
+        "form": "sections",
         "shadowed": [],
         "preflight": [],
         "rehearsal": None,

@@ -61,6 +61,7 @@ def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
     made = [(rule, rule.check(context)) for rule in rules if rule.when(config)]
     broken = unread(config, [p for rule, o in made if rule in STRUCTURE_RULES for p in o.problems])
     warn = warned(config)
+    foreign = any(() in mistake.unread for mistake in config.mistakes)
     seen: set[Problem] = set()
     outcomes: list[Outcome] = []
     for rule, outcome in made:
@@ -70,6 +71,8 @@ def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
         fresh = [
             p for p in dict.fromkeys(outcome.problems) if p not in seen and not p.below(hidden)
         ]
+        if foreign and rule is not STRUCTURE_RULES[0]:
+            fresh = []  # written for another program: nothing else of it means anything
         seen.update(fresh)
         skipped = outcome.skipped or (_HIDDEN if len(fresh) < len(outcome.problems) else None)
         changes = {"problems": tuple(fresh), "skipped": skipped}

@@ -12,7 +12,7 @@ from grpo_launch.checks import replaced
 from grpo_launch.config import schema
 from grpo_launch.config.endpoint import endpoints, server_names
 from grpo_launch.config.facts import Facts, WorldSize
-from grpo_launch.config.formats import document
+from grpo_launch.config.formats import document, forms
 from grpo_launch.config.hydra import lookup, source
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
@@ -56,6 +56,7 @@ def of_failure(error: LaunchError) -> str:
         found = [{"where": error.where, "what": line, "fix": ""} for line in error.lines()]
     body = {
         "experiment": None,
+        "form": None,
         "status": error.status,
         "passed": [],
         "skipped": [],
@@ -72,8 +73,15 @@ def of_failure(error: LaunchError) -> str:
     return json.dumps(body, indent=2, ensure_ascii=False)
 
 
+def form(config: LaunchConfig) -> str:
+    """What the experiment's file was taken for."""
+    return (config.legacy.form if config.legacy else forms.Form.NATIVE).value
+
+
 def shadowed(config: LaunchConfig) -> list[str]:
     """Files of the same name that a root searched later offers and that are not used."""
+    if config.path.stem != config.experiment:  # a record keeps the name of its experiment
+        return []
     found = (lookup.Base(base, Path.cwd()).find(config.experiment) for base in source.bases())
     others = {path.resolve(): path for path in found if path is not None}
     others.pop(config.path.resolve(), None)

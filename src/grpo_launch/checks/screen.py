@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from grpo_launch.base import terminal
 from grpo_launch.config import kinds
+from grpo_launch.config.formats.forms import Form
 from grpo_launch.config.problem import Severity
 
 _TITLE = 10
@@ -29,6 +30,7 @@ _APART = (*_OF_LEARNER, "accelerator", "parallel", "devices", "ports", "batches"
 """Titles that have a place of their own; the others follow as they are."""
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+_USUAL_FORMS = (Form.SECTIONS.value, Form.NATIVE.value)
 _OPTIONAL = ("resume", "engine", "defaults")
 
 
@@ -70,6 +72,8 @@ def text(body: Mapping[str, Any], look: Look, *, checked: bool) -> str:
 def _lines(body: Mapping[str, Any], look: Look, checked: bool) -> Iterator[str]:
     for path in body["shadowed"]:
         yield from _line("note", [f"{path}: the same name, not used: an earlier root has it"], look)
+    if body["form"] not in _USUAL_FORMS:
+        yield from _line("note", [f"the file is read as {body['form']}"], look)
     yield from _environment(body["environment"])
     yield from _summary(body["summary"] or {}, look)
     yield from _checks(body, look, checked)

@@ -10,6 +10,7 @@ from grpo_launch.base import redaction
 from grpo_launch.base.terminal import CONTROL
 from grpo_launch.config import kinds, schema
 from grpo_launch.config.formats import document
+from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
@@ -62,12 +63,13 @@ def sweep_on_error_is_known(context: Context) -> Iterator[Problem]:
 
 @rule
 def runtime_is_complete(context: Context) -> Iterator[Problem]:
-    """A virtual environment has a path, a conda environment has a name."""
+    """A virtual environment has a path, a conda environment has a name; both have a kind."""
     runtime = context.config.runtime
     if runtime.kind is schema.RuntimeKind.venv and not runtime.path:
         yield _incomplete(context.config, "path", "a directory")
     if runtime.kind is schema.RuntimeKind.conda and not runtime.name:
         yield _incomplete(context.config, "name", "a conda environment")
+    yield from _of_another_kind(context.config)
 
 
 @rule
@@ -136,6 +138,24 @@ def _env(config: LaunchConfig) -> list[tuple[str, Any]]:
         for half, node in places.items()
         for kind in ("defaults", "set")
     ]
+
+
+def _of_another_kind(config: LaunchConfig) -> Iterator[Problem]:
+    """What is meant for a kind of environment that nothing chooses."""
+    chosen = any(hints.key_of(item) in ("runtime", "runtime.kind") for item in config.overrides)
+    if chosen or config.where("runtime.kind") != "runtime.kind":
+        return
+    runtime, venv = config.runtime, schema.RuntimeKind.venv
+    meant = {
+        "path": venv.value if runtime.path and runtime.kind is not venv else None,
+        "name": runtime.name if runtime.name in ("venv", "current") else None,
+    }
+    for name, kind in meant.items():
+        if kind:
+            place = config.spelled(f"runtime.{name}")
+            what = f"is set, but no kind: this environment is {runtime.kind.value}"
+            fix = f"set {place.removesuffix(name)}kind to {kind}"
+            yield Problem(config.where(f"runtime.{name}"), what, fix)
 
 
 def _incomplete(config: LaunchConfig, name: str, value: str) -> Problem:

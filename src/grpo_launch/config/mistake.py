@@ -22,7 +22,7 @@ class Mistake:
     Attributes:
         error: what is wrong: where, what, fix.
         unread: the keys that have no value, or a doubtful one, because of it; what
-            other checks say of them follows from this mistake.
+            other checks say of them follows from this mistake. No key, ``()``, is all of it.
     """
 
     error: ConfigError

@@ -42,6 +42,6 @@ def _unread_size(config: LaunchConfig) -> str | None:
     if any(key.rpartition(".")[2] in SIZES for key in keys):
         return "a variable that says a batch size is wrong"
     left_out = [keys for mistake in config.mistakes for keys in mistake.unread]
-    if any(path[-1] in SIZES and path[0] in SECTIONS for path in left_out):
+    if any(path and path[-1] in SIZES and path[0] in SECTIONS for path in left_out):
         return "the batch plan is wrong"
     return None

@@ -107,6 +107,7 @@ def _body(ready: Preparation, unchecked: list[Problem]) -> dict[str, Any]:
     preflight = (*failures, *ready.warnings, *_waits(ready))
     return {
         "experiment": ready.config.experiment,
+        "form": report.form(ready.config),
         "status": ready.error.status if ready.error else 0,
         **report.of_outcomes(ready.outcomes),
         "shadowed": report.shadowed(ready.config),

@@ -13,7 +13,7 @@ from typing import Any, cast
 import yaml
 
 from grpo_launch.base import files
-from grpo_launch.config.formats import malformed
+from grpo_launch.config.formats import json_text, malformed
 from grpo_launch.errors import ConfigError
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
@@ -27,6 +27,9 @@ MAX_DEPTH = 50
 
 MAX_DIGITS = 1000
 """Above this length an integer is refused; Python does not print one of 4,300 digits."""
+
+JSON = ".json"
+"""The suffix of files that are read as JSON."""
 
 SELF = object()
 """In a tree of origins the key of the mapping's own origin; no YAML key is equal to it."""
@@ -91,7 +94,10 @@ def _reason(error: OSError) -> str:
 
 def read_origins(path: Path) -> dict[Any, Any]:
     """The tree of ``Origin`` for one file; a mapping's own origin is under ``SELF``."""
-    with _Document(path, read_bytes(path)) as document:
+    text = read_bytes(path)
+    if path.suffix == JSON:
+        text = text.replace(b"\t", b" ")  # none stands inside a string of JSON
+    with _Document(path, text) as document:
         if document.is_empty:
             return {}
         document.data()
@@ -103,6 +109,10 @@ def read_origins(path: Path) -> dict[Any, Any]:
 @functools.lru_cache(maxsize=1024)
 def parse(path: Path, text: bytes) -> Any:
     """Parse one file; memoised, since Hydra composes everything twice."""
+    if path.suffix == JSON:
+        data = json_text.parse(shown(path), text)
+        _check_size(path, data)
+        return data
     with _Document(path, text) as document:
         data = {} if document.is_empty else document.data()
     _check_size(path, data)

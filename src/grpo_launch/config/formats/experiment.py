@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.config.formats import accelerated, batch_plan, document, extends, lift
+from grpo_launch.config.formats import accelerated, batch_plan, document, extends, forms, lift
 from grpo_launch.config.formats.batch_plan import KeyPath
 from grpo_launch.config.mistake import Mistake
 from grpo_launch.errors import ConfigError, InvalidConfigError
@@ -52,7 +52,23 @@ class Experiment:
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """What is wrong with the batch plan and the launcher's own blocks."""
-        return (*self.wrong_in_plan, *self.lifted.mistakes, *self.accelerators.mistakes)
+        return (
+            *self.tree.mistakes,
+            *self.wrong_in_plan,
+            *self.lifted.mistakes,
+            *self.accelerators.mistakes,
+        )
+
+    @property
+    def form(self) -> forms.Form:
+        """What its file was taken for."""
+        return self.tree.reading.form
+
+    @property
+    def server_below_custom(self) -> bool:
+        """Whether ``rollout_server`` is said below ``custom.extra``, which has required keys."""
+        sayer = self.tree.sayer(*lift.SERVER_BLOCK)
+        return sayer is not None and sayer.reading.spelled(*lift.SERVER_BLOCK) == lift.SERVER_BLOCK
 
     def where(self, *keys: Any) -> str:
         """``FILE: KEY`` of what set ``keys``; the plan's key for what the plan wrote."""
@@ -69,7 +85,7 @@ def read(path: Path) -> Experiment:
     Raises:
         ConfigError: see ``legacy.load``.
     """
-    tree = extends.load(path)
+    tree = extends.load(path, forms.read)
     expansion = batch_plan.expand(tree.data, lambda *keys: where(tree, *keys))
     train = expansion.applied_to(tree.data)
     return Experiment(tree, train, expansion.sources, expansion.mistakes)
@@ -122,6 +138,6 @@ def where(tree: extends.LegacyTree, *keys: Any) -> str:
 
 def place(tree: extends.LegacyTree, *keys: Any) -> tuple[str, str]:
     """The file and the key of :func:`where`, apart."""
-    files = (tree.setter(*keys[:n]) for n in range(len(keys), 0, -1))
-    file = next(filter(None, files), tree.path)
-    return document.shown(file), ".".join(map(str, keys))
+    sayers = (tree.sayer(*keys[:n]) for n in range(len(keys), 0, -1))
+    sayer = next(filter(None, sayers), tree)
+    return document.shown(sayer.path), ".".join(map(str, sayer.reading.spelled(*keys)))

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.base import resources
 from grpo_launch.config import kinds
+from grpo_launch.config.formats import forms
 from grpo_launch.config.formats.document import (
     SELF,
     Origin,
@@ -28,6 +30,9 @@ from grpo_launch.config.formats.document import (
     shown,
     unreadable,
 )
+from grpo_launch.config.formats.forms import holds as holds
+from grpo_launch.config.formats.forms import merge as merge
+from grpo_launch.config.mistake import Mistake
 from grpo_launch.errors import ConfigError
 
 KeyPath = tuple[Any, ...]
@@ -43,16 +48,24 @@ class LegacyTree:
 
     Attributes:
         path: the file, absolute.
-        own: what the file itself says, without ``extends``.
+        own: what the file itself says, without ``extends``, in the one form (see ``forms``).
         data: that and what the bases say, merged. Values are shared with other trees and
             with what is memoised, so nobody may change them.
         bases: the trees that ``extends`` names, in the order of the file.
+        reading: the file, and how it spells ``own``.
     """
 
     path: Path
     own: Mapping[Any, Any]
     data: Mapping[Any, Any]
     bases: tuple[LegacyTree, ...]
+    reading: forms.Reading
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """What is wrong with the form of the file and of its bases, each once."""
+        below = (mistake for base in self.bases for mistake in base.mistakes)
+        return tuple(dict.fromkeys((*below, *self.reading.mistakes)))
 
     @functools.cached_property
     def origins(self) -> dict[KeyPath, Origin]:
@@ -64,19 +77,24 @@ class LegacyTree:
 
         No file is read for it, unlike for :meth:`origin`.
         """
+        tree = self.sayer(*keys)
+        return tree.path if tree else None
+
+    def sayer(self, *keys: Any) -> LegacyTree | None:
+        """The tree of the file that :meth:`setter` names."""
         if (said := holds(self.own, keys)) is not False:
-            return self.path if said else None
+            return self if said else None
         for base in reversed(self.bases):
             if (said := holds(base.data, keys)) is not False:
-                return base.setter(*keys) if said else None
+                return base.sayer(*keys) if said else None
         return None
 
     def origin(self, *keys: Any) -> Origin | None:
         """The place that set the value at ``keys``; see :meth:`setter`."""
-        path = self.setter(*keys)
-        if path is None:
+        tree = self.sayer(*keys)
+        if tree is None:
             return None
-        node: Any = read_origins(path)
+        node: Any = tree.own_origins
         for key in keys:
             node = node[key]
         return node[SELF] if isinstance(node, dict) else node
@@ -92,7 +110,7 @@ class LegacyTree:
             for origin, value in base.sayings(*keys):
                 found.pop(origin.file, None)
                 found[origin.file] = (origin, value)
-        own, value = read_origins(self.path), _read(self.path)
+        own, value = self.own_origins, self.own
         for key in keys:
             if not (isinstance(own, dict) and key in own and isinstance(value, dict)):
                 return list(found.values())
@@ -107,14 +125,20 @@ class LegacyTree:
         merged: dict[Any, Any] = {}
         for base in self.bases:
             merged = merge(merged, base._origin_tree)
-        return merge(merged, read_origins(self.path))
+        return merge(merged, self.own_origins)
+
+    @functools.cached_property
+    def own_origins(self) -> dict[Any, Any]:
+        """The tree of origins of the file itself, shaped as ``own``."""
+        return self.reading.of_origins(read_origins(self.path))
 
 
-def load(path: str | Path) -> LegacyTree:
+def load(path: str | Path, reader: forms.Reader = forms.as_it_is) -> LegacyTree:
     """Load an experiment file and everything that it extends.
 
     Args:
         path: the file; relative paths are taken from the working directory.
+        reader: brings each file into one form before it is merged.
 
     Returns:
         The merged tree.
@@ -123,38 +147,12 @@ def load(path: str | Path) -> LegacyTree:
         ConfigError: the file or a base is missing, unreadable, malformed, too
             large, not a mapping, says ``inherit``, or the bases form a cycle.
     """
-    return _load(Path(path).absolute(), (), {})
+    return _load(Path(path).absolute(), (), {}, reader)
 
 
-def merge(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
-    """``over`` laid over ``base``: mappings merge deeply, everything else replaces.
-
-    Keys keep the order of ``base``; new ones follow in the order of ``over``.
-    Neither argument is changed, but values that are not merged are shared.
-    """
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(below, dict) and isinstance(value, dict):
-            merged[key] = merge(cast("dict[Any, Any]", below), cast("dict[Any, Any]", value))
-        else:
-            merged[key] = value
-    return merged
-
-
-def holds(data: Mapping[Any, Any], keys: KeyPath) -> bool | None:
-    """Whether there is a value at ``keys``; None where something else stands for what holds it."""
-    node: Any = data
-    for key in keys:
-        if not isinstance(node, dict):
-            return None
-        if key not in node:
-            return False
-        node = cast("dict[Any, Any]", node)[key]
-    return True
-
-
-def _load(path: Path, chain: tuple[str, ...], loaded: dict[Path, LegacyTree]) -> LegacyTree:
+def _load(
+    path: Path, chain: tuple[str, ...], loaded: dict[Path, LegacyTree], reader: forms.Reader
+) -> LegacyTree:
     if path in loaded:  # a ladder of diamonds has 2**depth paths through it
         return loaded[path]
     identity = _identity(path)
@@ -171,19 +169,31 @@ def _load(path: Path, chain: tuple[str, ...], loaded: dict[Path, LegacyTree]) ->
     bases: list[LegacyTree] = []
     merged: dict[Any, Any] = {}
     for name in _bases_of(path, document):
-        base_path = path.parent / name
+        base_path = _base(path.parent, name)
         if fault := unreadable(base_path):
             raise ConfigError(
                 shown(path),
                 f"extends {name!r}, but {shown(base_path)} {fault}",
                 "correct the path (it is relative to this file)",
             )
-        base = _load(base_path, (*chain, identity), loaded)
+        base = _load(base_path, (*chain, identity), loaded, reader)
         bases.append(base)
         merged = merge(merged, base.data)
     own = {key: value for key, value in document.items() if key != "extends"}
-    tree = loaded[path] = LegacyTree(path, own, merge(merged, own), tuple(bases))
+    reading = reader(path, own, merged)
+    data = merge(merged, reading.data)
+    tree = loaded[path] = LegacyTree(path, reading.data, data, tuple(bases), reading)
     return tree
+
+
+def _base(directory: Path, name: str) -> Path:
+    """The file that ``extends`` names: one beside it, or else a shipped experiment."""
+    beside = directory / name
+    if "/" in name or beside.exists():
+        return beside
+    shipped = resources.path("configs")
+    places = (directory, shipped / "train/grpo", shipped)
+    return next((p for place in places if (p := place / f"{name}.yaml").is_file()), beside)
 
 
 def _identity(path: Path) -> str:

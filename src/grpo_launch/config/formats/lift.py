@@ -19,15 +19,13 @@ from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import kinds, rollout, schema
 from grpo_launch.config.formats import leaves
+from grpo_launch.config.formats.forms import ACCELERATORS as ACCELERATORS
+from grpo_launch.config.formats.forms import LAUNCH_BLOCK as LAUNCH_BLOCK
+from grpo_launch.config.formats.forms import NODES
+from grpo_launch.config.formats.forms import SERVER as SERVER
+from grpo_launch.config.formats.forms import SERVER_BLOCK as SERVER_BLOCK
 from grpo_launch.config.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
-
-SERVER = "rollout_server"
-SERVER_BLOCK = ("custom", "extra", SERVER)
-LAUNCH_BLOCK = ("custom", "extra", "launch")
-
-ACCELERATORS = "accelerators"
-"""In the launch block: what an accelerator replaces in the experiment (see ``accelerated``)."""
 
 Where = Callable[..., str]
 """Keys of the legacy tree -> the place to name in a message."""
@@ -69,9 +67,8 @@ def read(train: Mapping[Any, Any], where: Where) -> Lifted:
     said = block(train, LAUNCH_BLOCK) or {}
     above = SERVER_BLOCK[:-1]
     server = settings({SERVER: flags or None}, above, where, (SERVER,), engine=said.get("engine"))
-    known = (*schema.LIFTED, *schema.GROUPS, ACCELERATORS)
     rest = {name: value for name, value in said.items() if name != ACCELERATORS}
-    launch = settings(rest, LAUNCH_BLOCK, where, known)
+    launch = settings(rest, LAUNCH_BLOCK, where, NODES)
     mistakes = (*server.mistakes, *launch.mistakes)
     return Lifted({**server.nodes, **launch.nodes}, launch.choices, mistakes)
 
@@ -120,7 +117,11 @@ def settings(
         elif not is_dataclass(node_types[name]):
             nodes |= take(schema.Launch, {name: value}, above)
         elif isinstance(value, dict):
-            nodes[name] = take(node_types[name], cast("dict[Any, Any]", value), keys)
+            values_of = cast("dict[Any, Any]", value)
+            if name == "launch":
+                values_of, wrong = _without_nodes(values_of, above, where)
+                mistakes.extend(wrong)
+            nodes[name] = take(node_types[name], values_of, keys)
         else:
             group = choosing and name in schema.GROUPS
             allowed = "an option's name or a mapping" if group else "a mapping"
@@ -129,6 +130,21 @@ def settings(
             what = f"must be {allowed}, not {kinds.said(value)}"
             mistakes.append(Mistake(ConfigError(where(*keys), what, "write keys below"), (keys,)))
     return Lifted(nodes, choices, tuple(mistakes))
+
+
+def _without_nodes(
+    values: Mapping[Any, Any], above: KeyPath, where: Where
+) -> tuple[dict[Any, Any], list[Mistake]]:
+    """The node ``launch`` without what belongs beside it, and a mistake for each of those."""
+    misplaced = [name for name in values if name in (*NODES, SERVER)]
+    mistakes: list[Mistake] = []
+    for name in misplaced:
+        beside = where(*above, "launch").rpartition(": ")[2].removesuffix("launch")
+        place = ".".join(SERVER_BLOCK) if name == SERVER and beside else f"{beside}{name}"
+        what = "is no setting of how a run is started"
+        error = ConfigError(where(*above, "launch", name), what, f"move it to {place}")
+        mistakes.append(Mistake(error, ((*above, name),)))
+    return {name: item for name, item in values.items() if name not in misplaced}, mistakes
 
 
 def _are_names(value: Any) -> TypeGuard[list[str]]:

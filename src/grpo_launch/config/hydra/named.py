@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import rollout
-from grpo_launch.config.formats import document, experiment, extends, lift
+from grpo_launch.config.formats import document, experiment, extends, forms, lift
 from grpo_launch.config.hydra import hints, lookup, source
 from grpo_launch.config.launch_config import legacy_keys
 from grpo_launch.errors import ConfigError
@@ -65,7 +65,7 @@ def _below(node: Any, depth: int) -> Iterator[str]:
 
 def _of_experiment(path: Path) -> str | None:
     """The engine that an experiment's launch block names."""
-    block = lift.block(extends.load(path).data, lift.LAUNCH_BLOCK) or {}
+    block = lift.block(extends.load(path, forms.read).data, lift.LAUNCH_BLOCK) or {}
     return rollout.named(block.get("engine"))
 
 

@@ -163,7 +163,11 @@ class ExperimentSource(ConfigSource):
         defaults: list[Any] = [f"/{name}" for name in _DisplayNames(self._display).of(bases)]
         defaults += ["_self_", *({f"override /{k}": v} for k, v in loaded.lifted.choices.items())]
         defaults += _schema_of(loaded)
-        node = {"defaults": defaults, "experiment": _identity(path), **loaded.lifted.nodes}
+        node = {
+            "defaults": defaults,
+            "experiment": _identity(path, loaded.tree.reading.name),
+            **loaded.lifted.nodes,
+        }
         return self._result({**node, "train": how.of(loaded.train)})
 
     def _result(self, node: dict[str, Any]) -> ConfigResult:
@@ -252,9 +256,10 @@ def _escaped(name: str) -> str:
     return name.lstrip("/").replace("%", "%25").replace("@", "%40").replace("${", "%24{")
 
 
-def _identity(path: Path) -> dict[str, str]:
+def _identity(path: Path, name: str | None = None) -> dict[str, str]:
     # These are typed strings, so an interpolation in a file name is escaped, not made opaque.
-    return {"name": path.stem.replace("${", "\\${"), "path": str(path).replace("${", "\\${")}
+    named = path.stem if name is None else name
+    return {"name": named.replace("${", "\\${"), "path": str(path).replace("${", "\\${")}
 
 
 def _accelerator(config_path: str) -> str | None:

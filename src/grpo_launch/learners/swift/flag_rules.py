@@ -10,6 +10,7 @@ from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import kinds, schema
 from grpo_launch.config.arguments import find
+from grpo_launch.config.formats import forms
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
@@ -70,8 +71,10 @@ def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
     known = [*table.flags, *schema.LAUNCHER_FLAGS]
     guesses = _SUGGESTIONS
     megatron: list[tuple[str, str]] = []
-    for key, name, value in _arguments(config):
+    for key, name, value in (*_arguments(config), *_unset(config)):
         flag = table.flags.get(name)
+        if value is None and (flag is not None or name in schema.LAUNCHER_FLAGS):
+            continue  # null is "not set"
         if name in _JUDGED_ELSEWHERE or (name in schema.LAUNCHER_FLAGS and flag is None):
             continue
         if flag is None and name in _megatron():
@@ -163,6 +166,16 @@ def _arguments(config: LaunchConfig) -> Iterator[tuple[str, str, Any]]:
                     yield f"train.{section}.{name}", str(name), item
 
 
+def _unset(config: LaunchConfig) -> Iterator[tuple[str, str, None]]:
+    """Key and name of all that the sections set to null."""
+    for section in schema.SECTIONS:
+        block = config.train.get(section)
+        if isinstance(block, dict) and not _is_launcher_form(block):
+            for name, item in cast("dict[Any, Any]", block).items():
+                if item is None:
+                    yield f"train.{section}.{name}", str(name), None
+
+
 @functools.cache
 def _megatron() -> frozenset[str]:
     """Flags of ms-swift 4.6's ``megatron rlhf`` alone (``swift/megatron/arguments``)."""
@@ -174,6 +187,19 @@ def _is_launcher_form(value: Any) -> TypeGuard[Mapping[Any, Any]]:
     return isinstance(value, Mapping) and any(key in value for key in _DEEPSPEED_KEYS)
 
 
+def _other_place(config: LaunchConfig, key: str, name: str) -> str | None:
+    """Where a key of the launcher, of the server or of a section belongs instead."""
+    if name in forms.NODES:
+        place = config.spelled(name)
+    elif name == forms.SERVER or name in {field.name for field in fields(SwiftSettings)}:
+        place = config.spelled(name if name == forms.SERVER else f"{forms.SERVER}.{name}")
+    elif name in (*schema.SECTIONS, *schema.BESIDE_SECTIONS):
+        place = f"{name}, at the top of the file"
+    else:
+        return None
+    return place if place != config.spelled(key) else None
+
+
 def _unknown(
     config: LaunchConfig, table: LearnerFlags, key: str, name: str, known: Sequence[str]
 ) -> Problem:
@@ -181,6 +207,11 @@ def _unknown(
     renamed = _RENAMED.get(name)
     if renamed in table.flags:
         return Problem(where, f"is not what {table.product} calls it", f"rename it to {renamed}")
+    if place := _other_place(config, key, name):
+        what = f"is no flag of {table.program} and has no effect here"
+        return Problem(where, what, f"move it to {place}")
+    if known and "." not in config.spelled(key):  # at the top of a file
+        known = [*known, *schema.SECTIONS, forms.SERVER, *forms.NODES]
     near = kinds.nearest(name, known)
     fix = f"did you mean {near}?" if near else "remove it"
     return Problem(where, f"unknown key, no flag of {table.program} of {table.product}", fix)

@@ -1,0 +1,336 @@
+"""The forms in which a file may say an experiment, and keys that stand where nothing reads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from legacy_reference import write
+
+from grpo_launch.checks.examine import validate
+from grpo_launch.config.compose import compose
+from grpo_launch.config.formats.forms import Form
+from grpo_launch.config.hydra import lookup
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.errors import ConfigError
+
+SECTIONS = """\
+model: {model: some/model}
+data: {dataset: [a.jsonl], split_dataset_ratio: 0}
+training: {per_device_train_batch_size: 1, gradient_accumulation_steps: 8, max_steps: 10}
+rlhf: {use_vllm: true, vllm_mode: server, vllm_server_host: [127.0.0.1], vllm_server_port: [8000],
+  num_generations: 8, max_completion_length: 64, reward_funcs: [accuracy]}
+deepspeed: zero3
+"""
+CUSTOM = """\
+custom:
+  extra:
+    rollout_server: {vllm_tensor_parallel_size: 1, vllm_data_parallel_size: 1,
+      vllm_max_model_len: 128}
+    launch: {gpus: {server: [0], learner: [1, 2]}}
+"""
+NODES = """\
+gpus: {server: [0], learner: [1, 2]}
+rollout_server: {vllm_tensor_parallel_size: 1, vllm_data_parallel_size: 1, vllm_max_model_len: 128}
+"""
+FLAT = """\
+rlhf_type: grpo
+model: some/model
+dataset: [a.jsonl]
+split_dataset_ratio: 0
+per_device_train_batch_size: 1
+gradient_accumulation_steps: 8
+max_steps: 10
+use_vllm: true
+vllm_mode: server
+vllm_server_host: [127.0.0.1]
+vllm_server_port: [8000]
+num_generations: 8
+max_completion_length: 64
+reward_funcs: [accuracy]
+deepspeed: zero3
+"""
+UNKNOWN = "is no section, no node of the launcher and no flag of the learner"
+BLOCK = "looks like a block of the launcher and has no effect here"
+HOME = "is no flag of swift rlhf and has no effect here"
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(lookup.SETTING, raising=False)
+
+
+def problems(text: str, *overrides: str, name: str = "x.yaml") -> list[str]:
+    write(Path(), {name: text})
+    return [str(problem) for problem in validate(compose(name, overrides))]
+
+
+def composed(text: str, *overrides: str, name: str = "x.yaml") -> LaunchConfig:
+    write(Path(), {name: text})
+    config = compose(name, overrides)
+    assert not config.mistakes
+    return config
+
+
+def form(config: LaunchConfig) -> Form:
+    assert config.legacy is not None
+    return config.legacy.form
+
+
+def without_custom(config: LaunchConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.train.items() if name != "custom"}
+
+
+WRONG: dict[str, tuple[str, list[str]]] = {
+    "a section": (
+        SECTIONS.replace("training:", "trainng:") + CUSTOM,
+        [f"x.yaml: trainng: {UNKNOWN}, did you mean training?"],
+    ),
+    "a flag beside sections": (
+        SECTIONS + CUSTOM + "learning_rat: 1\n",
+        [f"x.yaml: learning_rat: {UNKNOWN}, did you mean learning_rate?"],
+    ),
+    "keys of the command line": (
+        SECTIONS + CUSTOM + "role: check\n",
+        [
+            (
+                "x.yaml: role: is no key of an experiment and is not passed on, "
+                "say role=VALUE on the command line, or remove it"
+            )
+        ],
+    ),
+    "names for anchors": (
+        "x-a: &a {}\n" + SECTIONS + CUSTOM,
+        ["x.yaml: x-a: is not passed on, move it below custom if a program is to read it"],
+    ),
+    "nodes below launch at the top": (
+        SECTIONS + NODES + "launch: {env: {set: {A: b}}}\n",
+        ["x.yaml: launch.env: is no setting of how a run is started, move it to env"],
+    ),
+    "nodes, server and sections below a section": (
+        SECTIONS.replace("max_steps: 10", "gpus: {}, lora_policy: forbid, rlhf: {}") + CUSTOM,
+        [
+            f"x.yaml: training.gpus: {HOME}, move it to custom.extra.launch.gpus",
+            (
+                f"x.yaml: training.lora_policy: {HOME}, "
+                "move it to custom.extra.rollout_server.lora_policy"
+            ),
+            f"x.yaml: training.rlhf: {HOME}, move it to rlhf, at the top of the file",
+        ],
+    ),
+    "a block's name": (
+        SECTIONS + CUSTOM.replace("launch:", "lanch:"),
+        [f"x.yaml: custom.extra.lanch: {BLOCK}, write custom.extra.launch"],
+    ),
+    "a node below custom": (
+        SECTIONS + CUSTOM + "  gpus: {server: [0]}\n",
+        [f"x.yaml: custom.gpus: {BLOCK}, write custom.extra.launch.gpus"],
+    ),
+    "what is foreign below custom": (
+        SECTIONS + CUSTOM + "    run: {id: 3}\n    env: {name: x}\n  extras: {a: 1}\n",
+        [],
+    ),
+    "a null of an unknown name": (
+        SECTIONS.replace("max_steps: 10", "num_generatoin: null, seed: null") + CUSTOM,
+        [
+            (
+                "x.yaml: training.num_generatoin: unknown key, no flag of swift rlhf of ms-swift "
+                "4.6.0, did you mean num_generations?"
+            )
+        ],
+    ),
+    "an environment without its kind": (
+        SECTIONS + NODES + "runtime: {name: venv}\n",
+        [
+            (
+                "x.yaml: runtime.name: is set, but no kind: this environment is conda, "
+                "set runtime.kind to venv"
+            )
+        ],
+    ),
+    "an environment with its kind": (
+        SECTIONS + NODES + "runtime: {kind: conda, name: venv}\n",
+        [],
+    ),
+    "two places": (
+        SECTIONS + CUSTOM + "gpus: {server: [0], learner: [1, 3]}\n",
+        [
+            (
+                "x.yaml: gpus.learner: is [1, 3], but custom.extra.launch.gpus.learner is [1, 2], "
+                "keep one of them"
+            )
+        ],
+    ),
+    "two places, one value": (SECTIONS + CUSTOM + "gpus: {server: [0]}\n", []),
+    "a flat flag and a section": (
+        SECTIONS + NODES + "num_generations: 4\n",
+        ["x.yaml: num_generations: is 4, but rlhf.num_generations is 8, keep one of them"],
+    ),
+    "train without a header": (
+        "train:\n  " + SECTIONS.replace("\n", "\n  ") + "\ngpus: {server: [0]}\n",
+        [
+            (
+                "x.yaml: has train: at the top, as a native Hydra file, but no header, begin it with "
+                "the line '# @package _global_', or write the sections at the top"
+            )
+        ],
+    ),
+    "defaults without a header": (
+        "defaults: [override /runtime: venv]\n" + SECTIONS,
+        [
+            (
+                "x.yaml: has defaults: at the top, as a native Hydra file, but no header, begin it "
+                "with the line '# @package _global_', or write the sections at the top"
+            )
+        ],
+    ),
+    "flat": (FLAT + NODES, []),
+    "flat, an unknown flag": (
+        FLAT + NODES + "num_generatoin: 3\n",
+        [
+            (
+                "x.yaml: num_generatoin: unknown key, no flag of swift rlhf of ms-swift 4.6.0, "
+                "did you mean num_generations?"
+            )
+        ],
+    ),
+    "flat, an unknown node": (
+        FLAT + NODES + "runtme: venv\n",
+        [
+            (
+                "x.yaml: runtme: unknown key, no flag of swift rlhf of ms-swift 4.6.0, "
+                "did you mean runtime?"
+            )
+        ],
+    ),
+    "flat, an unknown mapping": (
+        FLAT + NODES.replace("gpus", "gpu"),
+        [
+            (
+                f"x.yaml: gpu: {UNKNOWN} (the file is read as flags of the learner at the top), "
+                "did you mean gpus?"
+            )
+        ],
+    ),
+    "flat, a value": (
+        FLAT.replace("max_steps: 10", "max_steps: many") + NODES,
+        ["x.yaml: max_steps: 'many' is not an integer, write an integer"],
+    ),
+    "flat, mappings of flags": (
+        FLAT.replace("zero3", "{zero_optimization: {stage: 2}}")
+        + NODES
+        + "gradient_checkpointing_kwargs: {use_reentrant: false}\n",
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG.keys())
+def test_a_key_in_the_wrong_place_is_named_with_the_right_one(
+    text: str, expected: list[str]
+) -> None:
+    assert problems(text) == expected
+
+
+def test_an_unknown_key_at_the_top_can_be_a_warning() -> None:
+    text = SECTIONS + CUSTOM + "extras: {a: 1}\n"
+    write(Path(), {"x.yaml": text})
+    found = validate(compose("x.yaml", ["checks.warn=[top_level_keys_are_known]"]))
+    assert [problem.severity.value for problem in found] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (SECTIONS + CUSTOM, (Form.SECTIONS, True)),
+        (SECTIONS + NODES, (Form.SECTIONS, False)),
+        (FLAT + NODES, (Form.FLAT, False)),
+        (FLAT + CUSTOM, (Form.FLAT, True)),
+    ],
+)
+def test_all_forms_say_the_same(text: str, expected: tuple[Form, bool]) -> None:
+    usual = composed(SECTIONS + CUSTOM, name="usual.yaml")
+    config = composed(text)
+    train = without_custom(config)
+    train["rlhf"].pop("rlhf_type", None)
+    assert train == without_custom(usual)
+    assert (config.gpus, config.rollout_server) == (usual.gpus, usual.rollout_server)
+    assert config.legacy is not None
+    assert (form(config), config.legacy.server_below_custom) == expected
+
+
+def test_a_flat_file_names_keys_as_it_spells_them() -> None:
+    config = composed(FLAT + NODES)
+    places = [config.where(key) for key in ("train.rlhf.beta", "gpus.server", "health.timeout_s")]
+    assert places == ["x.yaml: beta", "x.yaml: gpus.server", "x.yaml: health.timeout_s"]
+    assert config.where("rollout_server.vllm_max_model_len") == (
+        "x.yaml: rollout_server.vllm_max_model_len"
+    )
+    origin = config.legacy and config.legacy.tree.origin("rlhf", "num_generations")
+    assert origin
+    assert origin.line == 1 + FLAT.split("\n").index("num_generations: 8")
+
+
+def test_the_command_line_overrides_a_flat_file() -> None:
+    config = composed(FLAT + NODES, "train.rlhf.num_generations=4", "gpus.learner=[3]")
+    assert (config.get("rlhf.num_generations"), config.gpus.learner) == (4, ["3"])
+
+
+def test_variables_of_ms_swift_yield_to_the_caller() -> None:
+    config = composed(FLAT + NODES + "ENV: {A: 1, B: true}\n")
+    assert config.env.defaults == {"A": "1", "B": "True"}
+    assert config.where("env.defaults.A") == "x.yaml: ENV.A"
+
+
+def test_flat_and_sectioned_files_extend_each_other() -> None:
+    write(Path(), {"s.yaml": SECTIONS.replace("training:", "tuner:") + CUSTOM, "f.yaml": FLAT})
+    config = composed("extends: s.yaml\nmax_steps: 3\n")
+    assert config.get("tuner.max_steps") == 3
+    assert config.where("train.tuner.max_steps") == "x.yaml: max_steps"
+    config = composed("extends: f.yaml\ntraining: {max_steps: 4}\n" + NODES)
+    assert config.get("training.max_steps") == 4
+    assert config.where("train.rlhf.num_generations") == "f.yaml: num_generations"
+
+
+def test_extends_takes_a_shipped_experiment_where_no_file_has_its_name() -> None:
+    config = composed("extends: summary_1024\nmax_steps: 3\n")
+    assert config.get("training.max_steps") == 3
+    assert config.get("rlhf.num_generations")
+    write(Path(), {"summary_1024.yaml": "rlhf: {beta: 7}\n"})
+    assert composed("extends: summary_1024\n").train == {"rlhf": {"beta": 7}}
+
+
+def test_json_is_an_experiment() -> None:
+    data = {**yaml.safe_load(FLAT + NODES), "learning_rate": 1e-6}
+    config = composed(json.dumps(data, indent="\t"), name="x.json")
+    assert config.get("training.learning_rate") == 1e-6
+    origin = config.legacy and config.legacy.tree.origin("training", "learning_rate")
+    assert origin
+    assert origin.line > 1
+    for text, line in (
+        ('{"a": 1, "a": 2}', "x.json: a is given twice"),
+        ("{", "x.json:1:2: malfo"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            composed(text, name="x.json")
+        assert str(caught.value).startswith(line)
+
+
+def test_the_record_of_a_run_gives_the_same_configuration() -> None:
+    overrides = ["health.timeout_s=9", "rollout_server.vllm_max_model_len=256", "runtime=venv"]
+    overrides += ["train.rlhf.beta=0.5", "runtime.path=v", "run.dir=d", "dry_run=json"]
+    first = composed(FLAT + NODES, *overrides)
+    again = composed(yaml.safe_dump(first.as_dict()), name="config.yaml")
+    assert form(again) is Form.RECORD
+    assert (again.experiment, again.run.dir, again.dry_run) == ("x", None, False)
+    assert again.where("gpus.server") == "config.yaml: gpus.server"
+    assert again.where("train.rlhf.beta") == "config.yaml: train.rlhf.beta"
+    assert without_custom(again) == without_custom(first)
+    kept = {*first.as_dict()} - {"path", "train", "run", "dry_run"}
+    one, other = first.as_dict(), again.as_dict()
+    assert {name: one[name] for name in kept} == {name: other[name] for name in kept}
