@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+from grpo_launch.base import resources
+
 Files = dict[str, str | bytes]
 """Texts by path below a directory."""
 
@@ -19,8 +21,16 @@ def expected(path: Path) -> dict[Any, Any]:
     bases = document.pop("extends", None) or []
     result: dict[Any, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:
-        result = _lay(result, expected(path.parent / base))
+        result = _lay(result, expected(_beside_or_shipped(path.parent, base)))
     return _lay(result, document)
+
+
+def _beside_or_shipped(directory: Path, name: str) -> Path:
+    shipped = resources.path("configs")
+    places = (directory / name, directory / f"{name}.yaml")
+    if "/" not in name:
+        places += (shipped / f"train/grpo/{name}.yaml", shipped / f"{name}.yaml")
+    return next((path for path in places if path.exists()), directory / name)
 
 
 def _lay(under: dict[Any, Any], over: dict[Any, Any]) -> dict[Any, Any]:

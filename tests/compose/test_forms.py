@@ -175,8 +175,8 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         "train:\n  " + SECTIONS.replace("\n", "\n  ") + "\ngpus: {server: [0]}\n",
         [
             (
-                "x.yaml: has train: at the top, as a native Hydra file, but no header, begin it with "
-                "the line '# @package _global_', or write the sections at the top"
+                "x.yaml: has train: at the top, as a native Hydra file, but no header, begin it "
+                "with the line '# @package _global_', or write the sections at the top"
             )
         ],
     ),

@@ -263,7 +263,8 @@ def _native(path: Path, said: Mapping[Any, Any]) -> Iterator[Mistake]:
     """The one mistake of a file that is written for Hydra, but does not say so."""
     signs = [name for name, kind in (("defaults", list), ("train", dict))
              if isinstance(said.get(name), kind)]  # fmt: skip
-    if signs:
+    ours = any(name in (*schema.SECTIONS, SERVER, *NODES, "train") for name in said)
+    if signs and ours:
         what = f"has {signs[0]}: at the top, as a native Hydra file, but no header"
         fix = "begin it with the line '# @package _global_', or write the sections at the top"
         yield Mistake(ConfigError(shown(path), what, fix), ((),))
