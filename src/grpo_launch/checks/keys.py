@@ -54,7 +54,7 @@ def value(config: LaunchConfig, path: str) -> Any:
     """What a dotted key of the configuration is in the end, as plain data."""
     first, *rest = path.split(".")
     if first == "rollout_server" and rest == ["lora_policy"]:
-        return config.lora_policy.value
+        return plain(config.lora_policy)
     node: Any = getattr(config, first, None)
     for part in rest:
         node = node.get(part) if isinstance(node, Mapping) else getattr(node, part, None)

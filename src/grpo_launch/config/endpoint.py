@@ -87,7 +87,7 @@ def said(config: LaunchConfig, key: str) -> Any:
 
 
 def hosts(config: LaunchConfig) -> list[Any]:
-    """The host of each server: of its URL, or as said, a scalar is a list of one; else this machine."""
+    """The host of each server: of its URL, or as said (a scalar is one); else this machine."""
     if (named := _of_urls(config)) is not None:
         return [host for host, _ in named]
     host, port = said(config, HOST_KEY), said(config, PORT_KEY)

@@ -36,7 +36,7 @@ class LaunchConfig:
         role: the role's name.
         callback: the dotted name of the function that runs the role.
         rollout_server: the server's flags that are set, by name.
-        lora_policy: whether the server may serve LoRA adapters.
+        lora_policy: what is said of LoRA adapters on the server; see :attr:`allows_lora`.
         key, output, verbose: what the roles ``explain`` and ``check`` were asked for.
         train: the experiment as plain data, exactly what the legacy rules give
             plus what the accelerator and the command line changed.
@@ -58,7 +58,7 @@ class LaunchConfig:
     runtime: schema.Runtime
     accelerator: schema.Accelerator
     rollout_server: Mapping[str, Any]
-    lora_policy: schema.LoraPolicy
+    lora_policy: schema.LoraPolicy | None
     gpus: schema.Gpus
     health: schema.Health
     shutdown: schema.Shutdown
@@ -155,7 +155,8 @@ class LaunchConfig:
         for name in ("role", "rollout_server", "rehearse", "preflight", "dry_run", "resume"):
             plain[name] = getattr(self, name)
         plain["train"] = self.train
-        for name in ("lora_policy", "on_failure", "ports", "compat"):
+        plain["lora_policy"] = self.lora_policy and self.lora_policy.value
+        for name in ("on_failure", "ports", "compat"):
             plain[name] = getattr(self, name).value
         plain[services.NODE] = {name: asdict(one) for name, one in self.services.items()}
         plain["environment"] = {taken.source: taken.text for taken in self.environment.taken}
@@ -178,6 +179,13 @@ class LaunchConfig:
         if self.loaded is not None:
             return self.loaded
         return None if source.is_native(self.path) else experiment.read(self.path)
+
+    @property
+    def allows_lora(self) -> bool:
+        """Whether the server may serve LoRA adapters; unsaid, one form of its block forbids it."""
+        if self.lora_policy is not None:
+            return self.lora_policy is schema.LoraPolicy.allow
+        return self.legacy is None or not self.legacy.server_below_custom
 
     @functools.cached_property
     def block(self) -> accelerated.Block | None:
@@ -211,7 +219,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         raise ConfigError(where, f"{train!r} is not a mapping", "write keys below it")
     said = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
     flags = leaves.decode(said)
-    lora_policy = schema.LoraPolicy(flags.pop("lora_policy", schema.LoraPolicy.forbid))
+    lora_policy = flags.pop("lora_policy", None)
     file = document.shown(path)
     tree = cast("dict[Any, Any]", train)
     with rollout.choosing(cfg.engine.name if rollout.is_known(cfg.engine.name) else None):
@@ -227,7 +235,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         role=cfg.role.name,
         callback=cfg.role._target_,
         rollout_server={key: value for key, value in flags.items() if value is not None},
-        lora_policy=lora_policy,
+        lora_policy=lora_policy and schema.LoraPolicy(lora_policy),
         on_failure=cfg.on_failure,
         resume=cfg.resume,
         ports=cfg.ports,

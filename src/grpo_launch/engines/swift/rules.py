@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from grpo_launch.config import kinds, schema
+from grpo_launch.config import kinds
 from grpo_launch.config.formats import lift
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
@@ -60,13 +60,12 @@ def server_flags_are_not_empty(context: Context) -> Iterator[Problem]:
 
 @rule
 def lora_policy_allows_lora_flags(context: Context) -> Iterator[Problem]:
-    """LoRA flags of the server are refused unless ``rollout_server.lora_policy`` allows them.
+    """LoRA flags of the server are refused where ``rollout_server.lora_policy`` forbids them.
 
-    A server that does not take an adapter goes on with the old weights, so serving
-    adapters has to be meant.
+    So does ``custom.extra.rollout_server`` unless it says otherwise: that is its contract.
     """
     config = context.config
-    if config.lora_policy is schema.LoraPolicy.allow:
+    if config.allows_lora:
         return
     policy = f"set {config.spelled('rollout_server.lora_policy')} to allow"
     for key, fix in (
@@ -118,7 +117,9 @@ RULES: Sequence[Rule] = (
 
 def _is_left_out(config: LaunchConfig, key: str) -> bool:
     """Whether the block of the contract is there and neither it nor an override says ``key``."""
-    if config.legacy is None or config.where(f"rollout_server.{key}").startswith("command line"):
+    said = config.legacy
+    if said is None or not said.server_below_custom:
         return False
-    said = lift.block(config.legacy.tree.data, lift.SERVER_BLOCK)
-    return said is not None and key not in said
+    if config.where(f"rollout_server.{key}").startswith("command line"):
+        return False
+    return key not in (lift.block(said.tree.data, lift.SERVER_BLOCK) or ())

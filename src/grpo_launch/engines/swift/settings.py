@@ -34,11 +34,12 @@ class SwiftSettings:
     vllm_enforce_eager: bool | None = None
     """No CUDA graphs: slower, less memory, faster start."""
     vllm_enable_lora: bool | None = None
-    """Serve LoRA adapters; refused unless `lora_policy` allows it."""
+    """Serve LoRA adapters; refused where `lora_policy` forbids it."""
     vllm_max_lora_rank: int | None = None
-    """The largest LoRA rank to serve; refused unless `lora_policy` allows it."""
-    lora_policy: LoraPolicy = LoraPolicy.forbid
-    """`forbid`: LoRA flags are errors; `allow`: they reach the server. No flag itself."""
+    """The largest LoRA rank to serve; refused where `lora_policy` forbids it."""
+    lora_policy: LoraPolicy | None = None
+    """`forbid`: LoRA flags are errors; `allow`: they reach the server. No flag itself. Unset, only
+    the block `custom.extra.rollout_server` forbids them."""
     vllm_quantization: str | None = None
     """vLLM's quantisation method."""
     vllm_disable_custom_all_reduce: bool | None = None

@@ -14,6 +14,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.readable import Sections
 from grpo_launch.config.rule import Context, Finding, Rule, Unknown, rule
+from grpo_launch.engines.model_shape import ModelShape
 from grpo_launch.engines.swift.memory import completion_limit, model_len
 from grpo_launch.learners.swift.dataset_columns import Preprocessed, preprocessed
 from grpo_launch.learners.swift.dataset_files import DataFile, DataFiles
@@ -126,7 +127,7 @@ def prompts_fit_max_model_len(context: Context) -> Iterator[Finding]:
     """The longest prompt leaves room for a completion; its tokens are estimated, not counted."""
     config = context.config
     key, completion = completion_limit(config)
-    limit = model_len(config)
+    limit = model_len(config, context.get(ModelShape))
     if limit is None or completion is None:
         yield Unknown("the limits of prompt and completion are not known")
         return

@@ -69,6 +69,8 @@ def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
     """Every key of the learner's sections is a flag of ``swift rlhf`` and takes its value."""
     config, table = context.config, context[LearnerFlags]
     known = [*table.flags, *schema.LAUNCHER_FLAGS]
+    served = context.get(ServerFlags)
+    of_server = () if served is None else (*served.flags, "lora_policy")
     guesses = _SUGGESTIONS
     megatron: list[tuple[str, str]] = []
     for key, name, value in (*_arguments(config), *_unset(config)):
@@ -80,7 +82,8 @@ def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
         if flag is None and name in _megatron():
             megatron.append((key, name))
         elif flag is None:
-            yield _unknown(config, table, key, name, known if guesses > 0 else ())
+            place = _other_place(config, key, name, of_server)
+            yield _unknown(config, table, key, name, place, known if guesses > 0 else ())
             guesses -= 1
         elif problem := value_problem(config, table.product, key, flag, value):
             yield problem
@@ -187,11 +190,11 @@ def _is_launcher_form(value: Any) -> TypeGuard[Mapping[Any, Any]]:
     return isinstance(value, Mapping) and any(key in value for key in _DEEPSPEED_KEYS)
 
 
-def _other_place(config: LaunchConfig, key: str, name: str) -> str | None:
+def _other_place(config: LaunchConfig, key: str, name: str, of_server: Sequence[str]) -> str | None:
     """Where a key of the launcher, of the server or of a section belongs instead."""
     if name in forms.NODES:
         place = config.spelled(name)
-    elif name == forms.SERVER or name in {field.name for field in fields(SwiftSettings)}:
+    elif name == forms.SERVER or name in of_server:
         place = config.spelled(name if name == forms.SERVER else f"{forms.SERVER}.{name}")
     elif name in (*schema.SECTIONS, *schema.BESIDE_SECTIONS):
         place = f"{name}, at the top of the file"
@@ -201,13 +204,18 @@ def _other_place(config: LaunchConfig, key: str, name: str) -> str | None:
 
 
 def _unknown(
-    config: LaunchConfig, table: LearnerFlags, key: str, name: str, known: Sequence[str]
+    config: LaunchConfig,
+    table: LearnerFlags,
+    key: str,
+    name: str,
+    place: str | None,
+    known: Sequence[str],
 ) -> Problem:
     where = config.where(key)
     renamed = _RENAMED.get(name)
     if renamed in table.flags:
         return Problem(where, f"is not what {table.product} calls it", f"rename it to {renamed}")
-    if place := _other_place(config, key, name):
+    if place:
         what = f"is no flag of {table.program} and has no effect here"
         return Problem(where, what, f"move it to {place}")
     if known and "." not in config.spelled(key):  # at the top of a file

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from grpo_launch.config import arguments
-from grpo_launch.config.choices import LoraPolicy
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Finding, Rule, Unknown, rule
@@ -36,7 +35,7 @@ def _serves_adapters(config: LaunchConfig) -> bool:
 
 
 def _may_serve_adapters(config: LaunchConfig) -> bool:
-    return _serves_adapters(config) and config.lora_policy is LoraPolicy.allow
+    return _serves_adapters(config) and config.allows_lora
 
 
 @rule(when=_serves_adapters)

@@ -61,9 +61,9 @@ def about(error, message, given):
     for key, value in given.items():
         if value in unread(error):
             return key, f"{value} is no preset, no file, and no JSON"
-    named = [name for name in given if name in re.findall(r"\w+", message)]
-    if named:  # the first is what the sentence is about
-        return min(named, key=lambda name: re.search(rf"\b{name}\b", message).start()), message
+    for word in re.findall(r"\w+", message):  # the first is what the sentence is about
+        if word in given:
+            return word, message
     # An argument may be known by what it says.
     said_so = [k for k, v in given.items() if len(v) > 3 and v in message]
     return max(said_so, key=lambda k: len(given[k]), default=""), message
