@@ -58,10 +58,11 @@ def check(config: LaunchConfig) -> list[Problem]:
     from grpo_launch.backends import registry
     from grpo_launch.base.host import Host
     from grpo_launch.config.problem import Problem
+    from grpo_launch.roles.check import of_part
     from grpo_launch.settle.preparation import Aim
     from grpo_launch.settle.prepare import prepare
 
-    backend = registry.of(config)
+    backend, config = registry.of(config), of_part(config)
     with contextlib.ExitStack() as stack:
         ready = prepare(stack, config, Host.current(), _parts(config), Aim.CHECK, backend.check)
     return [*ready.problems, *map(Problem.of, ready.failures), *ready.warnings]

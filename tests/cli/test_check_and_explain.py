@@ -53,6 +53,15 @@ def test_a_check_names_the_rules_only_when_it_is_asked(project: Project) -> None
     } <= lines
 
 
+def test_a_check_of_one_part_asks_for_nothing_of_the_other(project: Project) -> None:
+    unset = ("train.rlhf.reward_funcs=null", "train.data.dataset=null")
+    both = project.run("role=check", "config=exp", *unset)
+    assert both.status == 2
+    assert "names no reward" in both.stderr
+    server = project.run("role=check", "config=exp", "part=server", *unset)
+    assert (server.status, "error" in server.stderr) == (0, False)
+
+
 def test_a_check_says_that_it_could_not_see_the_gpus(project: Project) -> None:
     done = project.run("role=check", "config=exp")  # no nvidia-smi on its PATH
     assert done.status == 0

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from grpo_launch import plan
+from grpo_launch.base.host import Host
 from grpo_launch.checks.examine import validate
 from grpo_launch.config.compose import compose
 from grpo_launch.config.endpoint import url
 from grpo_launch.config.hydra import lookup
+from grpo_launch.config.problem import Severity
 from grpo_launch.planning import devices, planner
 
 EXPERIMENT = """\
@@ -89,3 +93,83 @@ def test_the_address_of_a_url_stands_in_brackets() -> None:
     config = compose("x", ["role=learner", "runtime=current", host("::1")])
     made = planner.build(config, devices.assign(config, VISIBLE), (plan.LEARNER,), "r", Path("/p"))
     assert [gate.url for gate in made.gates] == ["http://[::1]:8000"]
+
+
+# This machine by its own name and addresses
+
+OWN = [socket.gethostname(), "127.0.0.2", "127.0.0.1", "::1"]
+OTHERS = ["node-of-somebody-else", "192.0.2.7", "0.0.0.0", "::", "2001:db8::1", ""]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_machine_knows_its_own_names(name: str) -> None:
+    assert Host.current().owns(name)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_and_not_those_of_others(name: str) -> None:
+    assert not Host.current().owns(name)
+
+
+def test_a_learner_leaves_the_devices_of_a_server_on_its_own_machine() -> None:
+    elsewhere = compose("x", ["role=learner", "runtime=current", host("node7")])
+    here = replace(elsewhere, own_hosts=frozenset({"node7"}))
+    assert [*devices.assign(elsewhere, VISIBLE).learner] == ["0", "1"]
+    assert [*devices.assign(here, VISIBLE).learner] == ["1"]
+
+
+def test_a_server_on_its_own_name_is_open_to_others() -> None:
+    config = compose("x", ["role=both", "runtime=current", host("node7")])
+    (refused,) = validate(config)
+    assert "is not this machine" in refused.what
+    (warned,) = validate(replace(config, own_hosts=frozenset({"node7"})))
+    assert "the server listens on node7, anyone who can reach it can use it" in str(warned)
+
+
+def test_of_several_servers_only_those_here_take_devices() -> None:
+    two = ["train.rlhf.vllm_server_host=[127.0.0.1,node7]", "train.rlhf.vllm_server_port=[1,2]"]
+    config = compose("x", ["role=learner", "runtime=current", *two, "gpus.server=[0]"])
+    assert validate(config) == []
+
+
+# One half alone
+
+BARE = "model: {model: some/model}\n"
+
+
+def test_a_server_needs_nothing_of_the_learner() -> None:
+    Path("x.yaml").write_text(BARE)
+    assert found("server") == []
+    assert len(found("both")) == 2
+
+
+def test_a_server_that_plays_needs_no_rows() -> None:
+    Path("x.yaml").write_text(BARE)
+    played = ("multi_turn_scheduler=gym_scheduler", "gym_env=math_env", "use_gym_env=true")
+    assert found("server", *(f"rollout_server.{item}" for item in played)) == []
+
+
+@pytest.mark.parametrize("role", ["both", "server", "learner"])
+def test_a_part_is_for_the_role_that_checks(role: str) -> None:
+    (refused,) = found(role, "part=learner")
+    assert refused == "command line: part: is for role=check, write role=learner instead"
+
+
+# More devices than TP x DP
+
+WIDE = ("gpus.server=[0,1]", "gpus.learner=[2]")
+IDLE = "lists 2 devices (0, 1), but TP x DP is 1 x 1"
+
+
+def test_devices_that_stay_idle_are_a_warning() -> None:
+    (idle,) = validate(compose("x", ["role=both", "runtime=current", *WIDE]))
+    assert idle.what.startswith(IDLE)
+    assert idle.severity is Severity.WARNING
+
+
+def test_but_an_error_where_the_block_of_the_contract_says_the_sizes() -> None:
+    sizes = "{vllm_tensor_parallel_size: 1, vllm_data_parallel_size: 1, vllm_max_model_len: null}"
+    Path("x.yaml").write_text(EXPERIMENT + f"custom: {{extra: {{rollout_server: {sizes}}}}}\n")
+    (wrong,) = validate(compose("x", ["role=both", "runtime=current", *WIDE]))
+    assert wrong.what.startswith(IDLE)
+    assert wrong.severity is Severity.ERROR

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,24 @@ class Host:
     def run_id(self) -> str:
         """``YYYYmmdd-HHMMSS-<hex>``, local time."""
         return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(self.now))}-{self.token}"
+
+    def owns(self, host: str) -> bool:
+        """Whether a name or an address is this machine's own; nobody else is asked.
+
+        A name is compared with that of the machine, with or without its domain. An address is
+        its own where a socket can be bound to it.
+        """
+        name = socket.gethostname()
+        if host in (name, name.partition(".")[0]):
+            return True
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            packed = socket.inet_pton(family, host)
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.bind((host, 0))
+        except (OSError, ValueError):
+            return False
+        return any(packed)  # 0.0.0.0 and :: can be bound, and are no machine
 
     def visible_devices(self) -> list[str]:
         """The CUDA devices that this process may use: CUDA_VISIBLE_DEVICES, else nvidia-smi's."""

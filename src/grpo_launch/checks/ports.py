@@ -46,7 +46,7 @@ def one_group_port_per_server(context: Context) -> list[Problem]:
 def ports_are_distinct(context: Context) -> list[Problem]:
     """No two ports of the run are the same on one machine."""
     config = context.config
-    hosts = [*map(_machine, endpoint.hosts(config))] or [_HERE]
+    hosts = [_machine(config, host) for host in endpoint.hosts(config)] or [_HERE]
     of_server = zip_longest(hosts, endpoint.ports(config), endpoint.group_ports(config))
     named: list[tuple[str, str, Any]] = []
     for host, http, group in of_server:
@@ -74,8 +74,8 @@ _HERE = endpoint.LOCAL_HOSTS[0]
 PORT_RULES: Sequence[Rule] = (ports_are_valid, one_group_port_per_server, ports_are_distinct)
 
 
-def _machine(host: Any) -> str:
-    return _HERE if host in endpoint.LOCAL_HOSTS else str(host)
+def _machine(config: LaunchConfig, host: Any) -> str:
+    return _HERE if endpoint.is_here(config, host) else str(host)
 
 
 def _optional(config: LaunchConfig) -> list[tuple[str, Any]]:

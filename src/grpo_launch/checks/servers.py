@@ -69,7 +69,11 @@ def one_host_per_port(context: Context) -> list[Problem]:
 
 @rule
 def server_devices_match_tp_times_dp(context: Context) -> list[Problem]:
-    """TP x DP is the number of devices in ``gpus.server``, for each of several servers."""
+    """TP x DP is the number of devices in ``gpus.server``, for each of several servers.
+
+    More of them stay idle: an error where ``custom.extra.rollout_server`` is the form, whose
+    contract this is, else a warning.
+    """
     config = context.config
     serves = engine(config.engine.name)
     sizes, keys = serves.sizes(config.rollout_server), serves.size_keys
@@ -90,7 +94,9 @@ def server_devices_match_tp_times_dp(context: Context) -> list[Problem]:
     if devices and each > 0 and keys.data_parallel and len(devices) % each == 0:
         key = config.spelled(f"rollout_server.{keys.data_parallel}")
         fix += f", or set {key} to {len(devices) // each}"
-    return [Problem(config.where("gpus.server"), what, fix)]
+    idle = len(devices) > wanted and not _has_contract(config)
+    severity = Severity.WARNING if idle else Severity.ERROR
+    return [Problem(config.where("gpus.server"), what, fix, severity)]
 
 
 @rule
@@ -132,23 +138,27 @@ SERVER_RULES: Sequence[Rule] = (
 
 def _of_host(config: LaunchConfig, where: str, host: Any) -> Problem | None:
     """What is wrong with one host of a rollout server."""
-    if host in endpoint.LOCAL_HOSTS:
-        return None
     if not isinstance(host, str) or not host.strip():
         return Problem(where, f"{kinds.said(host)} is not a host", f"set it to {_local(config)}")
+    if host in endpoint.LOCAL_HOSTS:
+        return None
     if host in endpoint.EVERY_ADDRESS and config.role != "server":
         what = f"{host} is an address to listen on (all of a machine), not one to connect to"
         fix = "name the server's machine, " if config.role == "learner" else ""
         return Problem(where, what, f"{fix}or set it to {_local(config)}".removeprefix("or "))
     if config.role == "learner":
         return None
-    if config.role == "server":
+    if config.role == "server" or endpoint.is_here(config, host):
         what = f"the server listens on {host}, anyone who can reach it can use it"
         fix = f"restrict access to it, or set it to {_local(config)}"
         return Problem(where, what, fix, Severity.WARNING)
     what = f"{kinds.said(host)} is not this machine, where the rollout server must be"
     fix = f"set it to {_local(config)}, or start them separately with role=server and role=learner"
     return Problem(where, what, fix)
+
+
+def _has_contract(config: LaunchConfig) -> bool:
+    return config.legacy is None or config.legacy.server_below_custom
 
 
 def _local(config: LaunchConfig) -> str:

@@ -44,6 +44,15 @@ def health_path_is_a_path(context: Context) -> Iterator[Problem]:
 
 
 @rule
+def part_is_of_role_check(context: Context) -> Iterator[Problem]:
+    """``part`` narrows what ``role=check`` judges; the other roles say their part themselves."""
+    config = context.config
+    if config.part is not schema.Part.both and config.role != "check":
+        part = config.part.value
+        yield Problem(config.where("part"), "is for role=check", f"write role={part} instead")
+
+
+@rule
 def dry_run_is_known(context: Context) -> Iterator[Problem]:
     """``dry_run`` is one of its values."""
     config = context.config
@@ -120,6 +129,7 @@ def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
 SETTINGS_RULES: Sequence[Rule] = (
     names_are_plain,
     health_path_is_a_path,
+    part_is_of_role_check,
     dry_run_is_known,
     sweep_on_error_is_known,
     runtime_is_complete,

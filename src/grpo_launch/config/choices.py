@@ -86,6 +86,14 @@ class LoraPolicy(Enum):
     allow = "allow"
 
 
+class Part(Enum):
+    """Which half ``role=check`` judges."""
+
+    both = "both"
+    server = "server"
+    learner = "learner"
+
+
 class OutputFormat(Enum):
     """For whom ``role=check`` and ``role=explain`` print."""
 

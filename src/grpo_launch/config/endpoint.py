@@ -72,8 +72,17 @@ def address(url: Any) -> tuple[str, int] | None:
 
 def are_elsewhere(config: LaunchConfig) -> bool:
     """Whether all servers of a learner alone are on other machines, by their names."""
-    named = hosts(config)
-    return config.role == "learner" and bool(named) and not {*LOCAL_HOSTS} & {*map(str, named)}
+    return config.role == "learner" and bool(hosts(config)) and not local_count(config)
+
+
+def is_here(config: LaunchConfig, host: Any) -> bool:
+    """Whether a host of a server is this machine: loopback, or its own name or address."""
+    return host in LOCAL_HOSTS or host in config.own_hosts
+
+
+def local_count(config: LaunchConfig) -> int:
+    """How many of the servers' hosts are this machine."""
+    return sum(is_here(config, host) for host in hosts(config))
 
 
 def has_servers(config: LaunchConfig) -> bool:

@@ -37,7 +37,7 @@ class LaunchConfig:
         callback: the dotted name of the function that runs the role.
         rollout_server: the server's flags that are set, by name.
         lora_policy: what is said of LoRA adapters on the server; see :attr:`allows_lora`.
-        key, output, verbose: what the roles ``explain`` and ``check`` were asked for.
+        key, output, part, verbose: what the roles ``explain`` and ``check`` were asked for.
         train: the experiment as plain data, exactly what the legacy rules give
             plus what the accelerator and the command line changed.
         overrides: the command line's overrides, as typed.
@@ -46,6 +46,7 @@ class LaunchConfig:
         environment: what variables of the caller's environment say, with ``compat=env``.
         loaded: the legacy experiment as it was composed, where that is known.
         accelerated: the accelerator whose block of the experiment was merged; empty: none.
+        own_hosts: hosts of the experiment that are this machine, besides the loopback ones.
         services: the side processes, by name.
     """
 
@@ -80,6 +81,7 @@ class LaunchConfig:
     dry_run: Any
     key: str | None
     output: schema.OutputFormat
+    part: schema.Part
     verbose: bool
     train: dict[Any, Any]
     overrides: tuple[str, ...]
@@ -87,6 +89,7 @@ class LaunchConfig:
     environment: FromEnvironment = NOTHING
     loaded: experiment.Experiment | None = field(default=None, repr=False, compare=False)
     accelerated: str = ""
+    own_hosts: frozenset[str] = frozenset()
     services: Mapping[str, Service] = field(default_factory=dict)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -143,6 +146,11 @@ class LaunchConfig:
         if value is None and key.partition(".")[0] in schema.GROUPS:
             return "", key
         return said.place(*keys)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is about a learner: a server alone needs nothing of what only that reads."""
+        return self.role != "server"
 
     @property
     def rehearses(self) -> bool:
@@ -245,6 +253,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         dry_run=cfg.dry_run,
         key=cfg.key,
         output=cfg.output,
+        part=cfg.part,
         verbose=cfg.verbose,
         train=cast("dict[Any, Any]", train),
         overrides=overrides,

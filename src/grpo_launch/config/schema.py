@@ -23,6 +23,7 @@ from grpo_launch.config.choices import (
     HealthProbe as HealthProbe,
     LoraPolicy as LoraPolicy,
     OutputFormat as OutputFormat,
+    Part as Part,
     PortPolicy as PortPolicy,
     RuntimeKind as RuntimeKind,
     StallPolicy as StallPolicy,
@@ -289,6 +290,8 @@ class Launch:
     """`role=explain`: the key to explain, for example `rlhf.num_generations`."""
     output: OutputFormat = OutputFormat.text
     """`role=check`, `role=explain`: for people, or as JSON."""
+    part: Part = Part.both
+    """`role=check`: judge what `role=server` or `role=learner` would start alone."""
     verbose: bool = False
     """`role=check`: name the rules that passed, and everything that an accelerator replaced."""
     train: Any = field(default_factory=dict)

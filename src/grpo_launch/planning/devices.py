@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grpo_launch.config import schema, services
-from grpo_launch.config.endpoint import are_elsewhere, server_count
+from grpo_launch.config.endpoint import are_elsewhere, local_count, server_count
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import engine
 from grpo_launch.errors import PreflightError
@@ -40,9 +40,13 @@ def world_size(config: LaunchConfig) -> int | None:
 
 
 def needed(config: LaunchConfig) -> int | None:
-    """Devices of all rollout servers together, or None where TP or DP is missing."""
+    """Devices of all rollout servers together, or None where TP or DP is missing.
+
+    Of a learner's servers only those of this machine count.
+    """
     each = world_size(config)
-    return None if each is None else each * server_count(config)
+    count = local_count(config) if config.role == "learner" else server_count(config)
+    return None if each is None else each * count
 
 
 def is_elsewhere(config: LaunchConfig, half: str) -> bool:

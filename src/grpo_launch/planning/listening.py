@@ -65,7 +65,7 @@ def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str
 def of_services(config: LaunchConfig) -> Iterator[tuple[int, str]]:
     """The ports, and their keys, at which services of this machine are asked."""
     for name, url in services.addresses(config).items():
-        if url.hostname in endpoint.LOCAL_HOSTS:
+        if endpoint.is_here(config, url.hostname):
             yield services.port_of(url), services.key(name, "check", "url")
 
 

@@ -18,9 +18,10 @@ from grpo_launch.checks import gather, report, screen
 from grpo_launch.checks.downgrade import blamed_on, downgraded
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
-from grpo_launch.config.schema import OutputFormat
+from grpo_launch.config.schema import OutputFormat, Part
 from grpo_launch.errors import LaunchError
 from grpo_launch.learners.base import learner
+from grpo_launch.roles._launch import PARTS
 from grpo_launch.settle.preparation import Aim, Preparation
 from grpo_launch.settle.prepare import prepare
 
@@ -40,6 +41,7 @@ def run(config: LaunchConfig, host: Host) -> int:
     With ``output=json`` everything is on standard output; otherwise the problems are on
     standard error, before the rest.
     """
+    config = of_part(config)
     backend = registry.of(config)
     with contextlib.ExitStack() as stack:
         ready = prepare(stack, config, host, parts(config), Aim.CHECK, backend.check)
@@ -95,8 +97,17 @@ def _look(stream: TextIO, environ: Mapping[str, str]) -> screen.Look:
     return screen.Look(width, colour)
 
 
+def of_part(config: LaunchConfig) -> LaunchConfig:
+    """``config`` as the role that ``part`` names would launch it."""
+    if config.part is Part.both:
+        return config
+    return replace(config, role=config.part.value, part=Part.both)
+
+
 def parts(config: LaunchConfig) -> tuple[str, ...]:
     """The processes that are checked: a learner that takes no weights anywhere needs no server."""
+    if config.role in PARTS:
+        return PARTS[config.role]
     needs_servers = learner(config.learner.name).transfers
     return (plan.SERVER, plan.LEARNER) if needs_servers else (plan.LEARNER,)
 

@@ -31,6 +31,11 @@ def is_grpo(config: LaunchConfig) -> bool:
     return find(config, "rlhf_type", "rlhf")[1] in (None, "grpo")
 
 
+def trains(config: LaunchConfig) -> bool:
+    """See :attr:`LaunchConfig.trains`; as a condition of rules."""
+    return config.trains
+
+
 def read(config: LaunchConfig, world_size: int) -> Sizes | None:
     """The sizes of ``config``; None where one of them is not a positive integer."""
     return of_arguments(given(config), world_size, unified=_unified(config))

@@ -16,6 +16,7 @@ from grpo_launch.config.readable import Sections
 from grpo_launch.config.rule import Context, Finding, Rule, Unknown, rule
 from grpo_launch.engines.model_shape import ModelShape
 from grpo_launch.engines.swift.memory import completion_limit, model_len
+from grpo_launch.learners.swift.batches import trains
 from grpo_launch.learners.swift.dataset_columns import Preprocessed, preprocessed
 from grpo_launch.learners.swift.dataset_files import DataFile, DataFiles
 from grpo_launch.learners.swift.episodes import Episodes
@@ -28,11 +29,7 @@ BYTES_A_TOKEN = 5
 _FIXES = {"is not a JSON object": "write one object a line", "has no rows": "add some"}
 
 
-def _trains(config: LaunchConfig) -> bool:
-    return config.role != "server"
-
-
-@rule(needs=(Sections,), when=lambda c: _trains(c) and not Episodes.of(c).played)
+@rule(needs=(Sections,), when=lambda c: c.trains and not Episodes.of(c).played)
 def dataset_is_set(context: Context) -> Iterator[Problem]:
     """There is a data set (``SftArguments.__post_init__`` in ``swift/arguments/sft_args.py``)."""
     config = context.config
@@ -44,7 +41,7 @@ def dataset_is_set(context: Context) -> Iterator[Problem]:
         yield Problem(where, "is not set", "name the rows to train on")
 
 
-@rule(needs=(DataFiles,), when=_trains)
+@rule(needs=(DataFiles,), when=trains)
 def dataset_can_be_read(context: Context) -> Iterator[Finding]:
     """Each local file of the data sets has rows, in a format that ms-swift reads."""
     for file in context[DataFiles].entries:
@@ -63,7 +60,7 @@ def dataset_can_be_read(context: Context) -> Iterator[Finding]:
             yield _part(file)
 
 
-@rule(needs=(Sections, DataFiles), when=_trains)
+@rule(needs=(Sections, DataFiles), when=trains)
 def rows_have_a_prompt(context: Context) -> Iterator[Finding]:
     """A column of each file is taken for the prompt; ms-swift drops rows without messages."""
     mapping = _mapping(context)
@@ -81,7 +78,7 @@ def rows_have_a_prompt(context: Context) -> Iterator[Finding]:
         yield Problem(context.config.where(file.key), what, fix, severity)
 
 
-@rule(needs=(Sections, DataFiles), when=_trains)
+@rule(needs=(Sections, DataFiles), when=trains)
 def rows_have_the_columns_of_rewards(context: Context) -> Iterator[Finding]:
     """Each reward function gets the columns that it reads.
 
@@ -122,7 +119,7 @@ def rows_have_the_columns_of_rewards(context: Context) -> Iterator[Finding]:
         yield Problem(config.where(file.key), what, fix)
 
 
-@rule(needs=(Sections, DataFiles), when=_trains)
+@rule(needs=(Sections, DataFiles), when=trains)
 def prompts_fit_max_model_len(context: Context) -> Iterator[Finding]:
     """The longest prompt leaves room for a completion; its tokens are estimated, not counted."""
     config = context.config

@@ -181,7 +181,7 @@ def _unset(config: LaunchConfig) -> Iterator[tuple[str, str, None]]:
 
 @functools.cache
 def _megatron() -> frozenset[str]:
-    """Flags of ms-swift 4.6's ``megatron rlhf`` alone (``swift/megatron/arguments``)."""
+    """Flags of ``megatron rlhf`` alone, of ms-swift 4.6 and 3 (``swift/megatron/arguments``)."""
     text = Path(__file__).with_name("megatron.json").read_text(encoding="utf-8")
     return frozenset(json.loads(text))
 

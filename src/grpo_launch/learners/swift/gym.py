@@ -41,7 +41,7 @@ def environment_has_a_scheduler(context: Context) -> list[Problem]:
         fix = f"set {config.spelled(key)} to {episodes.GYM_SCHEDULER}"
         return [Problem(config.where(first), what, fix) for first in list(said)[:1]]
     own = played.scheduler in episodes.SCHEDULERS
-    if own and not played.asks_environment and environment_rewards(config):
+    if own and config.trains and not played.asks_environment and environment_rewards(config):
         what = f"{kinds.said(played.scheduler)} asks no environment, "
         what += "but the learner takes an environment's reward"
         fix = f"use {episodes.GYM_SCHEDULER}, or set use_gym_env to false for server and learner"
@@ -76,7 +76,7 @@ def server_receives_dataset_columns(context: Context) -> list[Problem]:
     config = context.config
     played = Episodes.of(config)
     key, said = find(config, "vllm_server_pass_dataset", "rlhf")
-    if not (played.on_server and played.asks_environment) or is_true(said):
+    if not config.trains or not (played.on_server and played.asks_environment) or is_true(said):
         return []
     if episodes.said(config, "multi_turn_scheduler", on_server=False):
         return []
@@ -101,7 +101,7 @@ def server_and_learner_agree_on_use_gym_env(context: Context) -> list[Problem]:
     if played.on_server and server is False and played.environment is not None:
         what = f"is false, so the scheduler does not get gym_env {kinds.said(played.environment)}"
         return [Problem(config.where(here), what, "set it to true or remove it")]
-    if not environment_rewards(config) and (learner is not None or not server):
+    if config.trains and not environment_rewards(config) and (learner is not None or not server):
         by_server = played.on_server and learner is None
         state = "is not set" if (server if by_server else learner) is None else "is false"
         what = f"{state}, so the reward of the environment is dropped"

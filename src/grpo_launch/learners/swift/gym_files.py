@@ -104,7 +104,8 @@ def dataset_exists(context: Context) -> Iterator[Finding]:
     ms-swift takes a name that is no file for the id of a data set in a hub, and looks for it there.
     """
     config, _, facts = _parts(context)
-    if find(config, _DATASET)[1] is None and find(config, "cached_dataset")[1] is None:
+    named = (find(config, name)[1] for name in (_DATASET, "cached_dataset"))
+    if config.trains and all(value is None for value in named):
         yield Problem(_data(config), "is not set", "name the rows that are played")
     if facts.rows is None:
         yield _NO_ROWS

@@ -39,7 +39,7 @@ def one_reward_weight_per_reward(context: Context) -> Iterator[Problem]:
     yield Problem(config.where(f"train.{key}"), what, "give one weight for each, in that order")
 
 
-@rule(needs=(Sections,), when=is_grpo)
+@rule(needs=(Sections,), when=lambda config: config.trains and is_grpo(config))
 def there_is_a_reward(context: Context) -> Iterator[Problem]:
     """There is a reward, or a teacher.
 
