@@ -77,12 +77,12 @@ def test_a_check_says_that_it_could_not_see_the_gpus(project: Project) -> None:
 def test_a_check_for_machines_says_what_could_not_be_loaded(project: Project) -> None:
     experiment = project.directory / "configs" / "exp.yaml"
     text = experiment.read_text().replace("runtime: current", "runtime: docker")
-    experiment.write_text(text.replace("vllm_max_model_len: 512", "max_model_len: 512"))
+    experiment.write_text(text.replace("vllm_max_model_len: 512", "vllm_max_len: 512"))
     done = project.run("role=check", "config=exp", "output=json", "gpus.learner=[0]")
     assert (done.status, done.stderr) == (2, "")
     body = json.loads(done.stdout)
     assert [found["where"] for found in body["problems"]] == [
-        "configs/exp.yaml: custom.extra.rollout_server.max_model_len",
+        "configs/exp.yaml: custom.extra.rollout_server.vllm_max_len",
         "configs/exp.yaml: custom.extra.launch.runtime",
         "command line: gpus.learner",
     ]
