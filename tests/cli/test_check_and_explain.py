@@ -369,6 +369,7 @@ def test_explain_says_who_says_what_nobody_said(
 
 def test_a_check_lists_what_nobody_said_and_who_says_it(project: Project) -> None:
     text = f"{BARE}rlhf: {{reward_funcs: [accuracy], num_generations: 2}}\n"
+    text += "data: {dataset: [some/data]}\n"
     text += "training: {gradient_accumulation_steps: 2, eval_strategy: 'no'}\n"
     (project.directory / "configs" / "bare.yaml").write_text(text)
     split = ("gpus.server=[0]", "gpus.learner=[1]")

@@ -96,7 +96,7 @@ def test_a_check_starts_nothing_and_leaves_nothing(project: Project) -> None:
         (["role=both", "config=exp", "rlhf.beta=1"], "did you mean train.rlhf.beta?"),
         (["role=both", "config=exp", "health.timeout_s=soon"], "'soon' is not a number"),
         (["role=both", "config=exp", "rollout_server.vllm_max_num_seqs=1.5"], "not an integer"),
-        (["role=both", "config=exp", "+x=["], "Hydra cannot read '['"),
+        (["role=both", "config=exp", "+x=["], "x: [ and ] do not match in '['"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(

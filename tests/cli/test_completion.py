@@ -220,7 +220,7 @@ def test_an_unknown_shell_is_one_line(project: Project) -> None:
         ("grpo-launch role=both config=a rest", "30", "grpo-launch ~config role=both config=a"),
         ("grpo-launch check a r", "", "grpo-launch role=check config=a r"),
         ("grpo-launch -p train check r", "", "grpo-launch ~config role=check r"),
-        ("grpo-launch ~config +x=1 r", "", "grpo-launch role=check ~config +x=1 r"),
+        ("grpo-launch ~config +env.set.X=1 r", "", "grpo-launch role=check ~config +env.set.X=1 r"),
         ("grpo-launch config=é rest", "23", "grpo-launch role=check config=é r"),
     ],
 )

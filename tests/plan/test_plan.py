@@ -452,7 +452,6 @@ BASE = {
         ("deepspeed: {deepspeed: zero2, x: 1}\n", {"deepspeed": "zero2", "x": 1}),
         ("deepspeed: {deepspeed: {stage: 2}}\n", {"deepspeed": {"stage": 2}}),
         ("deepspeed: ~\n", {}),
-        ("rlhf: {1: a, true: b}\n", {"1": "b"}),
     ],
 )
 def test_sections_become_one_mapping_of_arguments(text: str, wanted: dict[str, Any]) -> None:

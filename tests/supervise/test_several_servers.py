@@ -98,7 +98,7 @@ def test_one_that_never_answers_fails_the_gate_by_name(rig: Rig, ports: list[int
     rig.start(plan)
     assert rig.ended() == 4
     assert "server_0: ready after" in rig.said
-    assert f"http://127.0.0.1:{two[1]}/health/: not healthy after 1 s" in rig.said
+    assert f"http://127.0.0.1:{two[1]}/health/: server_1 is not healthy after 1 s" in rig.said
     assert "--- last lines of run/logs/server_1.log" in rig.said
     assert "learner: started" not in rig.said
     assert rig.alive() == []

@@ -109,7 +109,7 @@ def test_a_killed_launcher_leaves_scrubbed_logs(project: Project) -> None:
     ("override", "message"),
     [
         ("+env.set.WANDB_API_KEY={}", "env.set.WANDB_API_KEY: a secret in the configuration"),
-        ("+env.set.WANDB_API_KEY=[{}", "env.set.WANDB_API_KEY: Hydra cannot read"),
+        ("+env.set.WANDB_API_KEY=[{}", "env.set.WANDB_API_KEY: [ and ] do not match"),
         ("+train.training.hub_token={}", "train.training.hub_token: a secret"),
         ("+env.set.GH_PAT={}", "env.set.GH_PAT: a secret"),
         ("+env.set.URL=http://me:{}@host/", "env.set.URL: the password in a URL"),

@@ -75,7 +75,7 @@ def test_a_section_that_is_a_list_is_one_error(section: str) -> None:
     ("right", "wrong", "place"),
     [
         ("vllm_max_model_len: 128", "vllm_max_model_len: 1k", "vllm_max_model_len"),
-        ("vllm_max_model_len: 128", "max_model_len: 128", "max_model_len"),
+        ("vllm_max_model_len: 128", "vllm_max_len: 128", "vllm_max_len"),
         ("vllm_data_parallel_size: 1", "vllm_data_parallel: 1", "vllm_data_parallel"),
     ],
 )
@@ -86,10 +86,10 @@ def test_a_key_that_could_not_be_read_is_not_called_missing_as_well(
 
 
 def test_what_is_wrong_elsewhere_is_said_beside_what_could_not_be_read() -> None:
-    text = VALID.replace("vllm_max_model_len: 128", "max_model_len: 128")
+    text = VALID.replace("vllm_max_model_len: 128", "vllm_max_len: 128")
     text = text.replace("vllm_mode: server", "vllm_mode: colocate").replace("[8080]", "[0]")
     assert places(text) == [
-        "custom.extra.rollout_server.max_model_len",
+        "custom.extra.rollout_server.vllm_max_len",
         "rlhf.vllm_server_port",
         "rlhf.vllm_mode",
     ]
@@ -120,16 +120,20 @@ def test_what_lacks_a_fact_is_skipped_and_says_which() -> None:
         *memory,
     )
     no_model = dict.fromkeys(shaped, "the model has no local config.json")
-    assert skipped(FACTS) == no_model
+    not_gathered = {
+        "nnodes is a number of nodes that can meet": "the number of nodes is not known",
+        "json texts are mappings": "the files that texts name were not looked at",
+    }
+    assert skipped(FACTS) == no_model | not_gathered
     batches = "generation batch size is a multiple of num generations"
     assert skipped(Facts())[batches] == "the devices of the learner are not known"
     shape = ModelShape(num_attention_heads=4, num_key_value_heads=4, max_model_len=256)
-    assert skipped(Facts.of(*DEVICES, shape)) == dict.fromkeys(
-        memory, "the memory of a device is not known (accelerator.memory_gib says it)"
-    )
-    assert skipped(Facts.of(*DEVICES, shape, DeviceMemory(80.0))) == dict.fromkeys(
-        memory, "the memory of this model cannot be estimated"
-    )
+    no_memory = "the memory of a device is not known (accelerator.memory_gib says it)"
+    shaped_facts = Facts.of(*DEVICES, shape)
+    assert skipped(shaped_facts) == dict.fromkeys(memory, no_memory) | not_gathered
+    sized = Facts.of(*DEVICES, shape, DeviceMemory(80.0))
+    no_estimate = "the memory of this model cannot be estimated"
+    assert skipped(sized) == dict.fromkeys(memory, no_estimate) | not_gathered
     bare = skipped(Facts.of(*DEVICES, ModelShape(), DeviceMemory(80.0)))
     assert bare["model supports max model len"] == "the model's config.json names no positions"
 

@@ -596,8 +596,8 @@ OWN: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         {"rlhf.max_completion_length": 32768},
         [
             (
-                "rlhf.max_completion_length: 32768 leaves no token for the prompt in the model's "
-                "own length 32768, set it to 29768"
+                "rlhf.max_completion_length: 32768 leaves no room for a prompt in the model's own "
+                "length 32768, so every completion is cut short, set it to 29768"
             )
         ],
     ),

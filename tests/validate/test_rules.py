@@ -177,8 +177,14 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["rlhf.vllm_server_host: names no host, set it to [127.0.0.1]"],
     ),
     "addresses in another way": (
-        {"rlhf.vllm_server_host": REMOVED, "rlhf.vllm_server_base_url": ["http://a:1"]},
-        ["rlhf.vllm_server_host: names no host, set it to [127.0.0.1]"],
+        {"rlhf.vllm_server_host": REMOVED, "rlhf.vllm_server_base_url": ["http://a:8080"]},
+        [
+            (
+                "rlhf.vllm_server_base_url: 'a' is not this machine, where the rollout server "
+                "must be, set it to [127.0.0.1], or start them separately with role=server and "
+                "role=learner"
+            )
+        ],
     ),
     "vllm is off in another section": (
         {"rlhf.use_vllm": REMOVED, "training.use_vllm": False},

@@ -150,7 +150,8 @@ def _key(word: str, overrides: Sequence[str]) -> _Key | None:
         return None
     if home := _section(name, overrides):
         return _Key(f"train.{home}.{name}", *kind)
-    if name in _servers():
+    own = name in {field.name for field in fields(rollout.settings())}
+    if own or (flag is None and name in _servers()):
         hint = hints.type_of(f"{rollout.NODE}.{name}")
         return _Key(f"{rollout.NODE}.{name}", hint in (bool, bool | None))
     if flag is not None or name in schema.LAUNCHER_FLAGS:

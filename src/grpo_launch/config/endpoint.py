@@ -77,7 +77,7 @@ def are_elsewhere(config: LaunchConfig) -> bool:
 
 def is_here(config: LaunchConfig, host: Any) -> bool:
     """Whether a host of a server is this machine: loopback, or its own name or address."""
-    return host in LOCAL_HOSTS or host in config.own_hosts
+    return isinstance(host, str) and (host in LOCAL_HOSTS or host in config.own_hosts)
 
 
 def local_count(config: LaunchConfig) -> int:

@@ -64,6 +64,10 @@ gradient_accumulation_steps: 3
 output_dir: runs/summary_1024/NEW/output
 END_OF_FILE
 
+# rehearsal: tries the learner's arguments meanwhile; log runs/summary_1024/NEW/logs/rehearsal.log
+cd /project
+env CUDA_VISIBLE_DEVICES=6,7 config=runs/summary_1024/NEW/learner_arguments.yaml gpus=6,7 MASTER_PORT=29500 no_proxy="${no_proxy:-${NO_PROXY-}},127.0.0.1,localhost,::1" NO_PROXY="${NO_PROXY:-${no_proxy-}},127.0.0.1,localhost,::1" conda run --no-capture-output -n ms python /shipped/src/grpo_launch/learners/swift/rehearse.py runs/summary_1024/NEW/learner_arguments.yaml 2 12000 swift
+
 # judge: log runs/summary_1024/NEW/logs/judge.log
 cd /project
 env CUDA_VISIBLE_DEVICES=8 judge --port 9000
@@ -74,8 +78,8 @@ env MODE=fast CUDA_VISIBLE_DEVICES='' ./tools
 
 # server: log runs/summary_1024/NEW/logs/server.log
 cd /project
-env CUDA_VISIBLE_DEVICES=0,1,2,3,4,5 conda run --no-capture-output -n ms swift rollout --model Qwen/Qwen2.5-7B-Instruct --host 127.0.0.1 --port 8080 --vllm_tensor_parallel_size 1 --vllm_data_parallel_size 6 --vllm_max_model_len 12000 --vllm_gpu_memory_utilization 0.6 --vllm_enable_prefix_caching true --vllm_enable_lora false --torch_dtype bfloat16
+env CUDA_VISIBLE_DEVICES=0,1,2,3,4,5 no_proxy="${no_proxy:-${NO_PROXY-}},127.0.0.1,localhost,::1" NO_PROXY="${NO_PROXY:-${no_proxy-}},127.0.0.1,localhost,::1" conda run --no-capture-output -n ms swift rollout --model Qwen/Qwen2.5-7B-Instruct --host 127.0.0.1 --port 8080 --vllm_tensor_parallel_size 1 --vllm_data_parallel_size 6 --vllm_max_model_len 12000 --vllm_gpu_memory_utilization 0.6 --vllm_enable_prefix_caching true --vllm_enable_lora false --torch_dtype bfloat16
 
 # learner: starts when http://127.0.0.1:8080/health/ answers 200 and /get_world_size/ says 6 and one token is generated; and http://127.0.0.1:9000/health answers 200; log runs/summary_1024/NEW/logs/learner.log
 cd /project
-env CUDA_VISIBLE_DEVICES=6,7 config=runs/summary_1024/NEW/learner_arguments.yaml gpus=6,7 MASTER_PORT=29500 conda run --no-capture-output -n ms bash /shipped/scripts/train.sh swift
+env CUDA_VISIBLE_DEVICES=6,7 config=runs/summary_1024/NEW/learner_arguments.yaml gpus=6,7 MASTER_PORT=29500 no_proxy="${no_proxy:-${NO_PROXY-}},127.0.0.1,localhost,::1" NO_PROXY="${NO_PROXY:-${no_proxy-}},127.0.0.1,localhost,::1" conda run --no-capture-output -n ms bash /shipped/scripts/train.sh swift

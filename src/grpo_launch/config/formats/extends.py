@@ -13,6 +13,7 @@ This module knows nothing of Hydra. It is not merged by Hydra on purpose: see
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,11 +190,11 @@ def _load(
 def _base(directory: Path, name: str) -> Path:
     """The file that ``extends`` names: one beside it, or else a shipped experiment."""
     beside = directory / name
-    if "/" in name or beside.exists():
+    if "/" in name or os.path.lexists(beside):
         return beside
     shipped = resources.path("configs")
-    places = (directory, shipped / "train/grpo", shipped)
-    return next((p for place in places if (p := place / f"{name}.yaml").is_file()), beside)
+    places = (place / f"{name}.yaml" for place in (directory, shipped / "train/grpo", shipped))
+    return next((path for path in places if unreadable(path) is None), beside)
 
 
 def _identity(path: Path) -> str:

@@ -189,7 +189,7 @@ def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPat
     mistakes: list[Mistake] = []
     for name, value in values.items():
         if name not in hints:
-            found = unknown if keys[-1:] != (SERVER,) else _unknown_setting
+            found = _unknown_setting if keys == SERVER_BLOCK else unknown
             mistakes.append(found(where, (*keys, name), hints))
             continue
         hint = hints[name]

@@ -122,4 +122,5 @@ def _is_left_out(config: LaunchConfig, key: str) -> bool:
         return False
     if config.where(f"rollout_server.{key}").startswith("command line"):
         return False
-    return key not in (lift.block(said.tree.data, lift.SERVER_BLOCK) or ())
+    block = lift.block(said.tree.data, lift.SERVER_BLOCK)
+    return block is not None and key not in block

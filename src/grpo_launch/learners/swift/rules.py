@@ -71,7 +71,7 @@ def model_is_set(context: Context) -> Iterator[Problem]:
     """``model.model`` is a non-empty string: server and learner load it."""
     config = context.config
     model = config.get("model.model")
-    if not isinstance(model, str) or not model.strip():
+    if model is None or (isinstance(model, str) and not model.strip()):
         where = config.where("train.model.model")
         yield Problem(where, f"is {_shown(model)}", "set it to a model's name or directory")
 
