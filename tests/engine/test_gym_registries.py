@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from grpo_launch.learners.swift import episodes
+from grpo_launch.learners.swift import episodes, registries
 from grpo_launch.learners.swift.plugin_source import ENVIRONMENTS, SCHEDULERS
-from tests.engine.real import Swift
+from grpo_launch.runtimes import installed
+from tests.engine.real import PYTHON, Swift
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -32,6 +33,12 @@ def test_ms_swift_registers_what_the_rules_take_for_its_own(
     answers: dict[str, Any], registry: str, names: tuple[str, ...]
 ) -> None:
     assert answers[registry] == sorted(names)
+
+
+def test_its_source_shows_the_same() -> None:
+    unknown = {registry: {"unknown"} for registry in registries.SHIPPED}
+    found = registries.known(unknown, lambda: installed.roots(PYTHON, {}))
+    assert found.names == registries.SHIPPED
 
 
 def test_a_scheduler_needs_the_asynchronous_engine_and_gets_it(answers: dict[str, Any]) -> None:

@@ -18,13 +18,14 @@ from grpo_launch.learners.swift import (
     model_files,
     plugin_rules,
     plugin_source,
+    registries,
 )
 from grpo_launch.learners.swift.dataset_files import DataFiles
 from grpo_launch.learners.swift.dataset_rows import Counts
 from grpo_launch.learners.swift.episodes import Episodes, GymFacts
 from grpo_launch.learners.swift.model_files import LocalModels
 from grpo_launch.learners.swift.plugin_rules import Plugins
-from grpo_launch.learners.swift.plugin_source import Plugin
+from grpo_launch.learners.swift.plugin_source import ENVIRONMENTS, REWARDS, SCHEDULERS, Plugin
 from grpo_launch.learners.swift.reward_columns import BUILT_IN, VERSION
 from grpo_launch.runtimes import installed
 
@@ -37,14 +38,38 @@ def facts(config: LaunchConfig, host: Host) -> tuple[object, ...]:
         learner=None if config.role == "server" else _plugins(config, host.cwd, on_server=False),
         server=None if config.role == "learner" else _plugins(config, host.cwd, on_server=True),
     )
+    played = gym(config, host.cwd)
     return (
         models,
         *([data] if data else []),
         plugins,
         MissingFiles((*_missing(config, models, data, plugins), *_packages(config, host))),
-        gym(config, host.cwd),
+        played,
+        registries.known(_wanted(config, plugins, played), lambda: _roots(config, host)),
         *counts(config, host.cwd),
     )
+
+
+def _wanted(config: LaunchConfig, plugins: Plugins, played: GymFacts) -> dict[str, set[str]]:
+    """The names that the experiment uses and no plugin registers, by registry."""
+    told = Episodes.of(config)
+    read = [*(plugin for _, plugin in plugins.all), *(played.plugins or ())]
+    used = {
+        REWARDS: {*map(str, listed(find(config, "reward_funcs", "rlhf")[1]))},
+        SCHEDULERS: {told.scheduler} - {None},
+        ENVIRONMENTS: {told.environment, *(n for r in played.rows or () for n, _ in r.names)}
+        - {None},
+    }
+    own = {REWARDS: {name for plugin in read for name in plugin.rewards}}
+    for registry in (SCHEDULERS, ENVIRONMENTS):
+        own[registry] = {n for plugin in read for n in plugin.registered.get(registry, ())}
+    return {key: {str(name) for name in names} - own[key] for key, names in used.items()}
+
+
+def _roots(config: LaunchConfig, host: Host) -> tuple[Path, ...]:
+    """Where the learner's interpreter finds packages; empty where it is not here."""
+    python = runtimes.of(config.runtime).python(config.learner.entry, host.environ, host.cwd)
+    return installed.roots(python, host.environ) if python and python.exists() else ()
 
 
 def gym(config: LaunchConfig, cwd: Path) -> GymFacts:
@@ -99,8 +124,7 @@ def _packages(config: LaunchConfig, host: Host) -> Iterator[Problem]:
     wanted = {p: n for n in named if n in BUILT_IN for p in BUILT_IN[n].packages}
     if not wanted or config.dry_run or config.role == "server":
         return
-    python = runtimes.of(config.runtime).python(config.learner.entry, host.environ, host.cwd)
-    roots = installed.roots(python, host.environ) if python and python.exists() else ()
+    roots = _roots(config, host)
     if installed.version(roots, "swift", "ms-swift") != VERSION.split()[1]:
         return
     for package, name in wanted.items():

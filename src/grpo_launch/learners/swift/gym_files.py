@@ -16,9 +16,9 @@ from grpo_launch.learners.swift import episodes
 from grpo_launch.learners.swift.dataset_rows import Rows
 from grpo_launch.learners.swift.episodes import Episodes, GymFacts, episode_rule
 from grpo_launch.learners.swift.plugin_source import ENVIRONMENTS, SCHEDULERS
+from grpo_launch.learners.swift.registries import Registries
 
 _DATASET = "dataset"
-_BUILT_IN = {ENVIRONMENTS: episodes.ENVIRONMENTS, SCHEDULERS: episodes.SCHEDULERS}
 _NOUNS = {ENVIRONMENTS: "an environment", SCHEDULERS: "a scheduler"}
 _NO_PLUGINS = Unknown("the plugins were not looked at")
 _NO_ROWS = Unknown("the data set was not looked at")
@@ -51,11 +51,11 @@ def scheduler_is_known(context: Context) -> Iterator[Finding]:
     Source: ``get_rollout_engine_type`` in ``swift/pipelines/infer/rollout.py`` ("not found in
     multi_turns"), for the learner an assertion in ``_prepare_scheduler``.
     """
-    config, played, facts = _parts(context)
-    if unknown := _unread(SCHEDULERS, facts):
+    config, played, _ = _parts(context)
+    if unknown := _unread(SCHEDULERS, context):
         yield unknown
         return
-    name, known = played.scheduler, _known(SCHEDULERS, facts)
+    name, known = played.scheduler, _known(SCHEDULERS, context)
     if name is None or name in known:
         return
     where = config.where(played.key(config, "multi_turn_scheduler"))
@@ -70,7 +70,7 @@ def environments_are_known(context: Context) -> Iterator[Finding]:
     Source: ``GYMScheduler._create_env`` ("Environment ... not found").
     """
     config, played, facts = _parts(context)
-    if _makes_its_own(played, facts):
+    if _makes_its_own(played, context):
         if played.scheduler is not None and played.scheduler not in episodes.SCHEDULERS:
             yield Unknown(f"{played.scheduler} may make its environments itself")
         return
@@ -81,11 +81,11 @@ def environments_are_known(context: Context) -> Iterator[Finding]:
                 what = f"env_config at {rows.name}:{rows.nameless} names no environment, "
                 what += f"and {config.spelled(key)} is not set"
                 yield Problem(_data(config), what, f"set {config.spelled(key)}")
-    if unknown := _unread(ENVIRONMENTS, facts):
+    if unknown := _unread(ENVIRONMENTS, context):
         yield unknown
         return
     yield from _not_seen(facts)
-    known = _known(ENVIRONMENTS, facts)
+    known = _known(ENVIRONMENTS, context)
     if played.environment is not None and played.environment not in known:
         what = f"{kinds.said(played.environment)} is {_not_known(ENVIRONMENTS, played)}"
         yield Problem(config.where(key), what, _choice(played.environment, known))
@@ -159,12 +159,12 @@ def _parts(context: Context) -> tuple[LaunchConfig, Episodes, GymFacts]:
     return config, Episodes.of(config), context.get(GymFacts) or GymFacts()
 
 
-def _makes_its_own(played: Episodes, facts: GymFacts) -> bool:
+def _makes_its_own(played: Episodes, context: Context) -> bool:
     """Whether the scheduler may not look environments up by name; a misspelled one is no other."""
     if played.scheduler == episodes.GYM_SCHEDULER:
         return False
-    unread = _unread(SCHEDULERS, facts) is not None
-    return unread or played.scheduler is None or played.scheduler in _known(SCHEDULERS, facts)
+    unread = _unread(SCHEDULERS, context) is not None
+    return unread or played.scheduler is None or played.scheduler in _known(SCHEDULERS, context)
 
 
 def _not_seen(facts: GymFacts) -> Iterator[Unknown]:
@@ -178,8 +178,11 @@ def _not_seen(facts: GymFacts) -> Iterator[Unknown]:
             yield Unknown(f"only the first {rows.lines} rows of {rows.name} were looked at")
 
 
-def _unread(registry: str, facts: GymFacts) -> Unknown | None:
-    """Why not all that the plugins register in it is known."""
+def _unread(registry: str, context: Context) -> Unknown | None:
+    """Why not all that ms-swift and the plugins register in it is known."""
+    facts = context.get(GymFacts) or GymFacts()
+    if Registries.of(context, registry) is None:
+        return Unknown(f"the source of ms-swift does not show what is in {registry}")
     if facts.plugins is None:
         return _NO_PLUGINS
     for plugin in facts.plugins:
@@ -190,9 +193,11 @@ def _unread(registry: str, facts: GymFacts) -> Unknown | None:
     return None
 
 
-def _known(registry: str, facts: GymFacts) -> list[str]:
-    registered = (plugin.registered.get(registry, ()) for plugin in facts.plugins or ())
-    return sorted({*_BUILT_IN[registry], *(name for names in registered for name in names)})
+def _known(registry: str, context: Context) -> list[str]:
+    plugins = (context.get(GymFacts) or GymFacts()).plugins or ()
+    registered = (plugin.registered.get(registry, ()) for plugin in plugins)
+    built_in = Registries.of(context, registry) or ()
+    return sorted({*built_in, *(name for names in registered for name in names)})
 
 
 def _not_known(registry: str, played: Episodes) -> str:

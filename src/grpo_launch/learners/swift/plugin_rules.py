@@ -17,10 +17,9 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.readable import Sections
 from grpo_launch.config.rule import Context, Finding, Rule, Unknown, rule
-from grpo_launch.engines.flag_facts import LearnerFlags
-from grpo_launch.learners.swift import reward_columns
 from grpo_launch.learners.swift.episodes import Episodes
-from grpo_launch.learners.swift.plugin_source import Plugin
+from grpo_launch.learners.swift.plugin_source import REWARDS, Plugin
+from grpo_launch.learners.swift.registries import Registries
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,11 @@ def rewards_are_known(context: Context) -> Iterator[Finding]:
     config, plugins = context.config, context[Plugins].learner or ()
     key, value = find(config, "reward_funcs", "rlhf")
     own = {name for _, plugin in plugins for name in plugin.rewards}
-    known = sorted({*reward_columns.BUILT_IN, *own})
-    reason = _not_all_known(context, [plugin for _, plugin in plugins])
+    built_in = Registries.of(context, REWARDS)
+    known = sorted({*(built_in or ()), *own})
+    reason = _not_all_known([plugin for _, plugin in plugins])
+    if built_in is None:
+        reason = "the source of ms-swift does not show its rewards"
     for name in listed(value):
         if not isinstance(name, str) or name in known:
             continue
@@ -125,11 +127,8 @@ def said(config: LaunchConfig, *, on_server: bool) -> list[tuple[str, str]]:
     return [(key, item) for key, item in pairs if isinstance(item, str) and item]
 
 
-def _not_all_known(context: Context, plugins: Sequence[Plugin]) -> str | None:
-    """Why there may be more rewards than those that are known."""
-    flags = context.get(LearnerFlags)
-    if flags is not None and flags.product != reward_columns.VERSION:
-        return f"the rewards of {flags.product} are not known"
+def _not_all_known(plugins: Sequence[Plugin]) -> str | None:
+    """Why plugins may register more rewards than those that are known."""
     for plugin in plugins:
         if plugin.missing or plugin.fault:
             return f"{plugin.name} could not be read"
