@@ -334,3 +334,15 @@ def test_the_record_of_a_run_gives_the_same_configuration() -> None:
     kept = {*first.as_dict()} - {"path", "train", "run", "dry_run"}
     one, other = first.as_dict(), again.as_dict()
     assert {name: one[name] for name in kept} == {name: other[name] for name in kept}
+
+
+def test_a_file_of_the_working_directory_is_itself_when_it_is_named_with_its_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    for directory, model in ((tmp_path / "configs", "of/configs"), (tmp_path, "of/here")):
+        (directory / "x.yaml").write_text(f"model: {model}\n")
+    for name, model in (("x.yaml", "of/here"), ("x", "of/configs"), ("configs/x", "of/configs")):
+        config = compose(name, ["role=check", "runtime=current"])
+        assert config.get("model.model") == model

@@ -1,6 +1,7 @@
 """Find the file that ``config=NAME`` names.
 
-A bare name is searched in an ordered list of roots; the first hit wins. Roots
+A file of the working directory that is named with its ending, ``x.yaml``, is itself. A
+bare name is searched in an ordered list of roots; the first hit wins. Roots
 are the bases below, each with ``train/grpo`` first and the base itself second:
 
 1. ``configs/`` in the working directory,
@@ -25,6 +26,7 @@ SUBDIRECTORIES = ("train/grpo", "")
 """Where a bare name is looked for inside a base, in this order."""
 
 _SUFFIXES = ("", ".yaml")
+_ENDINGS = (".yaml", ".yml", ".json")
 
 
 def default_bases(cwd: Path, environ: Mapping[str, str], shipped: Path) -> list[Path]:
@@ -66,7 +68,8 @@ class Base:
     def find(self, name: str) -> Path | None:
         """The file that ``name`` means, or None.
 
-        A bare name is searched in :data:`SUBDIRECTORIES`; a name with a slash is
+        A bare name is searched in :data:`SUBDIRECTORIES`, one with an ending in the working
+        directory first; a name with a slash is
         a path below this base or below the working directory; an absolute path
         is itself. ``.yaml`` may be left out.
         """
@@ -91,6 +94,8 @@ class Base:
             yield Path(name)
             return
         if "/" not in name:
+            if name.endswith(_ENDINGS):
+                yield self.cwd / name
             for subdirectory in SUBDIRECTORIES:
                 yield self.directory / subdirectory / name
         else:
