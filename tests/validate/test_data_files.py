@@ -258,6 +258,18 @@ def test_rows_without_what_a_reward_reads_are_found() -> None:
     assert found("train.rlhf.reward_funcs=[format]", dataset="e.jsonl") == []
 
 
+def test_a_plug_ins_reward_gets_what_its_signature_asks_for() -> None:
+    write("e.jsonl", {"query": "1 + 1?", "result": "2"})
+    signature = "def f(completions, {}, **kwargs): return []\norms['mine'] = f\n"
+    mine = ("train.rlhf.reward_funcs=[mine]", "train.rlhf.external_plugins=[p.py]")
+    Path("p.py").write_text(signature.format("truth"))
+    what = "no row of e.jsonl has truth, which the reward mine reads"
+    assert [line.partition(", add it")[0] for line in found(*mine, dataset="e.jsonl")] == [what]
+    for taken in ("truth=None", "result"):
+        Path("p.py").write_text(signature.format(taken))
+        assert found(*mine, dataset="e.jsonl") == []
+
+
 def test_rows_that_lack_it_beside_others_are_a_warning() -> None:
     write("e.jsonl", ROW, {"query": "2 + 2?"}, ROW, {"query": "3 + 3?"})
     what = "2 of 4 rows of e.jsonl have no solution, which the reward accuracy reads"

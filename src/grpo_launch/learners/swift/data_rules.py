@@ -21,6 +21,7 @@ from grpo_launch.learners.swift.dataset_columns import Preprocessed, preprocesse
 from grpo_launch.learners.swift.dataset_files import DataFile, DataFiles
 from grpo_launch.learners.swift.episodes import Episodes
 from grpo_launch.learners.swift.plugin_rules import Plugins
+from grpo_launch.learners.swift.plugin_source import Plugin
 from grpo_launch.learners.swift.reward_columns import ALWAYS, BUILT_IN
 
 BYTES_A_TOKEN = 5
@@ -194,12 +195,19 @@ def _readers(context: Context) -> dict[str, str]:
     readers: dict[str, str] = {}
     plugins = (context.get(Plugins) or Plugins()).all
     own = {name for _, plugin in plugins for name in plugin.rewards}
+    # A scheduler may add columns.
+    told = {} if Episodes.of(context.config).played else _told(plugins)
     for name in listed(find(context.config, "reward_funcs")[1]):
         # A plugin may have one of its own under that name.
         reward = BUILT_IN.get(name) if isinstance(name, str) and name not in own else None
-        for column in reward.columns if reward else ():
+        for column in reward.columns if reward else told.get(name, ()):
             readers.setdefault(column, name)
     return {column: name for column, name in readers.items() if column not in ALWAYS}
+
+
+def _told(plugins: Sequence[tuple[str, Plugin]]) -> dict[Any, tuple[str, ...]]:
+    """The columns that rewards of the plugins take, as far as their signatures tell."""
+    return {k: v for _, plugin in plugins for k, v in plugin.reward_columns.items()}
 
 
 def _partly(config: LaunchConfig, file: DataFile, column: str, reward: str) -> Iterator[Problem]:

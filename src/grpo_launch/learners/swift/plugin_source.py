@@ -18,6 +18,7 @@ from pathlib import Path
 
 from grpo_launch.base import files
 from grpo_launch.base.shipped_files import located
+from grpo_launch.learners.swift import reward_signatures
 
 ENVIRONMENTS = "envs"
 SCHEDULERS = "multi_turns"
@@ -52,6 +53,7 @@ class Plugin:
         rewards: the names of the rewards that it registers.
         rewards_unread: why it may register more than that, or None.
         types: every text within what it registers as template or model.
+        reward_columns: by reward, the columns that it takes, as far as its signature tells.
         has_datasets: whether it registers data sets, whose rows it may translate itself.
     """
 
@@ -63,6 +65,7 @@ class Plugin:
     rewards: frozenset[str] = frozenset()
     rewards_unread: str | None = None
     types: frozenset[str] = frozenset()
+    reward_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_datasets: bool = False
 
 
@@ -94,6 +97,7 @@ def read(name: str, cwd: Path) -> Plugin:
         rewards=rewards.registered[REWARDS],
         rewards_unread=rewards.unread.get(REWARDS),
         types=frozenset(_types(tree)),
+        reward_columns=reward_signatures.columns(tree),
         has_datasets=any(_named(node) in _DATASETS for node in ast.walk(tree)),
     )
 
