@@ -346,3 +346,14 @@ def test_a_file_of_the_working_directory_is_itself_when_it_is_named_with_its_end
     for name, model in (("x.yaml", "of/here"), ("x", "of/configs"), ("configs/x", "of/configs")):
         config = compose(name, ["role=check", "runtime=current"])
         assert config.get("model.model") == model
+
+
+@pytest.mark.parametrize("said", ["", "deepspeed: zero2\n", "deepspeed: {deepspeed: zero2}\n"])
+def test_deepspeed_and_the_length_are_set_whatever_the_file_says_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text(f"model: {{model: a/b}}\n{said}")
+    overrides = ["train.deepspeed=zero3", "train.global_max_length=512"]
+    config = compose("x.yaml", ["role=check", "runtime=current", *overrides])
+    assert (config.get("deepspeed"), config.get("global_max_length")) == ("zero3", 512)

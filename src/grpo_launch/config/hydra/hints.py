@@ -20,6 +20,9 @@ NOT_A_STRING = re.compile(
 ROOTS = frozenset((*typing.get_type_hints(schema.Launch), "hydra", "config"))
 """The first parts of keys that there are."""
 
+_SCALARS = ("train.deepspeed", "train.global_max_length")
+"""Keys of ``train`` without a section that may be one value: ``deepspeed: zero3``."""
+
 _MOVED = ((".".join(lift.SERVER_BLOCK), "rollout_server."), (".".join(lift.LAUNCH_BLOCK), ""))
 _BELOW_ACCELERATORS = re.compile(rf"{lift.ACCELERATORS}(\.[^.]*\.?)?")
 _VARIABLE = re.compile(r"env\.((server|learner)\.)?(set|defaults)\.")
@@ -141,6 +144,7 @@ def _needs_no_plus(override: str) -> bool:
     key, equals, _ = override.partition("=")
     path = key.split(".")
     is_argument = len(path) == 3 and path[0] == "train" and path[1] in schema.SECTIONS
+    is_argument |= key in _SCALARS
     return bool(equals) and (is_argument or (path[0] == services.NODE and len(path) > 1))
 
 
