@@ -58,11 +58,7 @@ def nproc_per_node_is_the_number_of_learner_devices(context: Context) -> Iterato
         yield Problem(f"environment: {variable.variable}", what, fix)
 
 
-def _learns(config: LaunchConfig) -> bool:
-    return config.role != "server"
-
-
-@rule(needs=(Nodes,), when=_learns)
+@rule(needs=(Nodes,), when=lambda config: config.trains)
 def nnodes_is_a_number_of_nodes_that_can_meet(context: Context) -> Iterator[Problem]:
     """``NNODES`` is a positive integer, and above 1 ``MASTER_ADDR`` says where the nodes meet.
 

@@ -120,7 +120,7 @@ def devices_are_disjoint(context: Context) -> list[Problem]:
                 "give server and learner their own devices",
             )
         )
-    if config.gpus.learner == [] and config.role != "server":
+    if config.gpus.learner == [] and config.trains:
         where = config.where("gpus.learner")
         problems.append(Problem(where, "is empty", "list at least one device"))
     return problems

@@ -50,9 +50,9 @@ class Endpoint:
         return self.base or url(self.host, self.port)
 
 
-def url(host: str, port: int) -> str:
+def url(host: str, port: int, scheme: str = "http") -> str:
     """The base URL of a server; an IPv6 address stands in brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def urls(config: LaunchConfig) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from grpo_launch.config import services
+from grpo_launch.config import endpoint, services
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.plan import SERVICE, Gate, HttpCheck, ProcessSpec
 
@@ -41,10 +41,9 @@ def gates(config: LaunchConfig) -> Iterator[Gate]:
     """One for each service that has a check."""
     for name, url in services.addresses(config).items():
         query = f"?{url.query}" if url.query else ""
-        host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
         yield Gate(
             server=name,
-            url=f"{url.scheme}://{host}:{services.port_of(url)}",
+            url=endpoint.url(str(url.hostname), services.port_of(url), url.scheme),
             checks=(HttpCheck("health", f"{url.path or '/'}{query}"),),
             generation=None,
             timeout_s=config.services[name].check.timeout_s,

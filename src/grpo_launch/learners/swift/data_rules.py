@@ -20,6 +20,7 @@ from grpo_launch.learners.swift.batches import trains
 from grpo_launch.learners.swift.dataset_columns import Preprocessed, preprocessed
 from grpo_launch.learners.swift.dataset_files import DataFile, DataFiles
 from grpo_launch.learners.swift.episodes import Episodes
+from grpo_launch.learners.swift.model_rules import asked_of_a_hub
 from grpo_launch.learners.swift.plugin_rules import Plugins
 from grpo_launch.learners.swift.plugin_source import Plugin
 from grpo_launch.learners.swift.reward_columns import ALWAYS, BUILT_IN
@@ -53,8 +54,7 @@ def dataset_can_be_read(context: Context) -> Iterator[Finding]:
             fixes = (fix for end, fix in _FIXES.items() if file.fault.endswith(end))
             yield Problem(where, file.fault, next(fixes, "correct the file, or name another"))
         elif file.beside is not None:
-            what = f"{file.name} is not in the directory {file.beside}, so a hub is asked for it"
-            yield Problem(where, what, "correct the path if it is one", Severity.WARNING)
+            yield asked_of_a_hub(where, file.name, file.beside)
         if file.fault is None and file.unseen:
             yield Unknown(file.unseen)
         elif not file.whole and file.shapes:

@@ -33,9 +33,9 @@ from grpo_launch.runtimes import installed
 def facts(config: LaunchConfig, host: Host) -> tuple[object, ...]:
     """Everything that the rules know of files."""
     models = model_files.read(config, host.cwd, host.environ)
-    data = None if config.role == "server" else dataset_files.read(config, host.cwd)
+    data = dataset_files.read(config, host.cwd) if config.trains else None
     plugins = Plugins(
-        learner=None if config.role == "server" else _plugins(config, host.cwd, on_server=False),
+        learner=_plugins(config, host.cwd, on_server=False) if config.trains else None,
         server=None if config.role == "learner" else _plugins(config, host.cwd, on_server=True),
     )
     played = gym(config, host.cwd)
@@ -83,7 +83,7 @@ def gym(config: LaunchConfig, cwd: Path) -> GymFacts:
     elsewhere = "learner" if played.on_server else "server"
     entries = [entry for _, entry in episodes.data_sets(config)]
     return GymFacts(
-        rows=None if config.role == "server" else tuple(dataset_rows.read(e, cwd) for e in entries),
+        rows=tuple(dataset_rows.read(e, cwd) for e in entries) if config.trains else None,
         plugins=None
         if config.role == elsewhere
         else tuple(plugin_source.read(file, cwd) for file in played.plugins),
@@ -122,7 +122,7 @@ def _packages(config: LaunchConfig, host: Host) -> Iterator[Problem]:
     key, value = find(config, "reward_funcs", "rlhf")
     named = [name for name in listed(value) if isinstance(name, str)]
     wanted = {p: n for n in named if n in BUILT_IN for p in BUILT_IN[n].packages}
-    if not wanted or config.dry_run or config.role == "server":
+    if not wanted or config.dry_run or not config.trains:
         return
     roots = _roots(config, host)
     if installed.version(roots, "swift", "ms-swift") != VERSION.split()[1]:

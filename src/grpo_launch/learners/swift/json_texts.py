@@ -72,7 +72,7 @@ def texts(config: LaunchConfig) -> Iterator[tuple[str, str, str]]:
         key, value = find(config, name, "training")
         if name == "deepspeed":
             key, value = _deepspeed(config, block)
-        if config.role != "server" and isinstance(value, str) and value.strip():
+        if config.trains and isinstance(value, str) and value.strip():
             yield f"train.{key}", name, value
         own = config.rollout_server.get(name)
         if config.role != "learner" and isinstance(own, str) and own.strip():

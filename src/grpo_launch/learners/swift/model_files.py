@@ -77,7 +77,7 @@ def read(config: LaunchConfig, cwd: Path, environ: Mapping[str, str]) -> LocalMo
 
 
 def _entries(config: LaunchConfig, cwd: Path, home: str) -> Iterator[ModelFiles]:
-    names = ("model",) if config.role == "server" else (*_MODELS, *_ADAPTERS, _CHECKPOINT)
+    names = (*_MODELS, *_ADAPTERS, _CHECKPOINT) if config.trains else ("model",)
     for name in names:
         key, value = find(config, name, _HOMES.get(name, "rlhf"))
         for item in listed(value):

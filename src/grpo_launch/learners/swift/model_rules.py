@@ -24,7 +24,12 @@ def local_models_are_complete(context: Context) -> Iterator[Finding]:
             fix = "complete the directory, or name another"
             yield Problem(where, f"{entry.name} {entry.fault}", fix)
         elif entry.beside is not None:
-            what = f"{entry.name} is not in the directory {entry.beside}, so a hub is asked for it"
-            yield Problem(where, what, "correct the path if it is one", Severity.WARNING)
+            yield asked_of_a_hub(where, entry.name, entry.beside)
         if entry.is_of_hub:
             yield Unknown(f"{entry.name} is a model of a hub")
+
+
+def asked_of_a_hub(where: str, name: str, directory: str) -> Problem:
+    """The warning for a name that may be meant as a path below a directory that is here."""
+    what = f"{name} is not in the directory {directory}, so a hub is asked for it"
+    return Problem(where, what, "correct the path if it is one", Severity.WARNING)

@@ -17,6 +17,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.readable import Sections
 from grpo_launch.config.rule import Context, Finding, Rule, Unknown, rule
+from grpo_launch.learners.swift.batches import trains
 from grpo_launch.learners.swift.episodes import Episodes
 from grpo_launch.learners.swift.plugin_source import REWARDS, Plugin
 from grpo_launch.learners.swift.registries import Registries
@@ -53,7 +54,7 @@ def plugins_are_python(context: Context) -> Iterator[Finding]:
             yield Problem(where, what, "correct it", severity)
 
 
-@rule(needs=(Sections, Plugins), when=lambda config: config.role != "server")
+@rule(needs=(Sections, Plugins), when=trains)
 def rewards_are_known(context: Context) -> Iterator[Finding]:
     """Each of ``reward_funcs`` is one of ms-swift's or of the learner's plugins.
 
