@@ -24,7 +24,11 @@ if [ ! -e "$stamp" ]; then
   make_venv "$python" "$environment"
   pip=("$environment/bin/python" -m pip --disable-pip-version-check --quiet)
   # The pins were tested together; resolving again would bring torchvision back.
-  "${pip[@]}" install --no-deps --requirement "$lock"
+  # pip compiles what it installs on one core; 31,000 files are worth all of them. Without it each
+  # start would compile again where PYTHONDONTWRITEBYTECODE is set. A few are not meant for this
+  # Python and fail.
+  "${pip[@]}" install --no-compile --no-deps --requirement "$lock"
+  "$environment/bin/python" -W ignore -m compileall -qq -j 0 "$environment"/lib || true
   "${pip[@]}" install --no-deps --force-reinstall "$root/engines/swift_cpu"
   if ! "$environment/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is not None)'; then
     echo "error: torch: pip found no CPU build, add PyTorch's CPU wheels to pip's configuration and run again" >&2

@@ -17,7 +17,19 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MARK, ROOT, Finished, Project
-from tests.engine.real import Swift, arguments, finish, ports, titled, wait_for_step
+from tests.engine.real import (
+    ENGINE,
+    HANABI,
+    LORA,
+    MODEL,
+    Swift,
+    arguments,
+    finish,
+    kill_launcher_and_guard,
+    ports,
+    titled,
+    wait_for_step,
+)
 
 SECRETS = {
     "WANDB_API_KEY": "planted0123456789abcdef0123456789abcdef01",
@@ -145,5 +157,24 @@ def restarted(tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str]) 
         done = finish(process)
         run = project.directory / "runs" / "r"
         yield Ran(project, run, done, project.left_over(), killed=engine)
+    finally:
+        project.end_everything()
+
+
+@pytest.fixture(scope="session")
+def two_servers(tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str]) -> Iterator[Ran]:
+    """Two servers that get LoRA adapters of a learner; launcher and a guard are killed."""
+    project = Elsewhere(tmp_path_factory.mktemp("two_servers"), 0, caches=caches)
+    try:
+        process = project.start(
+            *HANABI, *LORA, "run.dir=runs/r", "shutdown.cgroup=off",
+            f"runtime.path={ENGINE}", f"train.model.model={MODEL}",
+            "train.rlhf.vllm_server_host=[127.0.0.1,127.0.0.1]", *ports(2),
+            "train.training.max_steps=1000", "train.training.save_steps=1",
+        )  # fmt: skip
+        wait_for_step(process, 3)
+        run = project.directory / "runs" / "r"
+        kill_launcher_and_guard(project, process, run, "server_0")
+        yield Ran(project, run, Finished(process.returncode, "", ""), project.left_over())
     finally:
         project.end_everything()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -34,7 +35,7 @@ LORA = [
 NIGHTLY = os.environ.get("GRPO_LAUNCH_NIGHTLY") == "1"
 nightly = pytest.mark.skipif(
     not NIGHTLY,
-    reason="a whole run of the engines more; GRPO_LAUNCH_NIGHTLY=1 runs it",
+    reason="a whole run of the engines more; scripts/test.sh --nightly runs it",
 )
 
 
@@ -90,6 +91,21 @@ def wait_for_step(process: subprocess.Popen[str], number: int) -> None:
         if (found := re.match(r"step (\d+)/", line)) and int(found[1]) >= number:
             return
     raise AssertionError(seen)
+
+
+def kill_launcher_and_guard(
+    project: Project, process: subprocess.Popen[str], run: Path, server: str
+) -> None:
+    """Kill both, and wait until what they had started has ended."""
+    record = json.loads((run / "run.json").read_text())
+    guard = record["processes"][server]["guard"]["pid"]
+    watched = [os.pidfd_open(pid) for pid in project.left_over()]
+    os.kill(process.pid, signal.SIGKILL)
+    os.kill(guard, signal.SIGKILL)
+    for pidfd in watched:
+        assert select.select([pidfd], [], [], 60)[0]
+        os.close(pidfd)
+    process.wait()
 
 
 def titled(title: str, of: Project) -> list[int]:

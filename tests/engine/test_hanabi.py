@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT, Project
+from tests.engine.conftest import Ran
 from tests.engine.real import (
     HANABI,
     LORA,
@@ -27,6 +30,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 STEPS = 20
 
 
+@nightly
 def test_episodes_are_rewarded_by_the_environment_and_nothing_outlives_a_sigterm(
     elsewhere: Project,
 ) -> None:
@@ -41,17 +45,28 @@ def test_episodes_are_rewarded_by_the_environment_and_nothing_outlives_a_sigterm
     run = run_directory(elsewhere)
     assert [step.step for step in steps_of(run)][:STEPS] == list(range(1, STEPS + 1))
     no_weight_was_lost(run)
-    rows = [row for row in rows_of(run) if "reward" in row][:STEPS]
-    assert all(row["rewards/gym_reward/mean"] == pytest.approx(row["reward"]) for row in rows)
-    assert all(2 < row["num_turns"] <= 3 for row in rows)
+    episodes_were_played(run, STEPS)
     # A game of four points makes single steps jump; the best five in a row tell that it learns.
-    rewards = [row["reward"] for row in rows]
+    rewards = [row["reward"] for row in rewarded(run)[:STEPS]]
     means = [sum(rewards[start : start + 5]) / 5 for start in range(len(rewards) - 4)]
     assert max(means[5:]) > means[0] + 0.08, rewards
-    server = (run / "logs" / "server.log").read_text()
-    # One: the launcher's own first request, which has no row.
-    assert server.count("hanabi_env: no game: a request without env_config") == 1
-    assert "hanabi_env: the episode ends" not in server
+
+
+def test_several_servers_play_with_an_adapter(two_servers: Ran) -> None:
+    episodes_were_played(two_servers.directory, 3, "server_0", "server_1")
+
+
+def episodes_were_played(run: Path, steps: int, *servers: str) -> None:
+    """The environment rewarded each episode, in which moves were made."""
+    rows = rewarded(run)[:steps]
+    assert len(rows) == steps
+    assert all(row["rewards/gym_reward/mean"] == pytest.approx(row["reward"]) for row in rows)
+    assert all(2 < row["num_turns"] <= 3 for row in rows)
+    for server in servers or ("server",):
+        log = (run / "logs" / f"{server}.log").read_text()
+        # One: the launcher's own first request, which has no row.
+        assert log.count("hanabi_env: no game: a request without env_config") == 1
+        assert "hanabi_env: the episode ends" not in log
     conversations = [
         prompt
         for line in next(iter(run.glob("output/*/completions.jsonl"))).read_text().splitlines()
@@ -61,6 +76,11 @@ def test_episodes_are_rewarded_by_the_environment_and_nothing_outlives_a_sigterm
     assert all(len(seen) >= 3 for seen in boards)
     # Legal moves happened: boards of one conversation differ.
     assert any(len(set(seen)) > 1 for seen in boards)
+
+
+def rewarded(run: Path) -> list[dict[str, Any]]:
+    """The rows of the learner's log that have a reward."""
+    return [row for row in rows_of(run) if "reward" in row]
 
 
 def board_of(conversation: str) -> list[str]:

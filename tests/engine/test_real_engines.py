@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,13 +16,12 @@ from tests.conftest import ROOT, Finished, Project
 from tests.engine.conftest import DEMO_STEPS, Elsewhere, Ran
 from tests.engine.real import (
     ENGINE,
-    HANABI,
-    LORA,
     MODEL,
     PYTHON,
     Swift,
     arguments,
     finish,
+    kill_launcher_and_guard,
     nightly,
     no_weight_was_lost,
     ports,
@@ -128,40 +126,6 @@ def test_a_disabled_tracker_leaves_nothing(terminals: tuple[Project, Finished, F
     assert offline.runs(run) == []
 
 
-@pytest.fixture(scope="module")
-def two_servers(tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str]) -> Iterator[Ran]:
-    """Two servers that get LoRA adapters of a learner; launcher and a guard are killed."""
-    project = Elsewhere(tmp_path_factory.mktemp("two_servers"), 0, caches=caches)
-    try:
-        process = project.start(
-            *HANABI, *LORA, "run.dir=runs/r", "shutdown.cgroup=off",
-            f"runtime.path={ENGINE}", f"train.model.model={MODEL}",
-            "train.rlhf.vllm_server_host=[127.0.0.1,127.0.0.1]", *ports(2),
-            "train.training.max_steps=1000", "train.training.save_steps=1",
-        )  # fmt: skip
-        wait_for_step(process, 3)
-        run = project.directory / "runs" / "r"
-        kill_launcher_and_guard(project, process, run, "server_0")
-        yield Ran(project, run, Finished(process.returncode, "", ""), project.left_over())
-    finally:
-        project.end_everything()
-
-
-def kill_launcher_and_guard(
-    project: Project, process: subprocess.Popen[str], run: Path, server: str
-) -> None:
-    """Kill both, and wait until what they had started has ended."""
-    record = json.loads((run / "run.json").read_text())
-    guard = record["processes"][server]["guard"]["pid"]
-    watched = [os.pidfd_open(pid) for pid in project.left_over()]
-    os.kill(process.pid, signal.SIGKILL)
-    os.kill(guard, signal.SIGKILL)
-    for pidfd in watched:
-        assert select.select([pidfd], [], [], 60)[0]
-        os.close(pidfd)
-    process.wait()
-
-
 def test_two_servers_serve_one_learner(two_servers: Ran) -> None:
     run = two_servers.directory
     assert [step.step for step in steps_of(run)][:3] == [1, 2, 3]
@@ -213,6 +177,7 @@ def test_two_servers_to_the_end(elsewhere: Project) -> None:
     assert elsewhere.left_over() == []
 
 
+@nightly
 def test_a_run_whose_engine_is_killed_goes_on_from_its_checkpoint(restarted: Ran) -> None:
     done, run = restarted.done, restarted.directory
     assert done.status == 0, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import DEMO_STEPS, Ran
-from tests.engine.real import PYTHON
+from tests.engine.real import PYTHON, nightly
 from tests.tracking import offline
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
@@ -60,6 +60,7 @@ def test_a_training_is_one_run_with_metrics_facts_and_an_artifact(demo: Ran) -> 
     assert demo.left_over == []
 
 
+@nightly
 def test_a_restart_goes_on_in_the_same_run(restarted: Ran) -> None:
     assert restarted.done.status == 0, restarted.done.stderr
     # Offline each start keeps files of its own; one id lets "wandb sync" join them. The client
