@@ -38,7 +38,7 @@ class Effort:
 
 PROFILES = {
     "fast": Effort(examples=25, costly=4, graphs=10, fuzz_blocks=2, trials=10),
-    "medium": Effort(examples=100, costly=20, graphs=100, fuzz_blocks=10, trials=60),
+    "medium": Effort(examples=50, costly=10, graphs=40, fuzz_blocks=5, trials=30),
     "full": Effort(examples=1000, costly=200, graphs=500, fuzz_blocks=200, trials=1000),
 }
 NAME = os.environ.get("HYPOTHESIS_PROFILE", "fast")

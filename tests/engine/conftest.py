@@ -167,7 +167,7 @@ def two_servers(tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str]
     project = Elsewhere(tmp_path_factory.mktemp("two_servers"), 0, caches=caches)
     try:
         process = project.start(
-            *HANABI, *LORA, "run.dir=runs/r", "shutdown.cgroup=off",
+            *HANABI, *LORA, "run.dir=runs/r", "shutdown.cgroup=off", "rehearse=false",
             f"runtime.path={ENGINE}", f"train.model.model={MODEL}",
             "train.rlhf.vllm_server_host=[127.0.0.1,127.0.0.1]", *ports(2),
             "train.training.max_steps=1000", "train.training.save_steps=1",
