@@ -198,6 +198,10 @@ def test_the_gate_of_a_learner_keeps_scheme_and_path() -> None:
          ["error: model.rope_scaling: 'yarm' is no JSON mapping and no file, nor a preset of ms-swift (linear, dynamic, yarn), did you mean yarn?"]),
         ({"model": {"max_memory": "{0: '20GB'}"}}, []),
         ({"model": {"device_map": "auto"}}, []),
+        ({"rlhf": {"vllm_limit_mm_per_prompt": "4096"}}, []),
+        ({"rlhf": {"vllm_engine_kwargs": "[1]"}}, []),
+        ({"rlhf": {"vllm_engine_kwargs": "abc"}},
+         ["error: rlhf.vllm_engine_kwargs: 'abc' is no JSON mapping and no file, write a mapping, or correct the path"]),
     ],
 )  # fmt: skip
 def test_texts_that_are_json(sections: dict[str, Any], messages: list[str]) -> None:

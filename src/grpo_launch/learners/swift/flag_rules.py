@@ -27,7 +27,7 @@ _DEEPSPEED_KEYS = ("enabled", "config")
 _RENAMED = {"train_type": "tuner_type", "tuner_type": "train_type"}
 """ms-swift 3 says ``train_type`` where ms-swift 4 says ``tuner_type``."""
 
-_COLOCATE_ONLY = (
+COLOCATE_ONLY = (
     "vllm_gpu_memory_utilization",
     "vllm_tensor_parallel_size",
     "vllm_pipeline_parallel_size",
@@ -85,7 +85,7 @@ def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
             place = _other_place(config, key, name, of_server)
             yield _unknown(config, table, key, name, place, known if guesses > 0 else ())
             guesses -= 1
-        elif problem := value_problem(config, table.product, key, flag, value):
+        elif problem := value_problem(config, table.product, key, flag, _word(name, flag, value)):
             yield problem
     if megatron:
         names = [name for _, name in megatron]
@@ -120,10 +120,11 @@ def flags_have_an_effect_in_server_mode(context: Context) -> Iterator[Problem]:
     if find(config, "vllm_mode")[1] not in (None, "server"):
         return
     served = context[ServerFlags].flags.keys()
-    for key, name, _ in _arguments(config):
-        if name in _COLOCATE_ONLY and name in context[LearnerFlags].flags:
+    for key, name, value in _arguments(config):
+        if name in COLOCATE_ONLY and name in context[LearnerFlags].flags:
+            to_set = name in served and config.rollout_server.get(name) != value
             instead = f"set {config.spelled(f'rollout_server.{name}')} instead"
-            fix = instead if name in served else "remove it"
+            fix = instead if to_set else "remove it"
             where = config.where(key)
             yield Problem(where, "is ignored in server mode", fix, Severity.WARNING)
 
@@ -177,6 +178,12 @@ def _unset(config: LaunchConfig) -> Iterator[tuple[str, str, None]]:
             for name, item in cast("dict[Any, Any]", block).items():
                 if item is None:
                     yield f"train.{section}.{name}", str(name), None
+
+
+def _word(name: str, flag: Flag, value: Any) -> Any:
+    """What is judged: a bare number is JSON too, and harms nobody where it is not acted on."""
+    unused = name in COLOCATE_ONLY and flag.kind == "json" and isinstance(value, int | float)
+    return str(value) if unused else value
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from grpo_launch.config.arguments import find
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
+from grpo_launch.learners.swift.flag_rules import COLOCATE_ONLY
 
 _ZERO = ("zero0", "zero1", "zero2", "zero3", "zero2_offload", "zero3_offload")
 PRESETS: Mapping[str, tuple[str, ...]] = {
@@ -107,7 +108,7 @@ def json_texts_are_mappings(context: Context) -> Iterator[Problem]:
             if faults[text]:
                 what = f"{text} {faults[text]}, it should hold a JSON mapping"
                 yield Problem(where, what, "correct it")
-        elif not _may_be_mapping(text):
+        elif not _may_be_mapping(text) and not _is_unused_json(key, name, text):
             meant = kinds.nearest(text, presets)
             fix = f"did you mean {meant}?" if meant else "write a mapping, or correct the path"
             one = f" ({', '.join(presets)})" if presets else ""
@@ -136,6 +137,17 @@ def _may_be_mapping(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return text.strip().startswith("{")
+
+
+def _is_unused_json(key: str, name: str, text: str) -> bool:
+    """Whether it is JSON that no mapping has to be: of a learner that never acts on the flag."""
+    if name not in COLOCATE_ONLY or key.startswith("rollout_server."):
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_literal(text: str) -> bool:
