@@ -332,6 +332,15 @@ def test_what_is_fine_has_no_problem(project: LaunchConfig, changes: dict[str, A
     assert said(problems(config(project, changes), ModelShape.of(QWEN_7B))) == []
 
 
+def test_a_server_alone_knows_no_completion_that_nobody_sets(project: LaunchConfig) -> None:
+    alone = dataclasses.replace(project, role="server")
+    unsaid: dict[str, Any] = {"template.max_length": 3800, "rlhf.max_completion_length": None}
+    said_so = {**unsaid, "rlhf.max_completion_length": 400}
+    assert said(problems(config(alone, unsaid), ModelShape.of(QWEN_7B))) == []
+    assert len(problems(config(alone, said_so), ModelShape.of(QWEN_7B))) == 1
+    assert len(problems(config(project, unsaid), ModelShape.of(QWEN_7B))) == 1
+
+
 def test_without_shape_and_memory_little_is_said(project: LaunchConfig) -> None:
     strange = {S + "vllm_tensor_parallel_size": 3, S + "vllm_max_model_len": 10**6}
     assert said(problems(config(project, strange), None, None)) == []

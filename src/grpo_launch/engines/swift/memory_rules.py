@@ -103,6 +103,9 @@ def prompt_and_completion_fit_max_model_len(context: Context) -> Iterator[Findin
     config, shape = context.config, context.get(ModelShape)
     length = model_len(config, shape)
     key, completion = completion_limit(config)
+    if not config.trains and config.get(key) is None:
+        yield Unknown("the learner's max_completion_length is not set here")
+        return
     prompt_key, prompt = prompt_limit(config, shape)
     is_own = "vllm_max_model_len" not in config.rollout_server
     if is_own and config.get(prompt_key) is None:
