@@ -92,12 +92,12 @@ def test_what_is_said_of_too_little_room() -> None:
     (few,) = room(4 * GIB, 2 * GIB, 3, "out", only_weights=False)
     assert str(few) == (
         "out: 4.0 GiB are free, 3 checkpoints take at least 18.0 GiB, make room, or lower "
-        "training.save_total_limit or set training.save_only_model"
+        "save_total_limit or set save_only_model"
     )
     (none,) = room(GIB, 2 * GIB, 1, "out", only_weights=True)
     assert str(none) == (
         "out: 1.0 GiB are free, the weights of one checkpoint take 2.0 GiB, make room, or set "
-        "training.output_dir"
+        "output_dir"
     )
 
 

@@ -54,6 +54,8 @@ reward_funcs: [accuracy]
 deepspeed: zero3
 """
 UNKNOWN = "is no section, no node of the launcher and no flag of the learner"
+TAKEN = " (the file is read as flags of the learner at the top)"
+KWARGS = "gradient_checkpointing_kwargs"
 BLOCK = "looks like a block of the launcher and has no effect here"
 HOME = "is no flag of swift rlhf and has no effect here"
 
@@ -210,10 +212,27 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "flat, an unknown mapping": (
         FLAT + NODES.replace("gpus", "gpu"),
+        [(f"x.yaml: gpu: {UNKNOWN}{TAKEN}, did you mean gpus?")],
+    ),
+    "flat, a misspelled flag that takes a mapping": (
+        FLAT + NODES + "gradient_checkpointing_kwarg: {use_reentrant: false}\n",
+        [f"x.yaml: gradient_checkpointing_kwarg: {UNKNOWN}{TAKEN}, did you mean {KWARGS}?"],
+    ),
+    "flat, a mapping of nobody": (
+        FLAT + NODES + "weather: {rain: 1}\n",
+        [f"x.yaml: weather: {UNKNOWN}{TAKEN}, remove it, or move it below custom"],
+    ),
+    "flat, no reward": (
+        FLAT.replace("reward_funcs: [accuracy]", "") + NODES,
+        ["x.yaml: reward_funcs: names no reward, set reward_funcs"],
+    ),
+    "flat, a length that is not set by its section": (
+        FLAT.replace("length: 64", "length: 200") + NODES + "max_length: 300\n",
         [
             (
-                f"x.yaml: gpu: {UNKNOWN} (the file is read as flags of the learner at the top), "
-                "did you mean gpus?"
+                "x.yaml: max_completion_length: 200 leaves no room for a prompt in "
+                "vllm_max_model_len 128, so every completion is cut short, "
+                "set it to 64 and max_length to 64, or rollout_server.vllm_max_model_len to 500"
             )
         ],
     ),

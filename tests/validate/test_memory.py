@@ -140,7 +140,7 @@ def known(config: LaunchConfig, shape: ModelShape | None, gib: float | None) -> 
 
 
 def said(found: list[Problem]) -> list[str]:
-    return [f"{key_of(p)}: {p.what}, {p.fix}" for p in found]
+    return [f"{key_of(p)}: {p.what}, {p.fix.replace('train.', '')}" for p in found]
 
 
 def key_of(problem: Problem) -> str:
@@ -529,7 +529,7 @@ def suggestions(problem: Problem) -> list[dict[str, int]]:
     """What each alternative of ``set A to 1 or 2, or B to 3 and C to 4`` would change."""
     found: list[dict[str, int]] = []
     for alternative in problem.fix.split(", or "):
-        pairs = re.findall(r"(\S+) to (\d+)(?: or (\d+))?", alternative)
+        pairs = re.findall(r"(?:train\.)?(\S+) to (\d+)(?: or (\d+))?", alternative)
         named = [(key_of(problem) if key == "it" else key, *ns) for key, *ns in pairs]
         found += [
             {pair[0]: int(pair[choice] or pair[1]) for pair in named}

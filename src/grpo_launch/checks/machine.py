@@ -125,12 +125,12 @@ def room(
     each = weights if only_weights else weights * (1 + _OPTIMIZER)
     if free < weights:
         what = f"{_size(free)} are free, the weights of one checkpoint take {_size(weights)}"
-        yield Problem(where, what, "make room, or set training.output_dir")
+        yield Problem(where, what, "make room, or set output_dir")
     elif free < each * kept:
         count = "one checkpoint takes" if kept == 1 else f"{kept} checkpoints take"
         what = f"{_size(free)} are free, {count} at least {_size(each * kept)}"
-        fix = "make room, or lower training.save_total_limit"
-        fix += "" if only_weights else " or set training.save_only_model"
+        fix = "make room, or lower save_total_limit"
+        fix += "" if only_weights else " or set save_only_model"
         yield Problem(where, what, fix, Severity.WARNING)
 
 

@@ -84,18 +84,25 @@ def top_level_keys_are_known(context: Context) -> Iterator[Problem]:
 def _place_for(name: Any, value: Any, context: Context) -> str:
     """What to do about an unknown key at the top."""
     names = [*SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES]
-    if not isinstance(value, dict):
+    flat = _form(context.config) is forms.Form.FLAT
+    if flat or not isinstance(value, dict):
         table = context.get(LearnerFlags)
         names += [*(table.flags if table else ())]
     if meant := kinds.nearest(name, names):
         return f"did you mean {meant}?"
+    if flat:
+        return "remove it, or move it below custom"
     return f"move it below one of {', '.join(SECTIONS)}, or below custom"
 
 
 def _taken_for(config: LaunchConfig) -> str:
     """What the file was taken for, where that is not the usual form."""
-    form = config.legacy.form if config.legacy else forms.Form.NATIVE
+    form = _form(config)
     return "" if form is forms.Form.SECTIONS else f" (the file is read as {form.value})"
+
+
+def _form(config: LaunchConfig) -> forms.Form:
+    return config.legacy.form if config.legacy else forms.Form.NATIVE
 
 
 @rule

@@ -33,6 +33,7 @@ from grpo_launch.engines.swift.memory import (
 from grpo_launch.plan import SERVER
 
 _ALLOW_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+_PROMPT_LEN = "train.template.max_length"
 _LEAST_PROMPT = 8
 """Tokens; a chat template alone takes more."""
 
@@ -126,7 +127,7 @@ def prompt_and_completion_fit_max_model_len(context: Context) -> Iterator[Findin
         rest = length - prompt if prompt and prompt < length else length // 2
         fix = f"set it to {rest}"
         if prompt and prompt >= length:
-            fix += f" and template.max_length to {length - rest}"
+            fix += f" and {config.spelled(_PROMPT_LEN)} to {length - rest}"
         if rest < 1:
             fix, longer = f"raise {config.spelled(MODEL_LEN)} above {completion}", ""
         yield Problem(config.where(f"train.{key}"), what, fix + longer, Severity.WARNING)
@@ -136,7 +137,8 @@ def prompt_and_completion_fit_max_model_len(context: Context) -> Iterator[Findin
     rest = length - completion
     what = f"prompts of up to {prompt} tokens and completions of up to {completion} exceed "
     what += f"{server}: a prompt above {rest} tokens cuts its completions short"
-    fix = "set template.max_length" if prompt_key == "global_max_length" else "set it"
+    is_global = prompt_key == "global_max_length"
+    fix = f"set {config.spelled(_PROMPT_LEN)}" if is_global else "set it"
     fix += f" to {rest}"
     strategy_key, strategy = find(config, "truncation_strategy", "template")
     if strategy != "delete":  # the only one that enforces the length

@@ -49,7 +49,7 @@ def there_is_a_reward(context: Context) -> Iterator[Problem]:
     if rewards(config) or has_teacher(config):
         return
     key = find(config, "reward_funcs", "rlhf")[0]
-    fix = "set rlhf.reward_funcs"
+    fix = f"set {config.spelled('train.rlhf.reward_funcs')}"
     decided = find(config, "use_gym_env", "rlhf")[1] is not None
     if config.rollout_server.get("multi_turn_scheduler") and not decided:
         fix += f", or {config.spelled('rollout_server.use_gym_env')} to true for an environment's"
