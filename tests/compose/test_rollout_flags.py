@@ -256,6 +256,28 @@ def test_a_server_that_encodes_otherwise(
         assert words(config, f"--{name}") == [str(value).lower()]
 
 
+@pytest.mark.parametrize(
+    ("learner", "server", "refused"),
+    [
+        ({}, {"agent_template": "hermes"}, []),
+        ({}, {"response_prefix": "<think>"}, []),
+        ({"agent_template": "react_en"}, {"agent_template": "hermes"}, ["agent_template"]),
+        ({}, {"max_model_len": 5}, ["max_model_len"]),  # vllm_max_model_len is meant
+    ],
+)
+def test_a_server_alone_is_told_what_a_learner_elsewhere_is_told(
+    learner: dict[str, Any], server: dict[str, Any], refused: list[str]
+) -> None:
+    def found(role: str) -> list[str]:
+        config = compose(legacy(server, template=learner), [f"role={role}"])
+        facts = flag_facts(FlagAnswer(flags.FLAGS.shipped().table), None)
+        problems = server_and_learner_encode_alike(Context.of(config, facts))
+        return [problem.where.rpartition(".")[2] for problem in problems]
+
+    assert found("server") == refused
+    assert found("learner") == found("both") == list(server)
+
+
 def test_variables_of_one_half() -> None:
     overrides = [
         *("+env.set.A=both", "+env.set.B=both", "+env.server.set.A=server"),

@@ -73,14 +73,18 @@ def server_and_learner_encode_alike(context: Context) -> Iterator[Problem]:
     """What decides how a prompt is encoded is the same for both halves.
 
     Both encode the same messages, each with its own template: the learner would learn from other
-    tokens than the server was asked with. The precision may be meant to differ.
+    tokens than the server was asked with. The precision may be meant to differ. A server alone may
+    be told what its learner, elsewhere, is told too; a learner of the same file is judged by this.
     """
-    config = context.config
+    config, served = context.config, context[ServerFlags].flags
     shared = encoding.of(config)
     for key in encoding.ENCODING:
         name = key.rpartition(".")[2]
         value, other = config.rollout_server.get(name), shared.get(name)
         if value is None or serve.render(value) == serve.render(other):
+            continue
+        own = f"vllm_{name}"
+        if other is None and not config.trains and own not in served:
             continue
         there = encoding.place(config, key)
         state = "is not set" if other is None else f"is {kinds.said_at(there, other)}"
@@ -88,7 +92,7 @@ def server_and_learner_encode_alike(context: Context) -> Iterator[Problem]:
         if other is not None:
             what += f" ({config.where(there)})"
         fix = f"set {config.spelled(there)} alone, both halves get it"
-        if other is None and (own := f"vllm_{name}") in context[ServerFlags].flags:
+        if other is None and own in served:
             fix = f"did you mean {own}? Else {fix}"
         severity = Severity.WARNING if name == "torch_dtype" else Severity.ERROR
         yield Problem(config.where(f"rollout_server.{name}"), what, fix, severity)
