@@ -29,6 +29,7 @@ from grpo_launch.engines.swift.settings import SwiftSettings
 from grpo_launch.learners.swift import flags as rlhf
 from grpo_launch.learners.swift.flag_rules import (
     _JUDGED_ELSEWHERE,
+    _RENAMED,
     COLOCATE_ONLY,
     FLAG_RULES,
 )
@@ -226,6 +227,35 @@ def test_the_older_engine_wants_the_older_name() -> None:
     assert found({"tuner": {"tuner_type": "full"}}, learner=flags) == [
         "error: tuner.tuner_type: is not what ms-swift 3.9.0 calls it, rename it to train_type"
     ]
+
+
+OLD_NAMES = {
+    "train_type": "tuner_type",
+    "sft_type": "tuner_type",
+    "ckpt_dir": "model or adapters",
+    "max_prompt_length": "max_length",
+    "multi_turn_func": "multi_turn_scheduler",
+    "lora_target_modules": "target_modules",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES.items(), ids=OLD_NAMES.keys())
+def test_a_name_of_older_versions_is_answered_with_todays(old: str, new: str) -> None:
+    assert found({"training": {old: "x"}}) == [
+        f"error: training.{old}: is not what ms-swift 4.6.0 calls it, rename it to {new}"
+    ]
+
+
+def test_an_old_name_that_the_installed_version_has_is_fine() -> None:
+    flags = {**RLHF.flags, "max_prompt_length": Flag("int")}
+    other = dataclasses.replace(RLHF, flags=flags)
+    assert found({"training": {"max_prompt_length": 8}}, learner=other) == []
+
+
+def test_what_an_old_name_is_called_is_a_flag() -> None:
+    now = {name for names in _RENAMED.values() for name in names} - {"train_type"}
+    assert now <= RLHF.flags.keys()
+    assert not RLHF.flags.keys() & (_RENAMED.keys() - {"tuner_type"})
 
 
 def test_every_key_of_the_rollout_server_is_a_flag() -> None:

@@ -24,8 +24,26 @@ _JUDGED_ELSEWHERE = ("use_vllm", "vllm_mode", "vllm_server_host", "vllm_server_p
 _DEEPSPEED_KEYS = ("enabled", "config")
 """``deepspeed: {enabled: true, config: zero2}``: the launcher's form of ``--deepspeed``."""
 
-_RENAMED = {"train_type": "tuner_type", "tuner_type": "train_type"}
-"""ms-swift 3 says ``train_type`` where ms-swift 4 says ``tuner_type``."""
+_RENAMED = {
+    "train_type": ("tuner_type",),
+    "tuner_type": ("train_type",),
+    "sft_type": ("tuner_type",),
+    "ckpt_dir": ("model", "adapters"),
+    "model_id_or_path": ("model",),
+    "lora_modules": ("adapters",),
+    "lora_target_modules": ("target_modules",),
+    "multi_turn_func": ("multi_turn_scheduler",),
+    "use_liger": ("use_liger_kernel",),
+    "swanlab_lark_webhook_url": ("swanlab_webhook_url",),
+    "swanlab_lark_secret": ("swanlab_secret",),
+    "model_name_or_path": ("model",),
+    "max_prompt_length": ("max_length",),
+}
+"""What ms-swift 2 and 3 call a flag, and at the end TRL, and what it is called now.
+
+The nearest spelling is another flag's: ``output_dir`` for ``ckpt_dir``. In GRPO ``max_length``
+limits the prompt alone. Both names of the tuner, since either version may be installed.
+"""
 
 COLOCATE_ONLY = (
     "vllm_gpu_memory_utilization",
@@ -219,9 +237,10 @@ def _unknown(
     known: Sequence[str],
 ) -> Problem:
     where = config.where(key)
-    renamed = _RENAMED.get(name)
-    if renamed in table.flags:
-        return Problem(where, f"is not what {table.product} calls it", f"rename it to {renamed}")
+    renamed = [new for new in _RENAMED.get(name, ()) if new in table.flags]
+    if renamed:
+        fix = f"rename it to {' or '.join(renamed)}"
+        return Problem(where, f"is not what {table.product} calls it", fix)
     if place:
         what = f"is no flag of {table.program} and has no effect here"
         return Problem(where, what, f"move it to {place}")
