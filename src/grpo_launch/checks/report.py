@@ -10,7 +10,7 @@ from typing import Any
 
 from grpo_launch.checks import replaced
 from grpo_launch.config import schema
-from grpo_launch.config.endpoint import endpoints, server_names
+from grpo_launch.config.endpoint import endpoints
 from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import document, forms
 from grpo_launch.config.hydra import lookup, source
@@ -22,6 +22,7 @@ from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
 from grpo_launch.errors import InvalidConfigError, LaunchError
 from grpo_launch.learners.base import learner
 from grpo_launch.learners.batches import BatchArithmetic, given
+from grpo_launch.plan import LEARNER
 from grpo_launch.planning.devices import Devices
 from grpo_launch.tracking import variables
 
@@ -147,12 +148,12 @@ def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:
     if devices is None:
         return {}
     kind = "GPU" if devices.cuda else "CPU process"
-    names = server_names(config)
-    split = {name: devices.of_server(i, len(names)) for i, name in enumerate(names)}
-    split["learner"] = devices.learner
+    servers = endpoints(config)
+    named = zip(servers, devices.of_servers(len(servers)), strict=True)
+    split = {address.name: ids for address, ids in named} | {LEARNER: devices.learner}
     found = {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
     if devices.nodes > 1:
-        found["learner"] += f" on each of {devices.nodes} nodes"
+        found[LEARNER] += f" on each of {devices.nodes} nodes"
     return found
 
 
@@ -173,10 +174,7 @@ def _ports(config: LaunchConfig) -> dict[str, Any]:
         one = addresses[0]
         http = f"{one.host}:{one.port}"
         return {"http": http, "weight sync": one.group_port, "torchrun": master}
-    said: dict[str, Any] = {
-        name: f"{at.host}:{at.port}, weight sync {at.group_port}"
-        for name, at in zip(server_names(config) if addresses else (), addresses, strict=True)
-    }
+    said = {at.name: f"{at.host}:{at.port}, weight sync {at.group_port}" for at in addresses}
     return {**said, "torchrun": master}
 
 

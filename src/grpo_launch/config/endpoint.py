@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.plan import SERVER
 from grpo_launch.plugins import LEARNERS
 
 URL_KEY = "train.rlhf.vllm_server_base_url"
@@ -33,16 +34,20 @@ class Endpoint:
     """Where one rollout server listens.
 
     Attributes:
+        name: ``server``, or ``server_0``, ``server_1``, ... of several: the same on each machine.
         host: a name or address.
         port: the HTTP port.
         group_port: the port of its weight-sync channel.
         base: the base URL, where the experiment says it.
+        is_here: whether that is this machine, see :func:`is_here`.
     """
 
+    name: str
     host: str
     port: int
     group_port: int
     base: str = ""
+    is_here: bool = True
 
     @property
     def url(self) -> str:
@@ -130,11 +135,15 @@ def server_count(config: LaunchConfig) -> int:
 
 def endpoints(config: LaunchConfig) -> tuple[Endpoint, ...]:
     """The addresses of a valid configuration, one for each server; a learner may need none."""
-    if not ports(config):
+    if not (count := len(ports(config))):
         return ()
-    bases = urls(config) or [""] * len(ports(config))
-    each = zip(hosts(config), ports(config), group_ports(config), bases, strict=True)
-    return tuple(Endpoint(str(h), int(float(p)), int(float(g)), str(b)) for h, p, g, b in each)
+    names = [SERVER] if count == 1 else [f"{SERVER}_{number}" for number in range(count)]
+    bases = urls(config) or [""] * count
+    each = zip(names, hosts(config), ports(config), group_ports(config), bases, strict=True)
+    return tuple(
+        Endpoint(n, str(h), int(float(p)), int(float(g)), str(b), is_here(config, h))
+        for n, h, p, g, b in each
+    )
 
 
 def direct_hosts(config: LaunchConfig) -> tuple[str, ...]:
@@ -146,12 +155,6 @@ def direct_hosts(config: LaunchConfig) -> tuple[str, ...]:
     here = (*LOCAL_HOSTS, *EVERY_ADDRESS)
     spelled = [LOCAL_HOSTS if host in here else (host,) for host in named]
     return tuple(dict.fromkeys(host for hosts in spelled for host in hosts))
-
-
-def server_names(config: LaunchConfig) -> list[str]:
-    """What the servers are called: ``server``, or ``server_0``, ``server_1``, ... of several."""
-    count = server_count(config)
-    return ["server"] if count == 1 else [f"server_{number}" for number in range(count)]
 
 
 def _of_urls(config: LaunchConfig) -> list[tuple[str, int]] | None:

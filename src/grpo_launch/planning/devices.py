@@ -28,10 +28,10 @@ class Devices:
     cuda: bool
     nodes: int = 1
 
-    def of_server(self, number: int, count: int) -> tuple[str, ...]:
-        """The ids of one of ``count`` servers, counted from 0."""
-        each = len(self.server) // count
-        return self.server[number * each : (number + 1) * each]
+    def of_servers(self, count: int) -> list[tuple[str, ...]]:
+        """The ids of each of ``count`` servers, as many for one as for another."""
+        each = len(self.server) // count if count else 0
+        return [self.server[number * each :][:each] for number in range(count)]
 
 
 def world_size(config: LaunchConfig) -> int | None:

@@ -15,7 +15,6 @@ from grpo_launch.config.endpoint import (
     Endpoint,
     direct_hosts,
     endpoints,
-    server_names,
     urls,
 )
 from grpo_launch.config.env import of_half
@@ -167,18 +166,18 @@ def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[Pr
         raise ConfigError(
             config.where("rollout_server"), what, "set its tensor and data parallel size"
         )
-    requests = serve_requests(config, stage.cwd)
     tracked = variables.of_server(config, stage.directory)
-    for number, name in enumerate(server_names(config)):
-        request = requests[number]
-        own = stage.devices.of_server(number, len(requests))
+    addresses = endpoints(config)
+    split = stage.devices.of_servers(len(addresses))
+    for number, (address, own) in enumerate(zip(addresses, split, strict=True)):
+        request = _serving(config, address, stage.cwd)
         visible = ",".join(own) if stage.devices.cuda else ""
         bare = ProcessSpec(
-            name=name,
+            name=address.name,
             part=SERVER,
             argv=tuple(served.argv(request)),
             cwd=str(stage.cwd),
-            log=f"{stage.run_dir}/logs/{name}.log",
+            log=f"{stage.run_dir}/logs/{address.name}.log",
             env={"CUDA_VISIBLE_DEVICES": visible, **served.env(request)},
             devices=own,
             signs=served.signs,
@@ -281,14 +280,13 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
         return
     path = config.health.path or served.health_path
     advice = "look at its log" if SERVER in stage.parts else "start it with role=server"
-    requests = serve_requests(config, stage.cwd)
-    named = zip(server_names(config), endpoints(config), requests, strict=True)
-    for name, address, request in named:
+    for address in endpoints(config):
+        request = _serving(config, address, stage.cwd)
         generation = served.generation(request)
         asks = config.health.probe is schema.HealthProbe.generate
         last = (generation,) if asks and generation else ()
         yield Gate(
-            server=name,
+            server=address.name,
             url=address.url,
             checks=(*served.checks(request, path), *last),
             generation=generation,
