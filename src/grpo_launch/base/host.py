@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -44,22 +45,19 @@ class Host:
         return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(self.now))}-{self.token}"
 
     def owns(self, host: str) -> bool:
-        """Whether a name or an address is this machine's own; nobody else is asked.
+        """Whether a name or an address is this machine's own, so that a server can listen on it.
 
-        A name is compared with that of the machine, with or without its domain. An address is
-        its own where a socket can be bound to it.
+        The machine's own name, with or without its domain, or what leads to an address to which
+        a socket can be bound. Another name is looked up, as whoever connects to it does.
         """
         name = socket.gethostname()
-        if host in (name, name.partition(".")[0]):
-            return True
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        if not host or host in (name, name.partition(".")[0]):
+            return bool(host)
         try:
-            packed = socket.inet_pton(family, host)
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.bind((host, 0))
+            found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
         except (OSError, ValueError):
             return False
-        return any(packed)  # 0.0.0.0 and :: can be bound, and are no machine
+        return any(_is_bindable(family, address) for family, _, _, _, address in found)
 
     def visible_devices(self) -> list[str]:
         """The CUDA devices that this process may use: CUDA_VISIBLE_DEVICES, else nvidia-smi's."""
@@ -67,6 +65,16 @@ class Host:
         if said is not None:
             return [device.strip() for device in said.split(",") if device.strip()]
         return nvidia_smi("index")
+
+
+def _is_bindable(family: int, address: tuple[Any, ...]) -> bool:
+    """Whether an address is one of this machine; 0.0.0.0 and :: can be bound, and are none."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return any(socket.inet_pton(family, str(address[0]).partition("%")[0]))
 
 
 def nvidia_smi(*fields: str) -> list[str]:

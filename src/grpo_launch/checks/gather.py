@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grpo_launch import runtimes
 from grpo_launch.base.host import Host, nvidia_smi
-from grpo_launch.config import schema
+from grpo_launch.config import endpoint, schema, services
 from grpo_launch.config.facts import DeviceMemory, Facts, WorldSize
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
@@ -23,6 +23,14 @@ from grpo_launch.planning import devices
 from grpo_launch.planning.nodes import Nodes
 
 _MIB_PER_GIB = 1024
+
+
+def placed(config: LaunchConfig, host: Host) -> LaunchConfig:
+    """``config`` with what it calls this machine: whose servers are meant depends on it."""
+    urls = (url.hostname for url in services.addresses(config).values())
+    named = {str(name) for name in (*endpoint.hosts(config), *urls) if name}
+    own = frozenset(name for name in named - {*endpoint.LOCAL_HOSTS} if host.owns(name))
+    return replace(config, own_hosts=own)
 
 
 def gather(config: LaunchConfig, host: Host, say: Callable[[str], None] = lambda _: None) -> Facts:

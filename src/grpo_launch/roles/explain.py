@@ -31,7 +31,8 @@ def run(config: LaunchConfig, host: Host) -> int:
         raise InvalidConfigError(str(mistake.error) for mistake in config.mistakes)
     if not config.key:
         raise ConfigError("command line", "key= is missing", "say key=rlhf.num_generations")
-    found = explain(config, config.key, gather.gather(config, host, say))
+    key, config = config.key, gather.placed(config, host)
+    found = explain(config, key, gather.gather(config, host, say))
     first, *others = map(_without_secrets, found)
     if config.output is OutputFormat.json:
         body = {**asdict(first), "others": [asdict(other) for other in others]}

@@ -18,7 +18,7 @@ from grpo_launch.base.host import Host
 from grpo_launch.checks import gather
 from grpo_launch.checks.downgrade import blamed_on, downgraded
 from grpo_launch.checks.examine import examine
-from grpo_launch.config import endpoint, schema, services
+from grpo_launch.config import schema
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.errors import LaunchError, PreflightError
@@ -70,7 +70,7 @@ def prepare(
             unread = (error,)
         secrets.refuse_recorded(config, host)
     config = variables.with_name_of(config, host.environ)
-    config = replace(config, own_hosts=_own_hosts(config, host))
+    config = gather.placed(config, host)
     facts = gather.gather(config, host, say)
     choice = Chosen(config)
     unresolved: tuple[LaunchError, ...] = ()
@@ -117,13 +117,6 @@ def prepare(
         if parts == (SERVER,):
             say(f"its learner: {for_the_learner(choice.config)}")
     return made
-
-
-def _own_hosts(config: LaunchConfig, host: Host) -> frozenset[str]:
-    """What the experiment calls this machine."""
-    urls = (url.hostname for url in services.addresses(config).values())
-    named = {str(name) for name in (*endpoint.hosts(config), *urls) if name}
-    return frozenset(name for name in named - {*endpoint.LOCAL_HOSTS} if host.owns(name))
 
 
 def run_directory(config: LaunchConfig, run_id: str) -> str:
