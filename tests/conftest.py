@@ -56,10 +56,15 @@ data: {{dataset: [train.jsonl]}}
 
 @dataclass
 class Project:
-    """A user's directory with one experiment, ``exp``, and the fake engine on PATH."""
+    """A user's directory with one experiment, ``exp``, and the fake engine on PATH.
+
+    Attributes:
+        program: what the interpreter is given to be the launcher.
+    """
 
     directory: Path
     port: int
+    program: tuple[str, ...] = ("-m", "grpo_launch")
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -70,7 +75,7 @@ class Project:
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "grpo_launch", *arguments],
+            [sys.executable, *self.program, *arguments],
             cwd=self.directory,
             env=self.environment(**environ),
             stdin=subprocess.DEVNULL,

@@ -177,6 +177,15 @@ def test_explain_knows_every_kind_of_key(chain: Project, key: str, last: str) ->
     assert done.stdout.splitlines()[-1] == last
 
 
+def test_explain_knows_whose_address_it_is(project: Project) -> None:
+    said = ("role=explain", "config=exp", "key=gpus.server", "gpus.server=null")
+    hosts = {"127.0.0.2": "['0']", "192.0.2.7": "[]"}
+    for host, devices in hosts.items():
+        named = f"train.rlhf.vllm_server_host=[{host}]"
+        done = project.run(*said, "accelerator.kind=cpu", named)
+        assert done.stdout.splitlines()[-1] == f"gpus.server = {devices}"
+
+
 def test_explain_gives_the_rule_of_a_derived_value(project: Project) -> None:
     done = project.run(
         "role=explain", "config=summary_1024", "key=training.gradient_accumulation_steps"

@@ -104,6 +104,37 @@ def test_a_server_alone_has_no_port_of_torchrun() -> None:
         assert got.config.learner.master_port is None
 
 
+@pytest.mark.parametrize(
+    ("policy", "parts", "moves"),
+    [("fixed", BOTH, False), ("auto", BOTH, True), ("auto", (SERVER,), True)],
+)
+def test_of_several_machines_only_the_ports_of_this_one_are_chosen(
+    policy: str, parts: tuple[str, ...], moves: bool
+) -> None:
+    start = free_port()
+    config = config_with(
+        policy,
+        train__rlhf__vllm_server_host="[node1,127.0.0.1,node1]",
+        train__rlhf__vllm_server_port=f"[{start},{start},8000]",
+        train__rlhf__vllm_server_group_port="null",
+        rollout_server__vllm_data_parallel_size=1,
+        gpus__server="null",
+    )
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", start))
+        stranger.listen()
+        with at_once(config, "a", parts) as got:
+            found = endpoints(got.config)
+            assert [(at.port, at.group_port) for at in (found[0], found[2])] == [
+                (start, 51216),
+                (8000, 51218),
+            ]
+            assert (found[1].port > start) is moves
+            assert 28500 <= found[1].group_port < 29500
+            assert got.said().startswith(f"HTTP {found[1].port}, weight sync {found[1].group_port}")
+            assert len(got.own) == 1
+
+
 # What the experiment does not say
 
 UNSAID = {"train__rlhf__vllm_server_port": "null", "train__rlhf__vllm_server_group_port": "null"}

@@ -180,8 +180,9 @@ def test_no_combination_breaks_the_rules_and_what_passes_can_be_planned(
     if any(p.severity is Severity.ERROR and "rlhf.vllm_server" in p.where for p in problems):
         return
     made = planned(config)
-    count = endpoint.server_count(config)
-    assert len(made.services) == len(made.gates) == count
+    count = len(endpoint.here(config))
+    assert len(made.services) == count
+    assert len(made.gates) == endpoint.server_count(config)
     taken = Counter(device for spec in made.processes for device in spec.devices)
     assert set(taken.values()) == {1}
     assert len(set(made.ports)) == len(made.ports) == 2 * count

@@ -34,8 +34,8 @@ class Situation:
         learns: whether it has a learner.
         is_timed: whether its learner was told to write ``timing.jsonl``.
         cuda: whether its devices are GPUs; on a CPU they only count processes.
-        server: ids of the rollout servers' devices; empty for a server of another launcher.
-        server_count: how many they are, TP x DP of all servers.
+        server: ids of the rollout servers' devices; none of a server of another launcher.
+        server_count: how many devices serve, TP x DP of all servers.
         learner: ids of the learner's devices.
         servers: how many rollout servers.
         tensor_parallel: devices of one replica of the model.
@@ -94,7 +94,7 @@ def read(directory: Path) -> Situation | None:
     tp = _setting(flags, keys.tensor_parallel) or 1
     dp = _setting(flags, keys.data_parallel) or 1
     servers = max(1, len(listed(arguments.get("vllm_server_port"))))
-    serving = (spec for spec in plan.services if spec.part == SERVER)
+    serving = [spec for spec in plan.services if spec.part == SERVER]
     server = tuple(device for spec in serving for device in spec.devices)
     limit = _setting(flags, keys.max_num_seqs)
     learner = plan.main.devices if plan.main else ()
@@ -104,7 +104,7 @@ def read(directory: Path) -> Situation | None:
         is_timed=_mapping(config.get("learner")).get("timing", True) is not False,
         cuda=_mapping(config.get("accelerator")).get("kind") == "cuda",
         server=server,
-        server_count=len(server) or tp * dp * servers,
+        server_count=len(server) + tp * dp * max(0, servers - len(serving)),
         learner=learner,
         servers=servers,
         tensor_parallel=tp,

@@ -169,8 +169,9 @@ def _verdict(found: Findings, least: Choice, present: Choice) -> Iterator[str]:
     yield f"advice: {other} in place of {present.server} + {present.learner}"
     yield f"  {gain}, {(before - after) / before:.0%} less; the completions of a step are the same"
     yield f"  {' '.join(found.overrides)}"
-    if not found.situation.server:
-        yield "  and gpus.server, gpus.learner: the server is of another run, which knows its GPUs"
+    if len(found.situation.server) < found.situation.server_count:
+        which = "the server" if found.situation.servers == 1 else "a server"
+        yield f"  and gpus.server, gpus.learner: {which} is of another run, which knows its GPUs"
     if found.situation.servers > 1:
         yield f"  and {least.replicas} replicas in all, over {found.situation.servers} servers"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from grpo_launch.checks import replaced
 from grpo_launch.config import schema
-from grpo_launch.config.endpoint import endpoints
+from grpo_launch.config.endpoint import endpoints, here
 from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import document, forms
 from grpo_launch.config.hydra import lookup, source
@@ -148,10 +148,12 @@ def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:
     if devices is None:
         return {}
     kind = "GPU" if devices.cuda else "CPU process"
-    servers = endpoints(config)
-    named = zip(servers, devices.of_servers(len(servers)), strict=True)
+    local = here(config)
+    named = zip(local, devices.of_servers(len(local)), strict=True)
     split = {address.name: ids for address, ids in named} | {LEARNER: devices.learner}
-    found = {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
+    listed = {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
+    names = [*(address.name for address in endpoints(config)), LEARNER]
+    found = {name: listed.get(name, "on another machine") for name in names}
     if devices.nodes > 1:
         found[LEARNER] += f" on each of {devices.nodes} nodes"
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from grpo_launch.config import endpoint, kinds
@@ -16,18 +16,21 @@ from grpo_launch.planning.listening import is_port
 
 @rule(when=endpoint.has_servers)
 def vllm_server_host_is_valid(context: Context) -> list[Problem]:
-    """``rlhf.vllm_server_host`` names hosts; this machine where both halves run.
+    """``rlhf.vllm_server_host`` names hosts, one of them of this machine where servers start.
 
-    With ``role=learner`` a server may be anywhere. With ``role=server`` an address
-    that is not loopback is one that was asked for: others can reach it.
+    With ``role=learner`` each server may be anywhere, and with the others all but one. An
+    address that is not loopback is one that was asked for: others can reach it.
     """
     config = context.config
     hosts = endpoint.hosts(config)
     where = config.where(endpoint.URL_KEY if endpoint.urls(config) else endpoint.HOST_KEY)
     if not hosts:
         return [Problem(where, "names no host", f"set it to {_local(config)}")]
-    problems = [_of_host(config, where, host) for host in hosts]
-    return [problem for problem in dict.fromkeys(problems) if problem is not None]
+    found = (_of_host(config, where, host) for host in hosts)
+    problems = [problem for problem in dict.fromkeys(found) if problem is not None]
+    if config.role != "learner" and not any(p.severity is Severity.ERROR for p in problems):
+        problems += _of_machines(config, where, hosts)
+    return problems
 
 
 @rule(when=endpoint.has_servers)
@@ -85,9 +88,10 @@ def server_devices_match_tp_times_dp(context: Context) -> list[Problem]:
         return []
     names = [name for name in (keys.tensor_parallel, keys.data_parallel) if name]
     places = [f"rollout_server.{name}" for name in names if name in config.rollout_server]
-    servers = endpoint.server_count(config)
+    servers, every = len(endpoint.numbers_here(config)), endpoint.server_count(config)
     what = f"lists {kinds.counted(len(devices), 'device')} ({', '.join(devices)}), but "
-    what += "TP x DP is " if servers == 1 else f"servers x TP x DP is {servers} x "
+    counted = "servers" if servers == every else "servers of this machine"
+    what += "TP x DP is " if every == 1 else f"{counted} x TP x DP is {servers} x "
     what += f"{tp} x {dp}" + (_where(config, places) or f" (the default of {serves.product})")
     fix = f"list {kinds.counted(wanted, 'device')}"
     each = tp * servers if tp else 0
@@ -101,7 +105,10 @@ def server_devices_match_tp_times_dp(context: Context) -> list[Problem]:
 
 @rule
 def devices_are_disjoint(context: Context) -> list[Problem]:
-    """No device is listed twice, and none serves and learns at once."""
+    """No device is listed twice, and none serves and learns at once.
+
+    A server alone that others can reach may have its learner on another machine.
+    """
     config = context.config
     problems: list[Problem] = []
     for half, devices in (("server", config.gpus.server), ("learner", config.gpus.learner)):
@@ -113,13 +120,11 @@ def devices_are_disjoint(context: Context) -> list[Problem]:
             )
     shared = sorted(set(config.gpus.server or ()) & set(config.gpus.learner or ()))
     if shared and not any(is_elsewhere(config, half) for half in ("server", "learner")):
-        problems.append(
-            Problem(
-                config.where("gpus.learner"),
-                f"shares device {', '.join(shared)} with gpus.server",
-                "give server and learner their own devices",
-            )
-        )
+        what = f"shares device {', '.join(shared)} with gpus.server"
+        fix, severity = "give server and learner their own devices", Severity.ERROR
+        if _may_learn_elsewhere(config):
+            fix, severity = f"{fix}, if they are on one machine", Severity.WARNING
+        problems.append(Problem(config.where("gpus.learner"), what, fix, severity))
     if config.gpus.learner == [] and config.trains:
         where = config.where("gpus.learner")
         problems.append(Problem(where, "is empty", "list at least one device"))
@@ -146,15 +151,40 @@ def _of_host(config: LaunchConfig, where: str, host: Any) -> Problem | None:
         what = f"{host} is an address to listen on (all of a machine), not one to connect to"
         fix = "name the server's machine, " if config.role == "learner" else ""
         return Problem(where, what, f"{fix}or set it to {_local(config)}".removeprefix("or "))
-    if config.role == "learner":
+    if config.role == "learner" or not endpoint.is_here(config, host):
         return None
-    if config.role == "server" or endpoint.is_here(config, host):
-        what = f"the server listens on {host}, anyone who can reach it can use it"
-        fix = f"restrict access to it, or set it to {_local(config)}"
-        return Problem(where, what, fix, Severity.WARNING)
-    what = f"{kinds.said(host)} is not this machine, where the rollout server must be"
-    fix = f"set it to {_local(config)}, or start them separately with role=server and role=learner"
-    return Problem(where, what, fix)
+    what = f"the server listens on {host}, anyone who can reach it can use it"
+    fix = "restrict access to it"
+    if all(endpoint.is_here(config, other) for other in endpoint.hosts(config)):
+        fix += f", or set it to {_local(config)}"
+    return Problem(where, what, fix, Severity.WARNING)
+
+
+def _of_machines(config: LaunchConfig, where: str, hosts: Sequence[str]) -> Iterator[Problem]:
+    """What is wrong with whose machines they are, where a launch starts those of this one."""
+    if endpoint.are_elsewhere(config):
+        names = [*dict.fromkeys(map(kinds.said, hosts))]
+        what = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not this machine, "
+        if config.role == "server":
+            what += "so there is no server to start"
+            fix = f"start role=server on that machine, or set it to {_local(config)}"
+        else:
+            one = "the rollout server" if len(hosts) == 1 else "one of the rollout servers"
+            what += f"where {one} must be"
+            fix = f"set it to {_local(config)}, "
+            fix += "or start them separately with role=server and role=learner"
+        yield Problem(where, what, fix)
+    every = [host for host in hosts if host in endpoint.LOCAL_HOSTS]
+    named = [host for host in hosts if host in config.own_hosts]
+    if config.role == "server" and every and named:
+        what = f"{every[0]} is every machine's own address, so this one starts its server as well "
+        fix = "name the machine that is meant"
+        yield Problem(where, f"{what}as that of {named[0]}", fix, Severity.WARNING)
+
+
+def _may_learn_elsewhere(config: LaunchConfig) -> bool:
+    loopback = any(host in endpoint.LOCAL_HOSTS for host in endpoint.hosts(config))
+    return config.role == "server" and not loopback
 
 
 def _has_contract(config: LaunchConfig) -> bool:

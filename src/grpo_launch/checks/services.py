@@ -120,7 +120,7 @@ SERVICE_RULES: Sequence[Rule] = (
 def _halves(config: LaunchConfig) -> Iterator[tuple[str, Sequence[str]]]:
     """The devices that are said for the halves on this machine; services run with the learner."""
     yield LEARNER, config.gpus.learner or ()
-    if all(endpoint.is_here(config, host) for host in endpoint.hosts(config)):
+    if not endpoint.are_elsewhere(config):
         yield SERVER, config.gpus.server or ()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from grpo_launch.config import endpoint, kinds
 from grpo_launch.config.launch_config import LaunchConfig
@@ -25,6 +25,7 @@ def vllm_server_base_url_is_valid(context: Context) -> Iterator[Problem]:
     config = context.config
     where = config.where(endpoint.URL_KEY)
     said = endpoint.urls(config)
+    starts = config.role != "learner"
     for url in said:
         if endpoint.address(url) is None:
             what = f"{kinds.said_at(endpoint.URL_KEY, url)} is not a URL of a server"
@@ -34,7 +35,7 @@ def vllm_server_base_url_is_valid(context: Context) -> Iterator[Problem]:
         if parts.path.endswith("/"):
             what = f"{url} ends with a slash, the learner would ask for //health"
             yield Problem(where, what, "leave it out")
-        elif config.role != "learner" and (parts.scheme != "http" or parts.path):
+        elif starts and endpoint.is_here(config, parts.hostname) and not _is_plain(parts):
             what = f"{url} is not what a server started here has, plain http without a path"
             yield Problem(where, what, "write http://HOST:PORT, or start them with role=learner")
     if all(map(endpoint.address, said)):
@@ -42,6 +43,10 @@ def vllm_server_base_url_is_valid(context: Context) -> Iterator[Problem]:
 
 
 URL_RULES: Sequence[Rule] = (vllm_server_base_url_is_valid,)
+
+
+def _is_plain(parts: SplitResult) -> bool:
+    return parts.scheme == "http" and not parts.path
 
 
 def _of_others(config: LaunchConfig, where: str) -> Iterator[Problem]:

@@ -76,18 +76,18 @@ def address(url: Any) -> tuple[str, int] | None:
 
 
 def are_elsewhere(config: LaunchConfig) -> bool:
-    """Whether all servers of a learner alone are on other machines, by their names."""
-    return config.role == "learner" and bool(hosts(config)) and not local_count(config)
+    """Whether all servers are on other machines, by their names."""
+    return bool(hosts(config)) and not any(is_here(config, host) for host in hosts(config))
 
 
 def is_here(config: LaunchConfig, host: Any) -> bool:
-    """Whether a host of a server is this machine: loopback, or its own name or address."""
+    """Whether a host of a server is this machine: loopback, or its own name or address.
+
+    A server alone may also be told to listen on all addresses of its machine.
+    """
+    if config.role == "server" and host in EVERY_ADDRESS:
+        return True
     return isinstance(host, str) and (host in LOCAL_HOSTS or host in config.own_hosts)
-
-
-def local_count(config: LaunchConfig) -> int:
-    """How many of the servers' hosts are this machine."""
-    return sum(is_here(config, host) for host in hosts(config))
 
 
 def has_servers(config: LaunchConfig) -> bool:
@@ -144,6 +144,26 @@ def endpoints(config: LaunchConfig) -> tuple[Endpoint, ...]:
         Endpoint(n, str(h), int(float(p)), int(float(g)), str(b), is_here(config, h))
         for n, h, p, g, b in each
     )
+
+
+def here(config: LaunchConfig) -> tuple[Endpoint, ...]:
+    """The addresses of this machine; the servers that a launch starts, if it starts any."""
+    return tuple(address for address in endpoints(config) if address.is_here)
+
+
+def elsewhere(config: LaunchConfig) -> tuple[Endpoint, ...]:
+    """The addresses of other machines: of servers that are started there."""
+    return tuple(address for address in endpoints(config) if not address.is_here)
+
+
+def numbers_here(config: LaunchConfig) -> list[int]:
+    """The numbers, from 0, of the servers of this machine, also of a wrong configuration.
+
+    A server without a host is taken to be here.
+    """
+    named = hosts(config)
+    count = server_count(config) if has_servers(config) else len(named)
+    return [n for n in range(count) if n >= len(named) or is_here(config, named[n])]
 
 
 def direct_hosts(config: LaunchConfig) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grpo_launch.config import schema, services
-from grpo_launch.config.endpoint import are_elsewhere, local_count, server_count
+from grpo_launch.config.endpoint import are_elsewhere, numbers_here
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import engine
 from grpo_launch.errors import PreflightError
@@ -17,7 +17,7 @@ class Devices:
     """The split of the devices.
 
     Attributes:
-        server: ids of the rollout servers, TP x DP of them for each, one server after the other.
+        server: ids of this machine's rollout servers, TP x DP for each, one after the other.
         learner: ids of the learner, one process each.
         cuda: whether the ids are CUDA devices; on a CPU they only count processes.
         nodes: machines that the learner runs on, with as many devices on each.
@@ -29,7 +29,7 @@ class Devices:
     nodes: int = 1
 
     def of_servers(self, count: int) -> list[tuple[str, ...]]:
-        """The ids of each of ``count`` servers, as many for one as for another."""
+        """The ids of each of this machine's ``count`` servers, as many for one as for another."""
         each = len(self.server) // count if count else 0
         return [self.server[number * each :][:each] for number in range(count)]
 
@@ -40,21 +40,17 @@ def world_size(config: LaunchConfig) -> int | None:
 
 
 def needed(config: LaunchConfig) -> int | None:
-    """Devices of all rollout servers together, or None where TP or DP is missing.
-
-    Of a learner's servers only those of this machine count.
-    """
+    """Devices of this machine's rollout servers together, or None where TP or DP is missing."""
     each = world_size(config)
-    count = local_count(config) if config.role == "learner" else server_count(config)
-    return None if each is None else each * count
+    return None if each is None else each * len(numbers_here(config))
 
 
 def is_elsewhere(config: LaunchConfig, half: str) -> bool:
     """Whether the devices of ``half`` are said in another terminal.
 
-    The servers of a learner alone may be on other machines, as all their devices are then. With
-    ``compat=env`` a half that is started alone gets its devices from CUDA_VISIBLE_DEVICES. What the
-    experiment says of the other half is then not about this launch.
+    All servers may be on other machines, as their devices are then. With ``compat=env`` a half that
+    is started alone gets its devices from CUDA_VISIBLE_DEVICES. What the experiment says of the
+    other half is then not about this launch.
     """
     if half == "server" and are_elsewhere(config):
         return True
@@ -69,9 +65,9 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     """Split the devices between the two halves.
 
     What ``gpus.*`` says is taken; otherwise the first TP x DP visible devices
-    serve (of several servers each gets as many) and the rest learn; those of services
-    are left out. On a CPU one process learns. A half whose devices are said in another
-    terminal gets none here.
+    serve (of several servers of this machine each gets as many) and the rest learn;
+    those of services are left out. On a CPU one process learns. A half whose devices are
+    said in another terminal gets none here.
 
     Args:
         config: a valid configuration.
@@ -114,7 +110,7 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
 
 def _product(config: LaunchConfig) -> str:
     """What decides how many devices serve."""
-    count = server_count(config)
+    count = len(numbers_here(config))
     return "TP x DP" if count == 1 else f"TP x DP of {count} servers"
 
 

@@ -51,7 +51,7 @@ def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str
     """
     found: list[tuple[int, str]] = []
     if "server" in parts:
-        for address in endpoint.endpoints(config):
+        for address in endpoint.here(config):
             found.append((address.port, endpoint.PORT_KEY))
             # The server's first worker listens on it when the learner comes.
             found.append((address.group_port, endpoint.GROUP_PORT_KEY))

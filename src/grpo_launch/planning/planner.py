@@ -10,11 +10,13 @@ from typing import Any, cast
 from grpo_launch import runtimes
 from grpo_launch.config import encoding, schema
 from grpo_launch.config.endpoint import (
+    HOST_KEY,
     PORT_KEY,
     URL_KEY,
     Endpoint,
     direct_hosts,
     endpoints,
+    here,
     urls,
 )
 from grpo_launch.config.env import of_half
@@ -130,8 +132,8 @@ def build(
 
 
 def serve_requests(config: LaunchConfig, cwd: Path) -> list[ServeRequest]:
-    """What each rollout server is asked to serve, and where."""
-    return [_serving(config, address, cwd) for address in endpoints(config)]
+    """What each rollout server of this machine is asked to serve, and where."""
+    return [_serving(config, address, cwd) for address in here(config)]
 
 
 def _serving(config: LaunchConfig, address: Endpoint, cwd: Path) -> ServeRequest:
@@ -167,10 +169,15 @@ def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[Pr
             config.where("rollout_server"), what, "set its tensor and data parallel size"
         )
     tracked = variables.of_server(config, stage.directory)
-    addresses = endpoints(config)
+    addresses = here(config)
+    if not addresses and LEARNER not in stage.parts:
+        what = "names no host of this machine, so there is no server to start"
+        where = config.where(URL_KEY if urls(config) else HOST_KEY)
+        raise ConfigError(where, what, "start role=server on the server's machine")
+    requests = serve_requests(config, stage.cwd)
     split = stage.devices.of_servers(len(addresses))
-    for number, (address, own) in enumerate(zip(addresses, split, strict=True)):
-        request = _serving(config, address, stage.cwd)
+    each = enumerate(zip(addresses, requests, split, strict=True))
+    for number, (address, request, own) in each:
         visible = ",".join(own) if stage.devices.cuda else ""
         bare = ProcessSpec(
             name=address.name,
@@ -275,12 +282,13 @@ def _facts(config: LaunchConfig, stage: _Stage, processes: Sequence[ProcessSpec]
 
 
 def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage) -> Iterator[Gate]:
-    """One for each server, started here or elsewhere; none for a learner that needs no server."""
+    """One for each server that is started here, and for each that the learner needs."""
     if SERVER not in stage.parts and not trained.transfers:
         return
     path = config.health.path or served.health_path
-    advice = "look at its log" if SERVER in stage.parts else "start it with role=server"
-    for address in endpoints(config):
+    for address in endpoints(config) if LEARNER in stage.parts else here(config):
+        is_ours = SERVER in stage.parts and address.is_here
+        advice = "look at its log" if is_ours else "start it with role=server"
         request = _serving(config, address, stage.cwd)
         generation = served.generation(request)
         asks = config.health.probe is schema.HealthProbe.generate

@@ -10,6 +10,7 @@ from dataclasses import replace
 from grpo_launch.backends import registry
 from grpo_launch.backends.base import Backend
 from grpo_launch.base.host import Host
+from grpo_launch.config import endpoint
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.errors import PreflightError, as_one
@@ -41,6 +42,9 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
         if (error := ready.error) is not None:
             raise error
         assert ready.run is not None
+        if SERVER in parts and (others := endpoint.elsewhere(ready.config)):
+            named = ", ".join(f"{address.name} ({address.url})" for address in others)
+            say(f"of other machines, not started here: {named}")
         if config.dry_run:
             plan = ready.run.plan
             shown = plan.to_json() if config.dry_run == "json" else backend.render(ready.run)

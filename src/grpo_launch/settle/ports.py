@@ -45,11 +45,13 @@ class Wanted:
         key: that takes it; empty: it goes to an engine in a variable.
         start: where the search begins.
         count: how many in a row.
+        server: the number of the server that it is for, of all, from 0.
     """
 
     key: str
     start: int
     count: int = 1
+    server: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Chosen:
 
     @property
     def own(self) -> tuple[int, ...]:
-        """The first of the ports that each engine gives to itself, by server."""
+        """The first of the ports that each engine of this machine gives to itself."""
         return tuple(number for wanted, number in self.picks if not wanted.key)
 
     @property
@@ -77,8 +79,8 @@ class Chosen:
         return frozenset(number for _, number in self.picks)
 
     def said(self) -> str:
-        """The ports, as people read them."""
-        found = endpoint.endpoints(self.config)
+        """The ports of this machine, as people read them."""
+        found = endpoint.here(self.config)
         http = ", ".join(str(address.port) for address in found)
         group = ", ".join(str(address.group_port) for address in found)
         master = self.config.learner.master_port
@@ -189,30 +191,35 @@ def _found(
 
 
 def _wanted(config: LaunchConfig, parts: Sequence[str], environ: Mapping[str, str]) -> list[Wanted]:
-    """The ports to choose; none where one is said wrong."""
+    """The ports to choose; none where one is said wrong. Those of other machines are said there."""
     every = config.ports is PortPolicy.auto
     if SERVER not in parts or not (every or LEARNER in parts):
         return []
-    http = endpoint.ports(config) or [endpoint.HTTP_PORT]
-    group: list[Any] = [GROUP_START] * len(http)
-    found: list[tuple[str, Any]] = []
+    http, group = _http(config), endpoint.group_ports(config)
+    if len(http) != len(group):
+        return []
+    here = endpoint.numbers_here(config)
+    found: list[tuple[str, Any, int]] = []
     if not endpoint.urls(config) and (every or endpoint.said(config, endpoint.PORT_KEY) is None):
-        found += [(endpoint.PORT_KEY, port) for port in http]
+        found += [(endpoint.PORT_KEY, http[number], number) for number in here]
     if endpoint.said(config, endpoint.GROUP_PORT_KEY) is None:
-        found += [(endpoint.GROUP_PORT_KEY, port) for port in group]
+        found += [(endpoint.GROUP_PORT_KEY, GROUP_START, number) for number in here]
     elif every:
-        group = endpoint.group_ports(config)
-        found += [(endpoint.GROUP_PORT_KEY, port) for port in group]
+        found += [(endpoint.GROUP_PORT_KEY, group[number], number) for number in here]
     if LEARNER in parts:
         variables = _variables(config, LEARNER, environ)
-        found += [(MASTER_PORT_KEY, port) for port in _master(config, variables)]
-    if len(http) != len(group) or not all(is_port(port) for _, port in found):
+        found += [(MASTER_PORT_KEY, port, 0) for port in _master(config, variables)]
+    if not all(is_port(port) for _, port, _ in found):
         return []
-    wanted = [Wanted(key, int(float(port))) for key, port in found]
+    wanted = [Wanted(key, int(float(port)), server=number) for key, port, number in found]
     own = engine(config.engine.name).own_ports(config.rollout_server)
     if own is not None and own.variable not in _variables(config, SERVER, environ):
-        wanted += [Wanted("", OWN_START, own.count)] * len(http)
+        wanted += [Wanted("", OWN_START, own.count, number) for number in here]
     return wanted
+
+
+def _http(config: LaunchConfig) -> list[Any]:
+    return endpoint.ports(config) or [endpoint.HTTP_PORT]
 
 
 def _variables(config: LaunchConfig, half: str, environ: Mapping[str, str]) -> set[str]:
@@ -243,11 +250,14 @@ def _said(config: LaunchConfig) -> set[int]:
 
 
 def _with(config: LaunchConfig, picks: Sequence[tuple[Wanted, int]]) -> LaunchConfig:
-    found: dict[str, list[int]] = {}
+    master = config.learner.master_port
+    of_servers = {endpoint.PORT_KEY: _http, endpoint.GROUP_PORT_KEY: endpoint.group_ports}
+    values: dict[str, list[Any]] = {}
     for wanted, number in picks:
-        found.setdefault(wanted.key, []).append(number)
-    found.pop("", None)
-    (master,) = found.pop(MASTER_PORT_KEY, [config.learner.master_port])
-    learner = replace(config.learner, master_port=master)
-    values = {key.removeprefix("train."): numbers for key, numbers in found.items()}
-    return replace(amended(config, values), learner=learner)
+        if wanted.key == MASTER_PORT_KEY:
+            master = number
+        elif wanted.key:
+            every = values.setdefault(wanted.key, [*of_servers[wanted.key](config)])
+            every[wanted.server] = number
+    values = {key.removeprefix("train."): numbers for key, numbers in values.items()}
+    return replace(amended(config, values), learner=replace(config.learner, master_port=master))
