@@ -116,6 +116,18 @@ def test_json_has_the_documented_fields(runs: Path, advise: Advise) -> None:
     assert body["split"]["learner_waits"] == pytest.approx(6 / 16.1)
 
 
+def test_servers_of_two_machines_count_but_the_devices_there_are_not_named(
+    runs: Path, advise: Advise
+) -> None:
+    key = "train.rlhf.vllm_server"
+    hosts = (f"{key}_host=[127.0.0.1,node1]", f"{key}_port=[8000,8000]", f"{key}_group_port=null")
+    make_run(runs, steady(8, 6.2, 0.8, 11.4), *hosts)
+    status, out, _ = advise("run=summary_1024")
+    assert status == 0
+    assert "server   12 GPUs" in out
+    assert "gpus.server=" not in out
+
+
 def test_the_learner_s_own_run_knows_how_many_gpus_serve_but_not_which(
     runs: Path, advise: Advise
 ) -> None:

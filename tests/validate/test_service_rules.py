@@ -213,6 +213,9 @@ def test_a_server_elsewhere_has_other_devices() -> None:
         "train.rlhf.vllm_server_host=[node1]", role="learner", judge=judge(devices=[0])
     )
     assert found(config) == []
+    two = ["train.rlhf.vllm_server_host=[node1,localhost]", "train.rlhf.vllm_server_port=[1,2]"]
+    (shared,) = found(experiment(*two, role="learner", judge=judge(devices=[0])))
+    assert "shares device 0 with gpus.server" in shared
 
 
 # The plan
