@@ -614,5 +614,5 @@ def test_no_rule_raises_whatever_the_typed_nodes_hold(
 def test_halves_on_two_machines_are_started_apart() -> None:
     far = {"rlhf.vllm_server_host": "10.0.0.1"}
     assert problems(far, "role=learner") == []
-    (warning,) = problems(far, "role=server")
-    assert "anyone who can reach it can use it" in warning
+    (refused,) = problems(far, "role=server")
+    assert "'10.0.0.1' is not this machine, so there is no server to start" in refused
