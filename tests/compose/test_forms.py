@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -16,6 +16,8 @@ from grpo_launch.config.formats.forms import Form
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError
+from grpo_launch.learners.swift.learner import SwiftLearner
+from grpo_launch.plugins import LEARNERS
 
 SECTIONS = """\
 model: {model: some/model}
@@ -58,6 +60,17 @@ TAKEN = " (the file is read as flags of the learner at the top)"
 KWARGS = "gradient_checkpointing_kwargs"
 BLOCK = "looks like a block of the launcher and has no effect here"
 HOME = "is no flag of swift rlhf and has no effect here"
+
+
+class _Own(SwiftLearner):
+    """Another learner with the flags of ms-swift, in one section."""
+
+    def section(self, argument: str) -> str:
+        del argument
+        return "tuner"
+
+
+OWN = _Own()
 
 
 @pytest.fixture(autouse=True)
@@ -240,6 +253,25 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         FLAT.replace("max_steps: 10", "max_steps: many") + NODES,
         ["x.yaml: max_steps: 'many' is not an integer, write an integer"],
     ),
+    "variables twice": (
+        FLAT + NODES + "ENV: {A: 1}\nenv: {defaults: {A: 2}}\n",
+        ["x.yaml: env.defaults.A: is 2, but ENV.A is '1', keep one of them"],
+    ),
+    "variables beside an option": (
+        FLAT + NODES + "ENV: {A: 1}\nenv: tpu\n",
+        ["x.yaml: env: is 'tpu', but ENV is {defaults: {A: '1'}}, keep one of them"],
+    ),
+    "variables that are no mapping": (
+        FLAT + NODES + "ENV: [A=1]\n",
+        [
+            (
+                "x.yaml: ENV: must be a mapping of variables, not ['A=1'], "
+                "write 'NAME: VALUE' lines below"
+            )
+        ],
+    ),
+    "no variables": (FLAT + NODES + "ENV:\n", []),
+    "a value that is not equal to itself": (FLAT + NODES + "weight_decay: .nan\n", []),
     "flat, mappings of flags": (
         FLAT.replace("zero3", "{zero_optimization: {stage: 2}}")
         + NODES
@@ -306,6 +338,73 @@ def test_variables_of_ms_swift_yield_to_the_caller() -> None:
     assert config.where("env.defaults.A") == "x.yaml: ENV.A"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ENV: {CUDA_VISIBLE_DEVICES: '4, 5', NPROC_PER_NODE: 2}\n", ["4", "5"]),
+        ("ENV: {CUDA_VISIBLE_DEVICES: 4}\n", ["4"]),
+        ("ENV: {CUDA_VISIBLE_DEVICES: ''}\n", None),
+        ("ENV: {CUDA_VISIBLE_DEVICES: '4'}\ngpus: {learner: [6]}\n", ["6"]),
+        ("extends: b.yaml\ngpus: {learner: [6]}\n", ["6"]),
+        ("extends: b.yaml\nENV: {CUDA_VISIBLE_DEVICES: 7}\n", ["7"]),
+        ("extends: b.yaml\n", ["2"]),
+    ],
+)
+def test_the_devices_of_a_flat_file_are_the_learners(text: str, expected: list[str] | None) -> None:
+    write(Path(), {"b.yaml": FLAT + "ENV: {CUDA_VISIBLE_DEVICES: 2}\n"})
+    config = composed(("" if "extends" in text else FLAT) + text)
+    assert config.gpus.learner == expected
+    if expected in (["4"], ["7"]):
+        assert config.where("gpus.learner") == "x.yaml: ENV.CUDA_VISIBLE_DEVICES"
+        assert not config.env.defaults
+
+
+@pytest.mark.parametrize(
+    ("bases", "text", "expected"),
+    [
+        ({"f.yaml": FLAT}, "extends: f.yaml\ntraining: {num_generations: 4}\n", 4),
+        ({"f.yaml": FLAT}, "extends: f.yaml\ntraining: {num_generations: null}\n", None),
+        ({"f.yaml": FLAT, "s.yaml": "data: {num_generations: 4}\n"}, "extends: [f.yaml, s]\n", 4),
+        ({"f.yaml": FLAT, "s.yaml": "data: {num_generations: 4}\n"}, "extends: [s, f.yaml]\n", 8),
+        (
+            {"f.yaml": FLAT, "g.yaml": "extends: f\nbeta: 1\n"},
+            "extends: g\ndata: {num_generations: 4}\n",
+            4,
+        ),
+    ],
+)
+def test_the_stronger_file_wins_whatever_section_a_flat_file_got(
+    bases: dict[str, str], text: str, expected: int | None
+) -> None:
+    write(Path(), bases)
+    config = composed(text)
+    said = [block["num_generations"] for block in without_custom(config).values()
+            if isinstance(block, dict) and "num_generations" in block]  # fmt: skip
+    assert said == [expected]
+
+
+@pytest.mark.parametrize("said", ["command line", "experiment"])
+def test_the_flags_are_those_of_the_chosen_learner(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choice counts for the bases as well, which do not say it."""
+    own = f"{__name__}:OWN"
+    monkeypatch.setitem(cast("dict[str, str]", LEARNERS.shipped), "own", own)
+    write(Path(), {"f.yaml": FLAT})
+    text = "extends: f\n" + ("learner: {name: own}\n" if said == "experiment" else "")
+    config = composed(text, *(["learner.name=own"] if said == "command line" else []))
+    assert config.get("tuner.num_generations") == 8
+
+
+def test_an_override_in_another_section_than_the_files_is_told_the_right_one() -> None:
+    assert problems(FLAT + NODES, "train.data.num_generations=4") == [
+        (
+            "command line: train.data.num_generations: is 4, but rlhf.num_generations is 8, "
+            "override train.rlhf.num_generations instead"
+        )
+    ]
+
+
 def test_flat_and_sectioned_files_extend_each_other() -> None:
     write(Path(), {"s.yaml": SECTIONS.replace("training:", "tuner:") + CUSTOM, "f.yaml": FLAT})
     config = composed("extends: s.yaml\nmax_steps: 3\n")
@@ -322,6 +421,12 @@ def test_extends_takes_a_shipped_experiment_where_no_file_has_its_name() -> None
     assert config.get("rlhf.num_generations")
     write(Path(), {"summary_1024.yaml": "rlhf: {beta: 7}\n"})
     assert composed("extends: summary_1024\n").train == {"rlhf": {"beta": 7}}
+    for name in ("tiny_cpu", "tiny_cpu.yaml", "train/grpo/tiny_cpu"):
+        assert composed(f"extends: {name}\n").get("rlhf.num_generations")
+    with pytest.raises(ConfigError, match="did you mean the shipped tiny_cpu"):
+        composed("extends: tiny_cpuu\n")
+    with pytest.raises(ConfigError, match="does not exist"):
+        composed("extends: ./tiny_cpu\n")
 
 
 def test_json_is_an_experiment() -> None:

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch.base import resources
 from grpo_launch.config import kinds
-from grpo_launch.config.formats import forms
+from grpo_launch.config.formats import forms, sorting
 from grpo_launch.config.formats.document import (
     SELF,
     Origin,
@@ -175,26 +175,47 @@ def _load(
             raise ConfigError(
                 shown(path),
                 f"extends {name!r}, but {shown(base_path)} {fault}",
-                "correct the path (it is relative to this file)",
+                _meant(name),
             )
         base = _load(base_path, (*chain, identity), loaded, reader)
         bases.append(base)
-        merged = merge(merged, base.data)
+        merged = sorting.lay_over(merged, base.data, _sorted_in(bases))
     own = {key: value for key, value in document.items() if key != "extends"}
     reading = reader(path, own, merged)
-    data = merge(merged, reading.data)
+    data = sorting.lay_over(merged, reading.data, [*_sorted_in(bases), *reading.moves.values()])
     tree = loaded[path] = LegacyTree(path, reading.data, data, tuple(bases), reading)
     return tree
 
 
 def _base(directory: Path, name: str) -> Path:
-    """The file that ``extends`` names: one beside it, or else a shipped experiment."""
+    """The file that ``extends`` names: one beside it, or else a shipped experiment.
+
+    As with ``config=``, the ending may be left out, and a shipped one has its path too.
+    """
     beside = directory / name
-    if "/" in name or os.path.lexists(beside):
+    if os.path.lexists(beside):
         return beside
     shipped = resources.path("configs")
-    places = (place / f"{name}.yaml" for place in (directory, shipped / "train/grpo", shipped))
-    return next((path for path in places if unreadable(path) is None), beside)
+    is_relative = name.startswith((".", "/")) or ".." in Path(name).parts
+    places = (directory,) if is_relative else (directory, shipped / "train/grpo", shipped)
+    names = (name, f"{name}.yaml")
+    paths = (place / each for place in places for each in names)
+    return next((path for path in paths if unreadable(path) is None), beside)
+
+
+def _meant(name: str) -> str:
+    """What to do about an ``extends`` that names nothing."""
+    shipped = [path.stem for path in (resources.path("configs") / "train/grpo").glob("*.yaml")]
+    meant = kinds.nearest(name.removesuffix(".yaml"), shipped)
+    fix = "correct the path (it is relative to this file)"
+    return f"did you mean the shipped {meant}? Else {fix}" if meant else fix
+
+
+def _sorted_in(trees: Iterable[LegacyTree]) -> Iterator[KeyPath]:
+    """Where flags were put that files below these trees, or their own, have at the top."""
+    for tree in trees:
+        yield from tree.reading.moves.values()
+        yield from _sorted_in(tree.bases)
 
 
 def _identity(path: Path) -> str:

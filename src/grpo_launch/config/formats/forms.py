@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch.config import kinds, schema
+from grpo_launch.config.formats import sorting
 from grpo_launch.config.formats.document import SELF, shown
+from grpo_launch.config.formats.sorting import holds as holds
+from grpo_launch.config.formats.sorting import merge as merge
 from grpo_launch.config.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
-from grpo_launch.plugins import LEARNERS
 
 SERVER = "rollout_server"
 SERVER_BLOCK = ("custom", "extra", SERVER)
@@ -32,6 +34,11 @@ NODES = (*schema.LIFTED, *schema.GROUPS, ACCELERATORS)
 
 ENV = "ENV"
 """In a file of flags: variables that yield to the caller's environment (``parse_yaml_args``)."""
+
+_DEVICES = (ENV, "CUDA_VISIBLE_DEVICES")
+"""The one of them that says the learner's devices."""
+
+_LEARNERS_DEVICES = (*LAUNCH_BLOCK, "gpus", "learner")
 
 _BATCH_PLAN = ("custom", "grpo", "batch_plan")
 _ONLY_OF_A_RUN = ("dry_run", "run")
@@ -112,71 +119,24 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
         return _of_record(said)
     if all(map(_is_in_place, said, said.values())):
         return Reading(Form.SECTIONS, said, said)
-    flags = _Flags(said)
+    flags = sorting.Flags(said)
     sections = (name for name in schema.SECTIONS if name != "deepspeed")
     sectioned = any(isinstance(said.get(name), dict) for name in sections)
     flat = any(name in flags for name in said if name not in schema.SECTIONS) or any(
         isinstance(said.get(name), str) and name in flags for name in ("model", "template")
     )
     form = Form.FLAT if flat and not sectioned else Form.SECTIONS
+    mistakes = [*_native(path, said), *_no_variables(path, said)]
+    said = _with_variables(said)
     moves: dict[KeyPath, KeyPath] = {}
     for name, value in said.items():
-        if (target := _target(name, value, form, flags, below)) is not None:
+        if name == ENV and isinstance(value, dict):
+            moves = {**_of_variables(said), **moves}
+        elif (target := _target(name, value, form, flags, below)) is not None:
             moves[(name,)] = target
     moves = {source: target for source, target in moves.items() if _is_free(said, target, moves)}
-    if ENV in said and isinstance(said[ENV], dict):
-        said = {**said, ENV: {key: str(value) for key, value in said[ENV].items()}}
-    mistakes = [*_differences(path, said, moves), *_native(path, said)]
-    return Reading(form, said, _moved(said, moves), moves, tuple(mistakes))
-
-
-def merge(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
-    """``over`` laid over ``base``: mappings merge deeply, everything else replaces.
-
-    Keys keep the order of ``base``; new ones follow in the order of ``over``.
-    Neither argument is changed, but values that are not merged are shared.
-    """
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(below, dict) and isinstance(value, dict):
-            merged[key] = merge(cast("dict[Any, Any]", below), cast("dict[Any, Any]", value))
-        else:
-            merged[key] = value
-    return merged
-
-
-def holds(data: Mapping[Any, Any], keys: KeyPath) -> bool | None:
-    """Whether there is a value at ``keys``; None where something else stands for what holds it."""
-    node: Any = data
-    for key in keys:
-        if not isinstance(node, dict):
-            return None
-        if key not in node:
-            return False
-        node = cast("dict[Any, Any]", node)[key]
-    return True
-
-
-class _Flags:
-    """The flags of the learner that a file is for, loaded where a key has to be told."""
-
-    def __init__(self, said: Mapping[Any, Any]) -> None:
-        node = said.get("learner")
-        name = cast("dict[Any, Any]", node).get("name") if isinstance(node, dict) else node
-        known = isinstance(name, str) and name in LEARNERS.names()
-        self._learner = LEARNERS.get(name if isinstance(name, str) and known else schema.LEARNER)
-
-    def __contains__(self, name: Any) -> bool:
-        flags = self._learner.flags
-        return flags is not None and name in flags.shipped().table.flags
-
-    def section(self, name: str, below: Mapping[Any, Any]) -> str:
-        """Where a flag belongs: where the bases have it, or else where people keep it."""
-        for section in schema.SECTIONS:
-            if holds(below, (section, name)):
-                return section
-        return self._learner.section(name)
+    mistakes = (*_differences(path, said, moves), *mistakes)
+    return Reading(form, said, _moved(said, moves), moves, mistakes)
 
 
 def _is_in_place(name: Any, value: Any) -> bool:
@@ -187,15 +147,13 @@ def _is_in_place(name: Any, value: Any) -> bool:
 
 
 def _target(
-    name: Any, value: Any, form: Form, flags: _Flags, below: Mapping[Any, Any]
+    name: Any, value: Any, form: Form, flags: sorting.Flags, below: Mapping[Any, Any]
 ) -> KeyPath | None:
     """Where a key at the top belongs in the one form; None: it stays, or is unknown."""
     if name == SERVER:
         return SERVER_BLOCK
     if name in NODES:
         return (*LAUNCH_BLOCK, name)
-    if name == ENV and isinstance(value, dict):
-        return (*LAUNCH_BLOCK, "env", "defaults")
     if name == "deepspeed" and form is Form.FLAT and isinstance(value, dict):
         launchers = {"enabled", "config"} & {*cast("dict[Any, Any]", value)}
         return None if launchers else ("training", name)
@@ -207,9 +165,44 @@ def _target(
     return None
 
 
+def _with_variables(said: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """``said`` with the values of ``ENV`` as texts, and its devices as ids, where it has any."""
+    variables = said.get(ENV)
+    if not variables or not isinstance(variables, dict):
+        return {name: value for name, value in said.items() if name != ENV}
+    texts = {key: str(value) for key, value in cast("dict[Any, Any]", variables).items()}
+    ids = texts.get(_DEVICES[1], "").split(",")
+    if all(map(str.strip, ids)) and not any(holds(said, keys) for keys in _own_devices()):
+        return {**said, ENV: {**texts, _DEVICES[1]: [*map(str.strip, ids)]}}
+    return {**said, ENV: texts}
+
+
+def _no_variables(path: Path, said: Mapping[Any, Any]) -> Iterator[Mistake]:
+    """The mistake of an ``ENV`` that is no mapping."""
+    if not isinstance(said.get(ENV), dict | None):
+        where = f"{shown(path)}: {ENV}"
+        what = f"must be a mapping of variables, not {kinds.said_at(where, said[ENV])}"
+        yield Mistake(ConfigError(where, what, "write 'NAME: VALUE' lines below"), ((ENV,),))
+
+
+def _own_devices() -> tuple[KeyPath, KeyPath]:
+    return ("gpus", "learner"), _LEARNERS_DEVICES
+
+
+def _of_variables(said: Mapping[Any, Any]) -> dict[KeyPath, KeyPath]:
+    """Where the variables of ``ENV`` belong: those that choose devices are ids by now."""
+    return {
+        (ENV, key): _LEARNERS_DEVICES
+        if isinstance(value, list)
+        else (*LAUNCH_BLOCK, "env", "defaults", key)
+        for key, value in said[ENV].items()
+    }
+
+
 def _is_free(said: Mapping[Any, Any], target: KeyPath, moves: Mapping[KeyPath, KeyPath]) -> bool:
     """Whether nothing but mappings, or nothing, stays above ``target``."""
-    node: Any = {name: value for name, value in said.items() if (name,) not in moves}
+    moved = {source[0] for source in moves}
+    node: Any = {name: value for name, value in said.items() if name not in moved}
     for key in target[:-1]:
         node = cast("dict[Any, Any]", node).get(key)
         if not isinstance(node, dict):
@@ -219,7 +212,8 @@ def _is_free(said: Mapping[Any, Any], target: KeyPath, moves: Mapping[KeyPath, K
 
 def _moved(tree: Mapping[Any, Any], moves: Mapping[KeyPath, KeyPath]) -> dict[Any, Any]:
     """``tree`` with what stands at each source at its target; of two the moved one wins."""
-    result = {key: value for key, value in tree.items() if (key,) not in moves}
+    moved = {source[0] for source in moves}
+    result = {key: value for key, value in tree.items() if key not in moved}
     for source, target in moves.items():
         value: Any = tree
         for key in source:
@@ -239,23 +233,45 @@ def _moved(tree: Mapping[Any, Any], moves: Mapping[KeyPath, KeyPath]) -> dict[An
 def _differences(
     path: Path, said: Mapping[Any, Any], moves: Mapping[KeyPath, KeyPath]
 ) -> Iterator[Mistake]:
-    """A mistake for each key that is said at the top and where it belongs, differently."""
+    """A mistake for each key of the one form that is said in two places, differently."""
+    moved = {source[0] for source in moves}
+    laid = {name: value for name, value in said.items() if name not in moved}
+    before: dict[KeyPath, KeyPath] = {}
     for source, target in moves.items():
-        node: Any = said
-        for key in target:
-            node = cast("dict[Any, Any]", node).get(key) if isinstance(node, dict) else None
-        for keys, one, other in _unequal(said[source[0]], node):
+        value = _at(said, source)
+        for keys, one, other in _unequal(value, _at(laid, target)):
             where = f"{shown(path)}: {'.'.join(map(str, (*source, *keys)))}"
-            there = ".".join(map(str, (*target, *keys)))
+            there = ".".join(map(str, _spelled(before, (*target, *keys))))
             what = f"is {kinds.said_at(where, one)}, but {there} is {kinds.said_at(there, other)}"
             yield Mistake(ConfigError(where, what, "keep one of them"), ((*target, *keys),))
+        before[source] = target
+        for key in reversed(target):
+            value = {key: value}
+        laid = merge(laid, value)
+
+
+def _at(tree: Mapping[Any, Any], keys: KeyPath) -> Any:
+    node: Any = tree
+    for key in keys:
+        node = cast("dict[Any, Any]", node).get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _spelled(moves: Mapping[KeyPath, KeyPath], keys: KeyPath) -> KeyPath:
+    """Keys of the one form as the file says them that moved what stands there."""
+    for source, target in moves.items():
+        if keys[: len(target)] == target:
+            return (*source, *keys[len(target) :])
+        if target[: len(keys)] == keys:
+            return source[:1]
+    return keys
 
 
 def _unequal(one: Any, other: Any, keys: KeyPath = ()) -> Iterator[tuple[KeyPath, Any, Any]]:
     if isinstance(one, dict) and isinstance(other, dict):
         for key, value in cast("dict[Any, Any]", one).items():
             yield from _unequal(value, cast("dict[Any, Any]", other).get(key), (*keys, key))
-    elif other is not None and one is not None and one != other:
+    elif other is not None and one is not None and one is not other and one != other:
         yield keys, one, other
 
 
@@ -290,8 +306,7 @@ def _of_record(said: Mapping[Any, Any]) -> Reading:
     if said.get("lora_policy") is not None:
         moves[("lora_policy",)] = (*SERVER_BLOCK, "lora_policy")
     kept = {source[0]: said[source[0]] for source in moves}
-    data = _moved(kept, {**moves, ("train",): ("train",)})
-    data.pop("train", None)
+    data = _moved(kept, moves)
     return Reading(Form.RECORD, said, data, moves, name=said["experiment"])
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import rollout
-from grpo_launch.config.formats import document, experiment, extends, forms, lift
+from grpo_launch.config.formats import document, experiment, extends, forms, lift, sorting
 from grpo_launch.config.hydra import hints, lookup, source
 from grpo_launch.config.launch_config import legacy_keys
 from grpo_launch.errors import ConfigError
@@ -17,9 +17,14 @@ _DEEPEST = 6
 """Mappings around a ``rollout_server``: ``custom.extra.launch.accelerators.cpu``."""
 
 
-def choosing(arguments: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def choosing(arguments: Sequence[str]) -> Generator[None]:
     """Let compositions in the block have the settings that a command line and its files need."""
-    return rollout.choosing(engine_of(arguments), _settings(arguments))
+    with (
+        sorting.choosing(_chosen(arguments, "learner")),
+        rollout.choosing(engine_of(arguments), _settings(arguments)),
+    ):
+        yield
 
 
 def engine_of(arguments: Sequence[str]) -> str | None:
@@ -28,15 +33,21 @@ def engine_of(arguments: Sequence[str]) -> str | None:
     Returns:
         None where neither names one that there is, or a sweep names several.
     """
+    name = _chosen(arguments, "engine")
+    return name if name is not None and rollout.is_known(name) else None
+
+
+def _chosen(arguments: Sequence[str], node: str) -> str | None:
+    """What a command line, or else its experiment, names as its engine or learner."""
     typed = {hints.key_of(item): hints.unquoted(item.partition("=")[2]) for item in arguments}
-    name = typed.get("engine.name", typed.get("engine"))
+    name = typed.get(f"{node}.name", typed.get(node))
     path = _path(typed["config"]) if name is None and "config" in typed else None
     try:
         if path is not None:
-            name = _of_native(path) if source.is_native(path) else _of_experiment(path)
+            name = (_of_native if source.is_native(path) else _of_experiment)(path, node)
     except (ConfigError, ValueError):  # of a header, Hydra's own
         return None  # composing it says what is wrong
-    return name if name is not None and rollout.is_known(name) else None
+    return name
 
 
 def _settings(arguments: Sequence[str]) -> Iterator[str]:
@@ -63,23 +74,23 @@ def _below(node: Any, depth: int) -> Iterator[str]:
             yield from _below(value, depth + 1)
 
 
-def _of_experiment(path: Path) -> str | None:
-    """The engine that an experiment's launch block names."""
+def _of_experiment(path: Path, node: str) -> str | None:
+    """The engine or learner that an experiment's launch block names."""
     block = lift.block(extends.load(path, forms.read).data, lift.LAUNCH_BLOCK) or {}
-    return rollout.named(block.get("engine"))
+    return rollout.named(block.get(node))
 
 
-def _of_native(path: Path) -> str | None:
-    """The engine that a native Hydra file chooses in its defaults list, or by its own key."""
+def _of_native(path: Path, node: str) -> str | None:
+    """The engine or learner of a native Hydra file: in its defaults list, or by its own key."""
     data = extends.load(path).data
     entries = data.get("defaults")
     chosen = [
         value
         for entry in (entries if isinstance(entries, list) else [])
         for key, value in (entry.items() if isinstance(entry, dict) else ())
-        if str(key).removeprefix("override ").lstrip("/") == "engine"
+        if str(key).removeprefix("override ").lstrip("/") == node
     ]
-    return rollout.named(chosen[-1] if chosen else data.get("engine"))
+    return rollout.named(chosen[-1] if chosen else data.get(node))
 
 
 def wrong_in_file(arguments: Sequence[str]) -> list[ConfigError]:

@@ -87,10 +87,15 @@ def sections_agree(context: Context) -> Iterator[Problem]:
             continue
         for key, item in cast("dict[Any, Any]", value).items():
             first, before = seen.setdefault(key, (section, item))
-            if item != before:
-                where = config.where(f"train.{section}.{key}")
-                what = f"is {_shown(item)}, but {first}.{key} is {_shown(before)}"
-                yield Problem(where, what, "keep one of them")
+            if item is before or item == before:
+                continue
+            one, other = (section, item), (first, before)
+            fix = "keep one of them"
+            if config.where(f"train.{first}.{key}").startswith("command line"):
+                one, other = other, one
+                fix = f"override train.{section}.{key} instead"
+            what = f"is {_shown(one[1])}, but {other[0]}.{key} is {_shown(other[1])}"
+            yield Problem(config.where(f"train.{one[0]}.{key}"), what, fix)
 
 
 RULES: Sequence[Rule] = (
