@@ -136,6 +136,7 @@ UNREADABLE: list[tuple[Any, str]] = [
     (judge(check={"timeout": 3}), ".judge.check.timeout: unknown key, did you mean timeout_s?"),
     (judge(check={"timeout_s": "soon"}), ".judge.check.timeout_s: 'soon' is not a number"),
     (["judge"], ".judge: must be a mapping, not ['judge']"),
+    ({"cmd": ["judge"]}, ".judge.cmd: unknown key, use one of argv, check, devices, env"),
 ]
 
 
@@ -143,6 +144,14 @@ UNREADABLE: list[tuple[Any, str]] = [
 def test_what_cannot_be_read_is_named_with_its_place(said: Any, wanted: str) -> None:
     (problem,) = found(experiment(judge=said))
     assert problem.startswith(f"x.yaml: custom.extra.launch.services{wanted}")
+
+
+@pytest.mark.parametrize(("said", "shown"), [(["judge"], "['judge']"), ("judge", "'judge'")])
+def test_services_are_a_mapping(said: Any, shown: str) -> None:
+    experiment()
+    Path("y.yaml").write_text(yaml.safe_dump({"extends": "x.yaml", "services": said}))
+    (problem,) = found(compose("y"))
+    assert problem == f"y.yaml: services: must be a mapping, not {shown}, write keys below"
 
 
 def test_a_mistake_of_the_command_line_is_named_there() -> None:
@@ -165,6 +174,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("judge", judge(argv=["a", "x\0"]), ".judge.argv: holds a zero byte"),
     ("judge", judge(argv=["a", "--api-key=x"]), ".judge.argv: --api-key gives a secret"),
     ("judge", judge(argv=["a", "--token", "x"]), ".judge.argv: --token gives a secret"),
+    ("judge", judge(argv=["env", "HF_TOKEN=x", "a"]), ".judge.argv: HF_TOKEN gives a secret"),
     ("judge", judge(env={"HF_TOKEN": "abc"}), ".judge.env.HF_TOKEN: a secret in the"),
     ("judge", judge(env={"A-B": "x"}), ".judge.env.A-B: 'A-B' is not a name of a variable"),
     ("judge", judge(env={"CUDA_VISIBLE_DEVICES": "3"}), ".judge.env.CUDA_VISIBLE_DEVICES: is set"),
@@ -199,6 +209,8 @@ RIGHT: list[dict[str, dict[str, Any]]] = [
     {"judge": judge(check={"url": "http://[::1]:9000"})},
     {"judge": judge(check={"url": "http://elsewhere:8000"})},
     {"judge": judge(argv=["vllm", "--tokenizer", "x", "--max-tokens", "3", "--api-key-file", "f"])},
+    {"judge": judge(argv=["env", "HF_TOKEN=", "MAX_TOKENS=3", "tokenizer=x"])},
+    {"judge": judge(check=None, devices=None, env=None)},
     {"judge": judge(argv=["python", "a b.py", "it's", "--token"])},
 ]
 

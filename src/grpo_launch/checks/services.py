@@ -42,7 +42,7 @@ def services_have_a_command(context: Context) -> Iterator[Problem]:
     config = context.config
     for name, service in config.services.items():
         where = config.where(services.key(name, "argv"))
-        if not service.argv or not service.argv[0]:
+        if (not service.argv or not service.argv[0]) and not _has_mistakes(config, name):
             yield Problem(where, "is empty", "write the command as a list of words")
         if any("\0" in word for word in service.argv):
             yield Problem(where, "holds a zero byte", "remove it")
@@ -124,11 +124,18 @@ def _halves(config: LaunchConfig) -> Iterator[tuple[str, Sequence[str]]]:
         yield SERVER, config.gpus.server or ()
 
 
+def _has_mistakes(config: LaunchConfig, name: str) -> bool:
+    """Whether a key of a service was left out: it may have been meant for the command."""
+    place = f"{config.where(services.key(name))}."
+    return any(mistake.error.where.startswith(place) for mistake in config.mistakes)
+
+
 def _secret_options(argv: Sequence[str]) -> Iterator[str]:
-    """The options of a command whose values are secrets."""
+    """The options and variables in a command whose values are secrets."""
     for word, following in zip(argv, (*argv, "-")[1:], strict=True):
         option, equals, value = word.partition("=")
         name = option.lstrip("-").replace("-", "_")
         given = value if equals else "" if following.startswith("-") else following
-        if option.startswith("--") and given and redaction.is_secret_name(name):
+        is_variable = bool(equals) and _NAME.fullmatch(option) is not None
+        if (is_variable or option.startswith("--")) and given and redaction.is_secret_name(name):
             yield option

@@ -9,7 +9,7 @@ from typing import Any, cast
 from grpo_launch.base import redaction
 from grpo_launch.base.terminal import CONTROL
 from grpo_launch.config import kinds, schema
-from grpo_launch.config.formats import document
+from grpo_launch.config.formats import document, lift
 from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
@@ -103,7 +103,10 @@ def no_secrets(context: Context) -> Iterator[Problem]:
 
 def named_secrets(config: LaunchConfig) -> Iterator[Problem]:
     """What the rule :data:`no_secrets` reports: values whose names are those of secrets."""
-    for key, value in _texts("", config.as_dict()):
+    block = f"train.{'.'.join(lift.SERVER_BLOCK)}."
+    for said, value in _texts("", config.as_dict()):
+        # Overrides of the server are written back to where a file says them.
+        key = f"rollout_server.{said.removeprefix(block)}" if said.startswith(block) else said
         if redaction.is_secret_place(key):
             what = "a secret in the configuration would be recorded"
         elif redaction.in_urls(value):

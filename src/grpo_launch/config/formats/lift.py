@@ -27,6 +27,9 @@ from grpo_launch.config.formats.forms import SERVER_BLOCK as SERVER_BLOCK
 from grpo_launch.config.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
 
+_NAMED = "services"
+"""The node that holds a mapping for each name, which OmegaConf does not know the types of."""
+
 Where = Callable[..., str]
 """Keys of the legacy tree -> the place to name in a message."""
 
@@ -114,7 +117,7 @@ def settings(
             choices[name] = [*value]
         elif value is None:
             continue
-        elif not is_dataclass(node_types[name]):
+        elif not is_dataclass(node_types[name]) and (name != _NAMED or isinstance(value, dict)):
             nodes |= take(schema.Launch, {name: value}, above)
         elif isinstance(value, dict):
             values_of = cast("dict[Any, Any]", value)
@@ -193,6 +196,8 @@ def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPat
             mistakes.append(found(where, (*keys, name), hints))
             continue
         hint = hints[name]
+        if value is None and type(None) not in typing.get_args(hint) and hint is not Any:
+            continue  # nothing is said, and the default is another one
         if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
             below = typed(hint, cast("dict[Any, Any]", value), where, (*keys, name))
             converted[name] = below.values
