@@ -223,6 +223,28 @@ WRONG: dict[str, tuple[str, list[str]]] = {
             )
         ],
     ),
+    "flat, a key of the command line": (
+        FLAT + NODES + "output: json\n",
+        [
+            (
+                "x.yaml: output: is no key of an experiment and is not passed on, "
+                "say output=VALUE on the command line, or remove it"
+            )
+        ],
+    ),
+    "flat, extends misspelled": (
+        FLAT + NODES + "extend: b.yaml\n",
+        [
+            (
+                "x.yaml: extend: unknown key, no flag of swift rlhf of ms-swift 4.6.0, "
+                "did you mean extends?"
+            )
+        ],
+    ),
+    "flat, no reward": (
+        FLAT.replace("reward_funcs: [accuracy]\n", "") + NODES,
+        ["x.yaml: reward_funcs: names no reward, set reward_funcs"],
+    ),
     "flat, an unknown mapping": (
         FLAT + NODES.replace("gpus", "gpu"),
         [(f"x.yaml: gpu: {UNKNOWN}{TAKEN}, did you mean gpus?")],
@@ -234,10 +256,6 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "flat, a mapping of nobody": (
         FLAT + NODES + "weather: {rain: 1}\n",
         [f"x.yaml: weather: {UNKNOWN}{TAKEN}, remove it, or move it below custom"],
-    ),
-    "flat, no reward": (
-        FLAT.replace("reward_funcs: [accuracy]", "") + NODES,
-        ["x.yaml: reward_funcs: names no reward, set reward_funcs"],
     ),
     "flat, a length that is not set by its section": (
         FLAT.replace("length: 64", "length: 200") + NODES + "max_length: 300\n",
@@ -374,7 +392,7 @@ def test_the_devices_of_a_flat_file_are_the_learners(text: str, expected: list[s
     ],
 )
 def test_the_stronger_file_wins_whatever_section_a_flat_file_got(
-    bases: dict[str, str], text: str, expected: int | None
+    bases: dict[str, str | bytes], text: str, expected: int | None
 ) -> None:
     write(Path(), bases)
     config = composed(text)

@@ -242,6 +242,8 @@ def test_every_shared_argument_is_a_flag_of_both_programs() -> None:
         ({}, {"max_model_len": 5},
          ["error: x.yaml: custom.extra.rollout_server.max_model_len: is 5, but the learner's max_model_len is not set, did you mean vllm_max_model_len? Else set model.max_model_len alone, both halves get it"]),
         ({"max_length": 5}, {"max_length": 7}, []),
+        ({}, {"template_backend": "swift"}, []),  # the default
+        ({}, {"template_backend": "wrong"}, []),  # reported with the flags
     ],
 )  # fmt: skip
 def test_a_server_that_encodes_otherwise(

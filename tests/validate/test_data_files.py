@@ -296,3 +296,5 @@ def test_prompts_that_do_not_fit_are_estimated() -> None:
     ]
     assert found("+train.template.max_length=448", dataset="e.jsonl") == []
     assert found("train.rlhf.max_completion_length=4", dataset="e.jsonl") == []
+    # No prompt at all would fit: that is said of the lengths, once.
+    assert found("train.rlhf.max_completion_length=512", dataset="e.jsonl") == []

@@ -10,9 +10,11 @@ import pytest
 
 from grpo_launch import plan
 from grpo_launch.base.host import Host
+from grpo_launch.checks import gather
 from grpo_launch.checks.examine import validate
 from grpo_launch.config.compose import compose
 from grpo_launch.config.endpoint import url
+from grpo_launch.config.facts import Facts
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.problem import Severity
 from grpo_launch.planning import devices, planner
@@ -175,3 +177,36 @@ def test_but_an_error_where_the_block_of_the_contract_says_the_sizes() -> None:
     (wrong,) = validate(compose("x", ["role=both", "runtime=current", *WIDE]))
     assert wrong.what.startswith(IDLE)
     assert wrong.severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("model: {model: some/model}\n", []),
+        ("model: some/model\nrollout_server: {vllm_max_model_len: 512}\n", []),
+        ("model: some/model\nrlhf_type: grpo\nreward_weights: [1, 2]\nnum_generations: 7\n", []),
+        ("model: {model: a/b}\nrollout_server: {enable_thinking: true}\n", []),
+        (
+            "model: {model: a/b}\ngpus: {server: [0], learner: [0]}\n",
+            [
+                (
+                    "error: x.yaml: gpus.learner: shares device 0 with gpus.server, "
+                    "give server and learner their own devices"
+                )
+            ],
+        ),
+    ],
+)
+def test_a_server_alone_needs_nothing_of_a_learner(text: str, wanted: list[str]) -> None:
+    Path("x.yaml").write_text(text)
+    config = compose("x.yaml", ["role=server", "runtime=current"])
+    split = devices.assign(config, VISIBLE)
+    problems = validate(config, Facts.of(*gather.of_devices(split)))
+    assert [f"{problem.severity.value}: {problem}" for problem in problems] == wanted
+
+
+def test_a_learner_that_lists_its_devices_needs_none_for_the_server_of_another_terminal() -> None:
+    config = compose("x", ["role=learner", "runtime=current", "gpus.learner=[0,1]"])
+    assert validate(config) == []
+    split = devices.assign(config, VISIBLE)
+    assert ([*split.server], [*split.learner]) == ([], ["0", "1"])

@@ -48,14 +48,22 @@ def composed(*overrides: str, role: str = "both") -> LaunchConfig:
     return compose("x", [f"role={role}", "runtime=current", *overrides])
 
 
-SAID: list[tuple[list[str], dict[str, str]]] = [
-    ([], {"NNODES": "2"}),
-    (["+env.set.NNODES=2"], {"NNODES": "9"}),
-    (["+env.defaults.NNODES=2"], {}),
-]
+SAID: dict[str, tuple[list[str], dict[str, str]]] = {
+    "environment": ([], {"NNODES": "2"}),
+    "set": (["+env.set.NNODES=2"], {"NNODES": "9"}),
+    "defaults": (["+env.defaults.NNODES=2"], {}),
+    "set of the learner": (
+        ["+env.learner.set.NNODES=2", "+env.set.NNODES=3"],
+        {"NNODES": "9"},
+    ),
+    "defaults of the learner": (
+        ["+env.learner.defaults.NNODES=2", "+env.server.set.NNODES=3"],
+        {},
+    ),
+}
 
 
-@pytest.mark.parametrize(("overrides", "environ"), SAID, ids=["environment", "set", "defaults"])
+@pytest.mark.parametrize(("overrides", "environ"), SAID.values(), ids=SAID.keys())
 def test_the_world_is_all_nodes(overrides: list[str], environ: dict[str, str]) -> None:
     config = composed(*overrides)
     facts = gather.gather(config, host({**environ, **MEET}))
@@ -127,6 +135,63 @@ def test_what_torchrun_cannot_use_is_said(
     overrides: list[str], environ: dict[str, str], wanted: str
 ) -> None:
     assert found(composed(*overrides), environ) == [wanted]
+
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+GIVEN = "is set by the launcher, for each half its own, remove it, and list the devices in"
+BOTH = "custom.extra.launch.gpus.server and custom.extra.launch.gpus.learner"
+OTHERS: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
+    "a rank": ([], {"NNODES": "2", **MEET, "NODE_RANK": "1"}, []),
+    "a rank of one node": ([], {"NODE_RANK": "7"}, []),
+    "a rank too high": (
+        [],
+        {"NNODES": "2", **MEET, "NODE_RANK": "2"},
+        [
+            (
+                "error: environment: NODE_RANK: '2' is not the number of one of 2 nodes, "
+                "set it to 0 to 1"
+            )
+        ],
+    ),
+    "the learner's processes": (["+env.set.NPROC_PER_NODE=8"], {"NPROC_PER_NODE": "2"}, []),
+    "other processes": (
+        ["+env.learner.defaults.NPROC_PER_NODE=4"],
+        {},
+        [
+            (
+                "warning: command line: env.learner.defaults.NPROC_PER_NODE: is 4, but the learner "
+                "has 8 devices, one process each, list as many devices in "
+                "custom.extra.launch.gpus.learner, or remove it"
+            )
+        ],
+    ),
+    "devices set": (
+        [f"+env.set.{VISIBLE}='0'"],
+        {},
+        [f"error: command line: env.set.{VISIBLE}: {GIVEN} {BOTH}"],
+    ),
+    "devices of the server": (
+        [f"+env.server.defaults.{VISIBLE}='7'"],
+        {},
+        [
+            (
+                f"warning: command line: env.server.defaults.{VISIBLE}: {GIVEN} "
+                "custom.extra.launch.gpus.server"
+            )
+        ],
+    ),
+    "the server's own devices": ([f"+env.server.set.{VISIBLE}='0'"], {}, []),
+    "no devices on a CPU": ([f"+env.set.{VISIBLE}=''", "accelerator=cpu"], {}, []),
+}
+
+
+@pytest.mark.parametrize(("overrides", "environ", "wanted"), OTHERS.values(), ids=OTHERS.keys())
+def test_what_decides_about_processes_is_said_in_one_place(
+    overrides: list[str], environ: dict[str, str], wanted: list[str]
+) -> None:
+    config = composed(*overrides)
+    problems = validate(config, gather.gather(config, host(environ)))
+    assert [f"{problem.severity.value}: {problem}" for problem in problems] == wanted
 
 
 def test_a_server_alone_has_no_nodes() -> None:

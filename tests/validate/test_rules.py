@@ -165,8 +165,8 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["rlhf.use_vllm: is false, not true, set use_vllm: true"],
     ),
     "vllm is on as text": (
-        {"rlhf.use_vllm": "true"},
-        ["rlhf.use_vllm: is 'true', not true, set use_vllm: true"],
+        {"rlhf.use_vllm": "no"},
+        ["rlhf.use_vllm: is 'no', not true, set use_vllm: true"],
     ),
     "colocate mode": (
         {"rlhf.vllm_mode": "colocate"},

@@ -83,7 +83,7 @@ def top_level_keys_are_known(context: Context) -> Iterator[Problem]:
 
 def _place_for(name: Any, value: Any, context: Context) -> str:
     """What to do about an unknown key at the top."""
-    names = [*SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES]
+    names = ["extends", *SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES]
     flat = _form(context.config) is forms.Form.FLAT
     if flat or not isinstance(value, dict):
         table = context.get(LearnerFlags)

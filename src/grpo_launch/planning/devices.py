@@ -84,6 +84,8 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     server = [] if are_elsewhere(config) else config.gpus.server
     if server is None and is_elsewhere(config, "server"):
         server = []
+    if server is None and config.role == "learner" and config.gpus.learner is not None:
+        server = []  # started in another terminal, which knows its devices
     if server is None:
         free = [device for device in pool if device not in (config.gpus.learner or ())]
         server = free[:count]

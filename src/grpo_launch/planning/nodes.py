@@ -1,4 +1,4 @@
-"""How many machines the learner runs on: torchrun's NNODES, as its process will see it."""
+"""How many machines the learner runs on: torchrun's variables, as its process will see them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from grpo_launch.config.env import of_half
 from grpo_launch.config.launch_config import LaunchConfig
 
 VARIABLE = "NNODES"
 ADDRESS = "MASTER_ADDR"
+RANK = "NODE_RANK"
+PROCESSES = "NPROC_PER_NODE"
+
+
+@dataclass(frozen=True)
+class Said:
+    """The value of a variable, and where it is said, for messages."""
+
+    value: str
+    place: str
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,8 @@ class Nodes:
         said: the value of NNODES; None: it is not set, and there is one.
         place: where it is said, for messages.
         address: MASTER_ADDR, where the learner's processes meet; None: not set.
+        rank: NODE_RANK, the number of this machine; None: not set, it is the first.
+        processes: NPROC_PER_NODE; None: not set. The devices decide, whatever it says.
     """
 
     MISSING: ClassVar[str] = "the number of nodes is not known"
@@ -29,25 +42,37 @@ class Nodes:
     said: str | None = None
     place: str = ""
     address: str | None = None
+    rank: Said | None = None
+    processes: Said | None = None
 
     @staticmethod
     def of(config: LaunchConfig, environ: Mapping[str, str]) -> Nodes:
-        """What ``env`` and the caller's environment say; ``env.set`` wins, ``env.defaults`` yields.
+        """What ``env`` and the caller's environment say of the learner.
+
+        ``env.set`` wins, ``env.defaults`` yields; what is said for the learner alone counts first.
 
         Args:
             config: the configuration.
             environ: the caller's environment.
         """
-        env = config.env
-        address = {**env.defaults, **environ, **env.set}.get(ADDRESS) or None
-        for values, place in (
-            (env.set, config.where(f"env.set.{VARIABLE}")),
-            (environ, f"environment: {VARIABLE}"),
-            (env.defaults, config.where(f"env.defaults.{VARIABLE}")),
-        ):
-            if (said := values.get(VARIABLE)) is not None:
-                return Nodes(_count(said), said, place, address)
-        return Nodes(address=address)
+        nodes, address = _said(config, environ, VARIABLE), _said(config, environ, ADDRESS)
+        rest = ((address and address.value) or None, _said(config, environ, RANK))
+        processes = _said(config, environ, PROCESSES)
+        if nodes is None:
+            return Nodes(1, None, "", *rest, processes)
+        return Nodes(_count(nodes.value), nodes.value, nodes.place, *rest, processes)
+
+
+def _said(config: LaunchConfig, environ: Mapping[str, str], variable: str) -> Said | None:
+    """What the learner's process will have as a variable."""
+    half = of_half(config.env, "learner")
+    for kind, values in (("set", half.set), ("", environ), ("defaults", half.defaults)):
+        if variable in values:
+            own = variable in getattr(config.env.learner, kind or "set")
+            key = f"env.learner.{kind}" if own else f"env.{kind}"
+            place = config.where(f"{key}.{variable}") if kind else f"environment: {variable}"
+            return Said(values[variable], place)
+    return None
 
 
 def _count(said: str) -> int | None:

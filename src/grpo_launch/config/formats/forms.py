@@ -9,7 +9,7 @@ brought into the one form before anything is merged; messages name a key as its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,8 @@ ACCELERATORS = "accelerators"
 
 NODES = (*schema.LIFTED, *schema.GROUPS, ACCELERATORS)
 """What may stand in the launch block, or at the top of a file."""
+
+_ROOTS = frozenset(node.name for node in fields(schema.Launch))
 
 ENV = "ENV"
 """In a file of flags: variables that yield to the caller's environment (``parse_yaml_args``)."""
@@ -159,6 +161,8 @@ def _target(
         return None if launchers else ("training", name)
     if _is_in_place(name, value) or not isinstance(name, str) or name == "train":
         return None
+    if name in _ROOTS and name not in flags:
+        return None  # for the command line alone, and no flag: role, output, ...
     is_flat = form is Form.FLAT and not isinstance(value, dict) and name.isidentifier()
     if name in flags or (is_flat and name not in schema.SECTIONS):
         return (flags.section(name, below), name)

@@ -76,23 +76,27 @@ def server_and_learner_encode_alike(context: Context) -> Iterator[Problem]:
     tokens than the server was asked with. The precision may be meant to differ. A server alone may
     be told what its learner, elsewhere, is told too; a learner of the same file is judged by this.
     """
-    config, served = context.config, context[ServerFlags].flags
-    shared = encoding.of(config)
+    config = context.config
+    shared, table = encoding.of(config), context[ServerFlags]
     for key in encoding.ENCODING:
         name = key.rpartition(".")[2]
         value, other = config.rollout_server.get(name), shared.get(name)
-        if value is None or serve.render(value) == serve.render(other):
+        usual = table.defaults.get(name) if other is None else other
+        if value is None or serve.render(value) == serve.render(usual):
             continue
         own = f"vllm_{name}"
-        if other is None and not config.trains and own not in served:
+        if other is None and not config.trains and own not in table.flags:
             continue
+        flag = table.flags.get(name)
+        if flag is None or value_problem(config, table.product, key, flag, value):
+            continue  # reported with the flags
         there = encoding.place(config, key)
         state = "is not set" if other is None else f"is {kinds.said_at(there, other)}"
         what = f"is {kinds.said_at(key, value)}, but the learner's {name} {state}"
         if other is not None:
             what += f" ({config.where(there)})"
         fix = f"set {config.spelled(there)} alone, both halves get it"
-        if other is None and own in served:
+        if other is None and own in table.flags:
             fix = f"did you mean {own}? Else {fix}"
         severity = Severity.WARNING if name == "torch_dtype" else Severity.ERROR
         yield Problem(config.where(f"rollout_server.{name}"), what, fix, severity)

@@ -39,14 +39,14 @@ from grpo_launch.learners.swift.batches import (
     UNIFIED,
     evaluates,
     has_teacher,
-    is_grpo,
+    learns_in_groups,
     not_positive,
     read,
     where_in,
 )
 
 
-@rule(needs=(BatchSizes,), when=is_grpo)
+@rule(needs=(BatchSizes,), when=learns_in_groups)
 def batch_sizes_are_positive(context: Context) -> Iterator[Problem]:
     """Every batch size is a positive integer.
 
@@ -62,7 +62,7 @@ def batch_sizes_are_positive(context: Context) -> Iterator[Problem]:
         yield Problem(config.where(f"train.{key}"), what, "use a positive integer")
 
 
-@rule(needs=(BatchSizes,), when=is_grpo)
+@rule(needs=(BatchSizes,), when=learns_in_groups)
 def batch_plan_matches_batch_sizes(context: Context) -> Iterator[Finding]:
     """A batch plan's ``unified_batch_size`` is whole global batches: one step, one generation.
 
@@ -104,7 +104,7 @@ def batch_plan_matches_batch_sizes(context: Context) -> Iterator[Finding]:
             yield Problem(config.where(f"train.{key}"), what, fix)
 
 
-@rule(needs=(BatchSizes, WorldSize), when=is_grpo)
+@rule(needs=(BatchSizes, WorldSize), when=learns_in_groups)
 def effective_batch_size_matches_gradient_accumulation(context: Context) -> Iterator[Problem]:
     """``effective_batch_size`` is whole global batches and agrees with the accumulation.
 
@@ -130,7 +130,7 @@ def effective_batch_size_matches_gradient_accumulation(context: Context) -> Iter
     yield Problem(config.where(f"train.{key}"), what, fix, Severity.WARNING)
 
 
-@rule(needs=(BatchSizes, WorldSize), when=is_grpo)
+@rule(needs=(BatchSizes, WorldSize), when=learns_in_groups)
 def generation_batch_size_is_a_multiple_of_the_global_batch(context: Context) -> Iterator[Problem]:
     """``generation_batch_size`` is ``steps_per_generation`` global batches.
 
@@ -156,7 +156,7 @@ def generation_batch_size_is_a_multiple_of_the_global_batch(context: Context) ->
     yield Problem(config.where(f"train.{key}"), what, fix)
 
 
-@rule(needs=(BatchSizes, WorldSize), when=is_grpo)
+@rule(needs=(BatchSizes, WorldSize), when=learns_in_groups)
 def generation_batch_size_is_a_multiple_of_num_generations(context: Context) -> Iterator[Problem]:
     """A prompt has at least two completions, and a generation holds whole groups of them.
 
@@ -187,7 +187,7 @@ def generation_batch_size_is_a_multiple_of_num_generations(context: Context) -> 
     yield Problem(config.where(f"train.{find(config, 'num_generations')[0]}"), what, fix)
 
 
-@rule(needs=(BatchSizes, WorldSize), when=is_grpo)
+@rule(needs=(BatchSizes, WorldSize), when=learns_in_groups)
 def eval_batch_size_is_a_multiple_of_num_generations(context: Context) -> Iterator[Problem]:
     """With evaluation, the global evaluation batch holds whole groups.
 

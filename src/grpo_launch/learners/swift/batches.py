@@ -36,6 +36,11 @@ def trains(config: LaunchConfig) -> bool:
     return config.trains
 
 
+def learns_in_groups(config: LaunchConfig) -> bool:
+    """Whether it is about a learner of GRPO: a server alone serves batches of any size."""
+    return config.trains and is_grpo(config)
+
+
 def read(config: LaunchConfig, world_size: int) -> Sizes | None:
     """The sizes of ``config``; None where one of them is not a positive integer."""
     return of_arguments(given(config), world_size, unified=_unified(config))

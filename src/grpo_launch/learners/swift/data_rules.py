@@ -129,6 +129,8 @@ def prompts_fit_max_model_len(context: Context) -> Iterator[Finding]:
     if limit is None or completion is None:
         yield Unknown("the limits of prompt and completion are not known")
         return
+    if completion >= limit:
+        return  # no prompt has room: reported with the lengths
     cut = [find(config, "max_length")[1], config.get("global_max_length")]
     if any(isinstance(n, int) and n <= limit - completion for n in cut):
         return

@@ -245,7 +245,7 @@ def _unknown(
         what = f"is no flag of {table.program} and has no effect here"
         return Problem(where, what, f"move it to {place}")
     if known and "." not in config.spelled(key):  # at the top of a file
-        known = [*known, *schema.SECTIONS, forms.SERVER, *forms.NODES]
+        known = ["extends", *known, *schema.SECTIONS, forms.SERVER, *forms.NODES]
     near = kinds.nearest(name, known)
     fix = f"did you mean {near}?" if near else "remove it"
     return Problem(where, f"unknown key, no flag of {table.program} of {table.product}", fix)

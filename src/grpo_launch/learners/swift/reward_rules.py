@@ -12,12 +12,12 @@ from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.readable import Sections
 from grpo_launch.config.rule import Context, Rule, rule
-from grpo_launch.learners.swift.batches import has_teacher, is_grpo, rewards
+from grpo_launch.learners.swift.batches import has_teacher, learns_in_groups, rewards
 
 _REWARDS = ("reward_funcs", "reward_model", "use_gym_env", "gym_env")
 
 
-@rule(needs=(Sections,), when=is_grpo)
+@rule(needs=(Sections,), when=learns_in_groups)
 def one_reward_weight_per_reward(context: Context) -> Iterator[Problem]:
     """``reward_weights``, if given, has one weight for each reward.
 
@@ -39,7 +39,7 @@ def one_reward_weight_per_reward(context: Context) -> Iterator[Problem]:
     yield Problem(config.where(f"train.{key}"), what, "give one weight for each, in that order")
 
 
-@rule(needs=(Sections,), when=lambda config: config.trains and is_grpo(config))
+@rule(needs=(Sections,), when=learns_in_groups)
 def there_is_a_reward(context: Context) -> Iterator[Problem]:
     """There is a reward, or a teacher.
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from grpo_launch.config import kinds
-from grpo_launch.config.arguments import find, listed
+from grpo_launch.config.arguments import find, is_true, listed
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.config.schema import SECTIONS
 from grpo_launch.learners.swift.batch_rules import BATCH_RULES
-from grpo_launch.learners.swift.batches import is_grpo
+from grpo_launch.learners.swift.batches import learns_in_groups
 from grpo_launch.learners.swift.data_rules import DATA_RULES
 from grpo_launch.learners.swift.flag_rules import FLAG_RULES
 from grpo_launch.learners.swift.gym import GYM_RULES
@@ -30,7 +30,7 @@ def vllm_mode_is_server(context: Context) -> Iterator[Problem]:
     """``rlhf.use_vllm`` is true and ``rlhf.vllm_mode`` is ``server``, where they are said."""
     config = context.config
     (vllm_key, use_vllm), (key, mode) = (find(config, n, "rlhf") for n in ("use_vllm", "vllm_mode"))
-    if use_vllm not in (None, True):
+    if use_vllm is not None and not is_true(use_vllm):
         where = config.where(f"train.{vllm_key}")
         yield Problem(where, f"is {_shown(use_vllm)}, not true", "set use_vllm: true")
     if mode not in (None, "server"):
@@ -54,7 +54,7 @@ def rlhf_type_generates_with_a_server(context: Context) -> Iterator[Problem]:
         yield Problem(config.where(f"train.{key}"), what, fix)
 
 
-@rule(when=is_grpo)
+@rule(when=learns_in_groups)
 def grpo_reads_no_cached_dataset(context: Context) -> Iterator[Problem]:
     """``cached_dataset`` is not given: ``_init_grpo`` refuses it."""
     config = context.config
