@@ -283,6 +283,7 @@ def test_each_half_sees_its_own_devices_alone() -> None:
 
 def test_env_set_wins_over_what_the_launcher_sets() -> None:
     overrides = ["+env.set.CUDA_VISIBLE_DEVICES=9", "+env.defaults.A=b"]
+    overrides += ["checks.warn=[devices_are_said_in_gpus]"]
     planned = make(shipped("summary_1024", overrides), PARTS["both"])
     assert {spec.env["CUDA_VISIBLE_DEVICES"] for spec in planned.processes} == {"9"}
     assert [spec.env_defaults for spec in planned.processes] == [{"A": "b"}] * 2

@@ -89,6 +89,12 @@ def test_nobody_connects_to_every_address(name: str) -> None:
     assert f"the server listens on {name}, anyone who can reach it can use it" in warning
 
 
+@pytest.mark.parametrize("role", ["server", "learner", "both"])
+def test_a_host_has_no_brackets(role: str) -> None:
+    place = "command line: train.rlhf.vllm_server_host"
+    assert found(role, host("[::1]")) == [f"{place}: [::1] is a host of a URL, write it as ::1"]
+
+
 def test_the_address_of_a_url_stands_in_brackets() -> None:
     assert url("::1", 8000) == "http://[::1]:8000"
     assert url("node7", 8000) == "http://node7:8000"

@@ -145,6 +145,8 @@ def _of_host(config: LaunchConfig, where: str, host: Any) -> Problem | None:
     """What is wrong with one host of a rollout server."""
     if not isinstance(host, str) or not host.strip():
         return Problem(where, f"{kinds.said(host)} is not a host", f"set it to {_local(config)}")
+    if host.startswith("[") and host.endswith("]"):
+        return Problem(where, f"{host} is a host of a URL", f"write it as {host.strip('[]')}")
     if host in endpoint.LOCAL_HOSTS:
         return None
     if host in endpoint.EVERY_ADDRESS and config.role != "server":
