@@ -122,6 +122,8 @@ def test_what_lacks_a_fact_is_skipped_and_says_which() -> None:
     no_model = dict.fromkeys(shaped, "the model has no local config.json")
     not_gathered = {
         "nnodes is a number of nodes that can meet": "the number of nodes is not known",
+        "node rank is the number of a node": "the number of nodes is not known",
+        "processes are those of the devices": "the number of nodes is not known",
         "json texts are mappings": "the files that texts name were not looked at",
     }
     assert skipped(FACTS) == no_model | not_gathered
