@@ -461,7 +461,7 @@ def test_a_native_file_is_hydra_s_with_interpolation_and_groups(project: Path) -
         ),
         (
             "healt: {probe: http}",
-            "configs/x.yaml: healt: Key 'healt' not in 'Launch', correct the value",
+            "configs/x.yaml: healt: unknown key, did you mean health?",
         ),
         (
             "train: {a: '${nope}'}",

@@ -499,3 +499,22 @@ def test_deepspeed_and_the_length_are_set_whatever_the_file_says_of_them(
     overrides = ["train.deepspeed=zero3", "train.global_max_length=512"]
     config = compose("x.yaml", ["role=check", "runtime=current", *overrides])
     assert (config.get("deepspeed"), config.get("global_max_length")) == ("zero3", 512)
+
+
+@pytest.mark.parametrize(
+    ("block", "passed"),
+    [
+        ("{zero_optimization: {stage: 2}, bf16: {enabled: auto}}", True),
+        ("{deepspeed: zero2}", False),
+        ("{enabled: true, config: zero2}", False),
+        ("{zero_hpz_partition_size: 2}", False),
+    ],
+)
+def test_deepspeed_may_be_what_its_own_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: str, passed: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text(f"model: {{model: a/b}}\ndeepspeed: {block}\n")
+    config = compose("x.yaml", ["role=check", "runtime=current"])
+    assert (config.get("training.deepspeed") == yaml.safe_load(block)) is passed
+    assert (config.get("deepspeed") == yaml.safe_load(block)) is not passed

@@ -143,3 +143,45 @@ def test_what_lacks_a_fact_is_skipped_and_says_which() -> None:
 def test_what_was_skipped_is_no_problem() -> None:
     Path("x.yaml").write_text(VALID)
     assert validate(compose("x"), Facts()) == []
+
+
+WITH_KEYS = ("model: {model: some/model}", "data: {dataset: [d.jsonl]}", "reward_funcs: [format]")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        (WITH_KEYS[0], "model: {modle: some/model}", ["model.modle"]),
+        (WITH_KEYS[1], "data: {datasets: [d.jsonl]}", ["data.datasets"]),
+        (WITH_KEYS[1], "data: {dataset: []}", ["data.dataset"]),
+        (WITH_KEYS[1], "data: {dataset: [null]}", ["data.dataset"]),
+        (WITH_KEYS[1], "data: {dataset: {path: d.jsonl}}", ["data.dataset"]),
+        (WITH_KEYS[1], "data: {dataset: ' '}", ["data.dataset"]),
+        (WITH_KEYS[2], "reward_function: [format]", ["rlhf.reward_function"]),
+        (WITH_KEYS[2], "reward_funcs: []", ["rlhf.reward_funcs"]),
+        (WITH_KEYS[2], "reward_funcs: {accuracy: 1.0}", ["rlhf.reward_funcs"]),
+        (WITH_KEYS[2], "reward_funcs: [7]", ["rlhf.reward_funcs"]),
+        (
+            WITH_KEYS[2],
+            "reward_funcs: [mine]\n  external_plugin: [p.py]",
+            ["rlhf.external_plugin"],
+        ),
+        (WITH_KEYS[2], "reward_funcs: [format]\n  reward_weights: '1 2'", ["rlhf.reward_weights"]),
+        ("training:", "trainng:", ["trainng"]),
+        ("rlhf:", "rhlf:", ["rhlf"]),
+        (
+            "per_device_train_batch_size",
+            "per_device_train_batch_siz",
+            ["training.per_device_train_batch_siz"],
+        ),
+    ],
+)
+def test_one_mistake_is_one_finding(old: str, new: str, found: list[str]) -> None:
+    assert old in VALID
+    assert places(VALID.replace(old, new)) == found
+
+
+def test_beside_a_misspelled_key_other_mistakes_are_reported() -> None:
+    text = VALID.replace("data: {dataset: [d.jsonl]}", "data: {datasets: [d.jsonl]}")
+    text = text.replace("vllm_mode: server", "vllm_mode: colocate")
+    assert places(text) == ["rlhf.vllm_mode", "data.datasets"]

@@ -20,6 +20,7 @@ from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Outcome, Rule
+from grpo_launch.config.schema import SECTIONS
 from grpo_launch.errors import InvalidConfigError
 from grpo_launch.tracking.rules import TRACKING_RULES
 
@@ -62,6 +63,8 @@ def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
     broken = unread(config, [p for rule, o in made if rule in STRUCTURE_RULES for p in o.problems])
     warn = warned(config)
     foreign = any(() in mistake.unread for mistake in config.mistakes)
+    settled = [p for rule, o in made if rule.settles or rule in STRUCTURE_RULES for p in o.problems]
+    lost = any(p.meant in SECTIONS for p in settled)  # what the section says is not known
     seen: set[Problem] = set()
     outcomes: list[Outcome] = []
     for rule, outcome in made:
@@ -73,6 +76,8 @@ def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
         ]
         if foreign and rule is not STRUCTURE_RULES[0]:
             fresh = []  # written for another program: nothing else of it means anything
+        elif not (rule.settles or rule in STRUCTURE_RULES):
+            fresh = [p for p in fresh if not lost and not any(map(p.follows_from, settled))]
         seen.update(fresh)
         skipped = outcome.skipped or (_HIDDEN if len(fresh) < len(outcome.problems) else None)
         changes = {"problems": tuple(fresh), "skipped": skipped}

@@ -78,21 +78,22 @@ def top_level_keys_are_known(context: Context) -> Iterator[Problem]:
             yield Problem(where, what, f"say {name}=VALUE on the command line, or remove it")
         else:
             what = "is no section, no node of the launcher and no flag of the learner"
-            yield Problem(where, what + _taken_for(config), _place_for(name, value, context))
+            meant = _meant(name, value, context)
+            fix = f"move it below one of {', '.join(SECTIONS)}, or below custom"
+            if meant:
+                fix = f"did you mean {meant}?"
+            elif _form(config) is forms.Form.FLAT:
+                fix = "remove it, or move it below custom"
+            yield Problem(where, what + _taken_for(config), fix, meant=meant or "")
 
 
-def _place_for(name: Any, value: Any, context: Context) -> str:
-    """What to do about an unknown key at the top."""
-    names = ["extends", *SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES]
-    flat = _form(context.config) is forms.Form.FLAT
-    if flat or not isinstance(value, dict):
+def _meant(name: Any, value: Any, context: Context) -> str | None:
+    """What an unknown key at the top may be a misspelling of."""
+    names = [*SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES, "extends"]
+    if _form(context.config) is forms.Form.FLAT or not isinstance(value, dict):
         table = context.get(LearnerFlags)
         names += [*(table.flags if table else ())]
-    if meant := kinds.nearest(name, names):
-        return f"did you mean {meant}?"
-    if flat:
-        return "remove it, or move it below custom"
-    return f"move it below one of {', '.join(SECTIONS)}, or below custom"
+    return kinds.nearest(name, names)
 
 
 def _taken_for(config: LaunchConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -25,12 +26,15 @@ class Problem:
         what: what is wrong.
         fix: what to write instead.
         severity: errors stop the launch, warnings are shown.
+        meant: the name that a misspelled key was meant to have; what is said of that key follows
+            from the misspelling.
     """
 
     where: str
     what: str
     fix: str
     severity: Severity = Severity.ERROR
+    meant: str = ""
 
     @staticmethod
     def of(error: LaunchError) -> Problem:
@@ -40,6 +44,18 @@ class Problem:
     def below(self, places: Iterable[str]) -> bool:
         """Whether it is about a key at or below one of these places."""
         return any(self.where == place or self.where.startswith(f"{place}.") for place in places)
+
+    def follows_from(self, other: Problem) -> bool:
+        """Whether it is about the value that is wrong there, or about the key that was meant."""
+        if other is self or other.severity is not Severity.ERROR:
+            return False
+        if not other.meant:
+            return self.where == other.where
+        if re.split(r"[.:\s]+", self.where)[-1] == other.meant:
+            return True
+        # A name of one word, such as model, may be prose.
+        named = re.search(rf"\b{re.escape(other.meant)}\b", self.what)
+        return "_" in other.meant and named is not None
 
     def __str__(self) -> str:
         return one_line(f"{self.where}: {self.what}, {self.fix}")

@@ -100,12 +100,15 @@ class Rule:
         needs: types of the facts without which the rule is skipped.
         when: whether the rule is about a configuration; where it is not, it is not even listed.
         downgradable: whether ``checks.warn`` may name it.
+        settles: whether it judges keys and values by themselves, so that what other rules find
+            wrong with those follows from what it finds.
     """
 
     function: Function
     needs: tuple[type, ...]
     when: Callable[[LaunchConfig], bool]
     downgradable: bool
+    settles: bool = False
 
     @property
     def name(self) -> str:
@@ -140,6 +143,7 @@ def rule(
     needs: tuple[type, ...] = (),
     when: Callable[[LaunchConfig], bool] = _always,
     downgradable: bool = True,
+    settles: bool = False,
 ) -> Callable[[Function], Rule]: ...
 def rule(
     function: Function | None = None,
@@ -148,10 +152,11 @@ def rule(
     needs: tuple[type, ...] = (),
     when: Callable[[LaunchConfig], bool] = _always,
     downgradable: bool = True,
+    settles: bool = False,
 ) -> Rule | Callable[[Function], Rule]:
     """Make a rule of a function; the arguments are the attributes of :class:`Rule`."""
 
     def made(function: Function) -> Rule:
-        return Rule(function, needs, when, downgradable)
+        return Rule(function, needs, when, downgradable, settles)
 
     return made if function is None else made(function)

@@ -129,8 +129,10 @@ def accepts(flag: Flag, value: Any) -> str | None:
         For a message ``<value> is not <returned>``: ``an integer``, ``one of a, b``, ...
     """
     items = cast("list[Any]", value) if isinstance(value, list) else [value]
-    if (len(items) != 1 and not flag.is_list) or not items:
+    if len(items) != 1 and not flag.is_list:
         return expected(flag)
+    if not items:
+        return expected(flag).replace("a list of", "a list of one or more", 1)
     if isinstance(value, list) and any(i is None or isinstance(i, dict | list) for i in items):
         return expected(flag)
     if flag.kind == "json" and isinstance(value, int | float):

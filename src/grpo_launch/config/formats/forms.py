@@ -144,8 +144,14 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
 def _is_in_place(name: Any, value: Any) -> bool:
     if name in schema.BESIDE_SECTIONS:
         return True
-    is_section = name in schema.SECTIONS and isinstance(value, dict | None)
-    return is_section or (name == "deepspeed" and isinstance(value, str))
+    if name == "deepspeed":
+        return isinstance(value, str | dict | None) and not _is_of_deepspeed(value)
+    return name in schema.SECTIONS and isinstance(value, dict | None)
+
+
+def _is_of_deepspeed(value: Any) -> bool:
+    """Whether it is what a configuration file of DeepSpeed holds, no section of flags."""
+    return isinstance(value, dict) and "zero_optimization" in value
 
 
 def _target(
@@ -156,9 +162,10 @@ def _target(
         return SERVER_BLOCK
     if name in NODES:
         return (*LAUNCH_BLOCK, name)
-    if name == "deepspeed" and form is Form.FLAT and isinstance(value, dict):
+    if name == "deepspeed" and isinstance(value, dict):
         launchers = {"enabled", "config"} & {*cast("dict[Any, Any]", value)}
-        return None if launchers else ("training", name)
+        is_value = form is Form.FLAT or _is_of_deepspeed(value)
+        return ("training", name) if is_value and not launchers else None
     if _is_in_place(name, value) or not isinstance(name, str) or name == "train":
         return None
     if name in _ROOTS and name not in flags:

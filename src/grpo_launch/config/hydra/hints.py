@@ -195,6 +195,15 @@ def type_of(key: str) -> Any:
     return hint
 
 
+def keys_below(names: Sequence[str]) -> tuple[str, ...]:
+    """The keys of the typed node at these names; empty where there is none."""
+    hint: Any = rollout.launch()
+    for name in names:
+        hints = typing.get_type_hints(hint) if dataclasses.is_dataclass(hint) else {}
+        hint = hints.get(name)
+    return tuple(f.name for f in dataclasses.fields(hint)) if dataclasses.is_dataclass(hint) else ()
+
+
 def _check_name(value: str) -> None:
     if value.startswith("["):
         raise ConfigError(

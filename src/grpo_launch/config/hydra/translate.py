@@ -286,6 +286,10 @@ def _in_a_file(found: re.Match[str], error: Exception, line: CommandLine) -> Con
     where = ": ".join(filter(None, (file or found[1], key and key[1])))
     if key and key[1].startswith(f"{rollout.NODE}.") and what.startswith("Key "):
         return rollout.unknown(where, key[1].partition(".")[2], prefix=f"{rollout.NODE}.")
+    if key and what.startswith("Key "):
+        *above, name = key[1].split(".")
+        if known := hints.keys_below(above):
+            return kinds.unknown_key(where, name, known, ".".join((*above, "")))
     return ConfigError(where, what, _CORRECT)
 
 

@@ -26,6 +26,9 @@ _NARROWER = {
 """Narrower than the parser: ``RLHFArguments._init_grpo`` raises for other values, and so
 does ``TrainingArguments.__post_init__`` of transformers (``IntervalStrategy``)."""
 
+_MAPPINGS = ("custom_dataset_info", "fsdp", "rope_scaling", "teacher_deepspeed")
+"""Flags that take a text and read it as JSON, so that a mapping does."""
+
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
     "vllm_reasoning_parser": (),
     "vllm_pipeline_parallel_size": (1,),
@@ -37,7 +40,7 @@ _GRPO = (None, "grpo")
 """``rlhf_type``: unset is grpo (``learners/swift/arguments.py``)."""
 
 
-@rule(needs=(ServerFlags, LearnerFlags))
+@rule(needs=(ServerFlags, LearnerFlags), settles=True)
 def rollout_flags_are_valid(context: Context) -> Iterator[Problem]:
     """Every flag of the rollout server's command line exists there and takes its value."""
     config, learner = context.config, context[LearnerFlags].flags
@@ -116,8 +119,11 @@ def value_problem(
     """
     if flag.kind == "object":
         return Problem(config.where(key), f"cannot be given to {program} as a flag", "remove it")
+    name = key.rpartition(".")[2]
     wanted = accepts(flag, value)
-    narrow, why = _NARROWER.get(key.rpartition(".")[2], ((), ""))
+    if isinstance(value, dict) and flag.kind == "str" and name not in _MAPPINGS:
+        wanted = expected(flag)
+    narrow, why = _NARROWER.get(name, ((), ""))
     if narrow and (wanted or str(value) not in narrow) and find(config, "rlhf_type")[1] in _GRPO:
         flag = Flag("str", choices=narrow)
         wanted = expected(flag) + why

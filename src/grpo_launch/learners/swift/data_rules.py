@@ -36,7 +36,8 @@ def dataset_is_set(context: Context) -> Iterator[Problem]:
     """There is a data set (``SftArguments.__post_init__`` in ``swift/arguments/sft_args.py``)."""
     config = context.config
     names = ("dataset", "cached_dataset")
-    if any(item for name in names for item in listed(find(config, name)[1])):
+    said = [item for name in names for item in listed(find(config, name)[1])]
+    if any(not isinstance(item, str) or item.strip() for item in said):
         return
     if not is_true(find(config, "load_data_args")[1]):  # that of a checkpoint
         where = config.where(f"train.{find(config, 'dataset')[0]}")
@@ -199,9 +200,9 @@ def _readers(context: Context) -> dict[str, str]:
     own = {name for _, plugin in plugins for name in plugin.rewards}
     # A scheduler may add columns.
     told = {} if Episodes.of(context.config).played else _told(plugins)
-    for name in listed(find(context.config, "reward_funcs")[1]):
+    for name in map(str, listed(find(context.config, "reward_funcs")[1])):
         # A plugin may have one of its own under that name.
-        reward = BUILT_IN.get(name) if isinstance(name, str) and name not in own else None
+        reward = BUILT_IN.get(name) if name not in own else None
         for column in reward.columns if reward else told.get(name, ()):
             readers.setdefault(column, name)
     return {column: name for column, name in readers.items() if column not in ALWAYS}

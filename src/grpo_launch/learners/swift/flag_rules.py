@@ -82,7 +82,7 @@ _SUGGESTIONS = 20
 """Unknown keys that get a did-you-mean; each costs a comparison with every flag."""
 
 
-@rule(needs=(LearnerFlags,))
+@rule(needs=(LearnerFlags,), settles=True)
 def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
     """Every key of the learner's sections is a flag of ``swift rlhf`` and takes its value."""
     config, table = context.config, context[LearnerFlags]
@@ -248,4 +248,5 @@ def _unknown(
         known = ["extends", *known, *schema.SECTIONS, forms.SERVER, *forms.NODES]
     near = kinds.nearest(name, known)
     fix = f"did you mean {near}?" if near else "remove it"
-    return Problem(where, f"unknown key, no flag of {table.program} of {table.product}", fix)
+    what = f"unknown key, no flag of {table.program} of {table.product}"
+    return Problem(where, what, fix, meant=near or "")

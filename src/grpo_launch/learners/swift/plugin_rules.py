@@ -68,8 +68,8 @@ def rewards_are_known(context: Context) -> Iterator[Finding]:
     reason = _not_all_known([plugin for _, plugin in plugins])
     if built_in is None:
         reason = "the source of ms-swift does not show its rewards"
-    for name in listed(value):
-        if not isinstance(name, str) or name in known:
+    for name in map(str, listed(value)):
+        if name in known:
             continue
         where = config.where(f"train.{key}")
         parts = re.split(r"[\s,]+", name.strip())
