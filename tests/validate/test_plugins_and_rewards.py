@@ -143,23 +143,79 @@ def test_a_template_of_a_plugin_reaches_both_halves() -> None:
     assert found(reward_funcs="format", external_plugins="p.py") == []
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_package_that_a_reward_needs_is_looked_for(there: bool) -> None:
+def installed() -> tuple[Path, dict[str, str]]:
+    """An environment with ms-swift: its packages, and the variables that find it."""
     site = Path("env/lib/python3.11/site-packages")
-    (site / "swift").mkdir(parents=True)
+    (site / "swift/rewards").mkdir(parents=True)
     (site / "swift/__init__.py").write_text("")
     (site / "swift/version.py").write_text("__version__ = '4.6.0'\n")
-    if there:
-        (site / "math_verify").mkdir()
     Path("env/pyvenv.cfg").write_text("")
     Path("env/bin").mkdir()
     for name in ("swift", "python"):
         (Path("env/bin") / name).write_text(f"#!{Path('env/bin/python').absolute()}\n")
         (Path("env/bin") / name).chmod(0o755)
-    environ = {"PATH": str(Path("env/bin").absolute())}
+    return site, {"PATH": str(Path("env/bin").absolute())}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_package_that_a_reward_needs_is_looked_for(there: bool) -> None:
+    site, environ = installed()
+    if there:
+        (site / "math_verify").mkdir()
     told = missing(facts_of("runtime=current", environ=environ))
     assert len(told) == (0 if there else 1)
     if not there:
         what = "the reward accuracy needs the package math_verify, which is not installed"
         assert told[0].startswith(f"reward_funcs: {what}, install it with '")
     assert missing(facts_of("role=both", "dry_run=true", "runtime=current", environ=environ)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("from swift.rewards import orms\nimport swift.version\nimport swift", []),
+        ("try:\n    from swift.plugin import orms\nexcept ImportError: pass", []),
+        ("from .plugin import orms", []),
+        ("\nfrom swift.plugin import orms", ["p.py:2 imports swift.plugin, "]),
+        ("import swift.plugin.orm as orm", ["p.py:1 imports swift.plugin.orm, "]),
+    ],
+)
+def test_a_module_that_the_installed_engine_lacks_is_told(text: str, told: list[str]) -> None:
+    Path("p.py").write_text(text)
+    _, environ = installed()
+    found = missing(
+        facts_of("runtime=current", environ=environ, external_plugins="p.py", reward_funcs="format")
+    )
+    assert [line.partition(": ")[2].partition("which")[0] for line in found] == told
+
+
+@pytest.mark.parametrize("entry", ["p.py q.py", "p.py,q.py", "p.py, q.py"])
+def test_several_plugins_in_one_text_are_told_to_be_a_list(entry: str) -> None:
+    Path("q.py").write_text("")
+    assert missing(facts_of(external_plugins=entry)) == [
+        f"external_plugins: {entry} is one text of several names, write a list: [p.py, q.py]"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("d", "it is a directory"), ("p.txt", "its name does not end in .py"), ("p", "its name")],
+)
+def test_what_the_import_refuses_by_its_name_is_found(name: str, fault: str) -> None:
+    Path("d").mkdir()
+    for other in ("p", "p.txt"):
+        Path(other).write_text(Path("p.py").read_text())
+    (problem,) = found(reward_funcs=["mine"], external_plugins=[name])
+    assert problem.startswith(f"external_plugins: {name} is not Python ({fault}")
+
+
+def test_a_reward_that_cannot_be_called_is_found_where_it_is_used() -> None:
+    source = 'class A(ORM):\n    def __call__(self, completions): ...\norms["mine"] = A\n'
+    Path("p.py").write_text(IMPORT + source)
+    assert found(reward_funcs=["mine"], external_plugins="p.py") == [
+        (
+            "external_plugins: the reward mine (p.py:3) takes no **kwargs, and ms-swift gives it "
+            "every column by name, add **kwargs to its parameters"
+        )
+    ]
+    assert found(reward_funcs=["format"], external_plugins="p.py") == []

@@ -210,7 +210,7 @@ def _readers(context: Context) -> dict[str, str]:
 
 def _told(plugins: Sequence[tuple[str, Plugin]]) -> dict[Any, tuple[str, ...]]:
     """The columns that rewards of the plugins take, as far as their signatures tell."""
-    return {k: v for _, plugin in plugins for k, v in plugin.reward_columns.items()}
+    return {k: v.columns for _, plugin in plugins for k, v in plugin.signatures.items()}
 
 
 def _partly(config: LaunchConfig, file: DataFile, column: str, reward: str) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,13 @@ def facts(config: LaunchConfig, host: Host) -> tuple[object, ...]:
         models,
         *([data] if data else []),
         plugins,
-        MissingFiles((*_missing(config, models, data, plugins), *_packages(config, host))),
+        MissingFiles(
+            (
+                *_missing(config, host, models, data, plugins),
+                *_packages(config, host),
+                *_modules(config, host, plugins),
+            )
+        ),
         played,
         registries.known(_wanted(config, plugins, played), lambda: _roots(config, host)),
         *counts(config, host.cwd),
@@ -99,14 +106,21 @@ def counts(config: LaunchConfig, cwd: Path) -> tuple[Counts, ...]:
 
 
 def _missing(
-    config: LaunchConfig, models: LocalModels, data: DataFiles | None, plugins: Plugins
+    config: LaunchConfig, host: Host, models: LocalModels, data: DataFiles | None, plugins: Plugins
 ) -> Iterator[Problem]:
     """What is named and is not on this machine."""
+    cwd, home = host.cwd, host.environ.get("HOME", "")
     files = [(entry.key, entry) for entry in (*models.entries, *(data.entries if data else ()))]
     for key, entry in (*files, *plugins.all):
         if entry.missing:
-            what = f"{entry.name} does not exist"
-            yield Problem(config.where(key), what, "correct the path, or create it")
+            what, fix = f"{entry.name} does not exist", "correct the path, or create it"
+            parts = re.split(r"[\s,]+", entry.name.strip(", "))
+            if len(parts) > 1 and all((cwd / part).exists() for part in parts):
+                what = f"{entry.name} is one text of several names"
+                fix = f"write a list: [{', '.join(parts)}]"
+            elif (there := _at_home(entry.name, home)) is not None:
+                what, fix = f"ms-swift does not expand the ~ of {entry.name}", f"write {there}"
+            yield Problem(config.where(key), what, fix)
 
 
 def _plugins(config: LaunchConfig, cwd: Path, *, on_server: bool) -> tuple[tuple[str, Plugin], ...]:
@@ -133,3 +147,28 @@ def _packages(config: LaunchConfig, host: Host) -> Iterator[Problem]:
             command = runtimes.of(config.runtime).python_command
             fix = f"install it with '{command} -m pip install {package}'"
             yield Problem(config.where(f"train.{key}"), what, fix)
+
+
+def _modules(config: LaunchConfig, host: Host, plugins: Plugins) -> Iterator[Problem]:
+    """Modules of ms-swift that a plugin imports and the installed version does not have."""
+    if config.dry_run or not any(plugin.engine_imports for _, plugin in plugins.all):
+        return
+    engine = next((r / "swift" for r in _roots(config, host) if (r / "swift").is_dir()), None)
+    if engine is None:
+        return
+    for key, plugin in plugins.all:
+        for name, line in plugin.engine_imports:
+            path = engine.joinpath(*name.split(".")[1:])
+            if path.is_dir() or any(path.parent.glob(f"{path.name}.*")):
+                continue
+            what = f"{plugin.name}:{line} imports {name}, which the installed ms-swift lacks"
+            fix = "import from where that version has it"
+            if name.startswith("swift.plugin"):  # ms-swift 3
+                fix = "import from swift.rewards or swift.rollout, as ms-swift 4 has it"
+            yield Problem(config.where(key), what, fix)
+
+
+def _at_home(name: str, home: str) -> Path | None:
+    """What a name with ``~`` means to a shell, where it exists."""
+    path = Path(home + name.partition("#")[0][1:]) if name.startswith("~/") and home else None
+    return path if path and path.exists() else None

@@ -87,6 +87,22 @@ def rewards_are_known(context: Context) -> Iterator[Finding]:
             yield Problem(where, what, fix)
 
 
+@rule(needs=(Sections, Plugins), when=trains)
+def rewards_can_be_called(context: Context) -> Iterator[Problem]:
+    """Each of ``reward_funcs`` that a plugin defines takes what ms-swift gives it.
+
+    Source: ``GRPOTrainer._prepare_rewards`` and ``compute_rewards_per_func``, which fail once the
+    model is loaded and after the first generation.
+    """
+    config = context.config
+    used = {str(name) for name in listed(find(config, "reward_funcs", "rlhf")[1])}
+    for key, plugin in context[Plugins].learner or ():
+        for name, signature in plugin.signatures.items():
+            if name in used and signature.fault:
+                what = f"the reward {name} ({plugin.name}:{signature.line}) {signature.fault}"
+                yield Problem(config.where(key), what, signature.fix)
+
+
 @rule(needs=(Plugins,))
 def plugins_that_register_types_reach_both_halves(context: Context) -> Iterator[Problem]:
     """A template or model type that a plugin of the learner registers is known to the server.
@@ -111,6 +127,7 @@ def plugins_that_register_types_reach_both_halves(context: Context) -> Iterator[
 PLUGIN_RULES: Sequence[Rule] = (
     plugins_are_python,
     rewards_are_known,
+    rewards_can_be_called,
     plugins_that_register_types_reach_both_halves,
 )
 """In the order in which their findings are reported."""

@@ -9,6 +9,7 @@ Importing it would import ms-swift, which takes seconds, and run its code.
 from __future__ import annotations
 
 import ast
+import importlib.machinery
 import re
 import sys
 import warnings
@@ -19,6 +20,7 @@ from pathlib import Path
 from grpo_launch.base import files
 from grpo_launch.base.shipped_files import located
 from grpo_launch.learners.swift import reward_signatures
+from grpo_launch.learners.swift.reward_signatures import Signature
 
 ENVIRONMENTS = "envs"
 SCHEDULERS = "multi_turns"
@@ -32,6 +34,9 @@ _DATASETS = ("register_dataset", "register_dataset_info", "DATASET_MAPPING")
 _IMPORTS_ENGINE = re.compile(rb"^\s*(?:from|import)\s+swift\b", re.MULTILINE)
 _SIBLINGS = 50
 """Files of a package beside a plugin that are looked into."""
+
+_SUFFIXES = tuple(importlib.machinery.all_suffixes())
+"""Names that ``spec_from_file_location`` finds a loader for."""
 
 MAX_BYTES = 1024 * 1024
 """Above this a plugin is not read."""
@@ -53,7 +58,8 @@ class Plugin:
         rewards: the names of the rewards that it registers.
         rewards_unread: why it may register more than that, or None.
         types: every text within what it registers as template or model.
-        reward_columns: by reward, the columns that it takes, as far as its signature tells.
+        signatures: of its rewards, by name, as far as the file shows them.
+        engine_imports: what it always imports of ms-swift, with the line: ``swift.rewards``.
         has_datasets: whether it registers data sets, whose rows it may translate itself.
     """
 
@@ -65,7 +71,8 @@ class Plugin:
     rewards: frozenset[str] = frozenset()
     rewards_unread: str | None = None
     types: frozenset[str] = frozenset()
-    reward_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
+    engine_imports: tuple[tuple[str, int], ...] = ()
     has_datasets: bool = False
 
 
@@ -78,8 +85,14 @@ def read(name: str, cwd: Path) -> Plugin:
     """
     path = cwd / Path(str(located("external_plugins", name, cwd))).expanduser()
     try:
+        if path.is_dir():
+            return Plugin(name, fault="it is a directory")
         if not path.is_file():
             return Plugin(name, missing=True)
+        if path.suffix not in _SUFFIXES:
+            return Plugin(name, fault="its name does not end in .py")
+        if path.suffix != ".py":
+            return _unread(name, "is compiled")
         with files.opened(path) as file:
             text = file.read(MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
@@ -88,7 +101,8 @@ def read(name: str, cwd: Path) -> Plugin:
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
     except SyntaxError as error:
-        return Plugin(name, fault=f"line {error.lineno}: {error.msg}")
+        where = "" if error.lineno is None else f"line {error.lineno}: "
+        return Plugin(name, fault=f"{where}{error.msg}")
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         return _unread(name, f"cannot be read ({type(error).__name__})")
     rewards = _Source(tree, path.parent, (REWARDS,)).plugin(name)
@@ -97,7 +111,8 @@ def read(name: str, cwd: Path) -> Plugin:
         rewards=rewards.registered[REWARDS],
         rewards_unread=rewards.unread.get(REWARDS),
         types=frozenset(_types(tree)),
-        reward_columns=reward_signatures.columns(tree),
+        signatures=reward_signatures.signatures(tree),
+        engine_imports=tuple(_engine_imports(tree)),
         has_datasets=any(_named(node) in _DATASETS for node in ast.walk(tree)),
     )
 
@@ -112,6 +127,17 @@ def _types(tree: ast.Module) -> Iterator[str]:
     for call in calls:
         if _named(call.func) in _TYPES:
             yield from filter(None, map(_text, (n for n in ast.walk(call))))
+
+
+def _engine_imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Modules below ``swift`` that the file imports in any case, not only if or where it can."""
+    for node in tree.body:
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        yield from ((name, node.lineno) for name in names if name.startswith("swift."))
 
 
 def _named(node: ast.AST) -> str | None:
