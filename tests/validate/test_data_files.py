@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -89,10 +90,15 @@ def skipped(**said: Any) -> set[str]:
         "list.jsonl",
         "several.jsonl",
         "spread.jsonl",
-        "text.txt",
         "table.parquet",
-        "directory",
-        ["some/data:subset#10", "hf::some/data", "name"],
+        ["directory", "directory/", "directory:default#2"],
+        "splits",
+        "described",
+        ["some/data:subset#10", "hf::some/data", "hf::name", "self-cognition#5"],
+        "packed.jsonl",
+        "marked.jsonl",
+        "a#1.jsonl",
+        ["a#1.jsonl#7"],
     ],
 )
 def test_what_ms_swift_reads_is_accepted(dataset: Any) -> None:
@@ -102,14 +108,135 @@ def test_what_ms_swift_reads_is_accepted(dataset: Any) -> None:
     write("several.jsonl", json.dumps(ROW) * 2, "", ROW)
     Path("spread.jsonl").write_text(json.dumps(ROW, indent=1) * 2)
     Path("table.csv").write_text('query,solution\n"1 +\n1",2\n')
-    Path("text.txt").write_text("1 + 1\n")
+    Path("packed.jsonl").write_bytes(gzip.compress(json.dumps(ROW).encode()))
+    Path("marked.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(ROW).encode())
+    write("a#1.jsonl", ROW)
     Path("table.parquet").write_bytes(b"PAR1 columns PAR1")
     Path("directory").mkdir()
-    Path("directory/train.jsonl").write_text("")
+    write("directory/part-0.jsonl", ROW)
+    Path("splits").mkdir()
+    write("splits/a_test.jsonl", {"query": "1"})
+    write("splits/train.jsonl", ROW)
+    Path("described").mkdir()
+    write("described/a.jsonl", {"other": "1"})
+    write("described/README.md", "configs: ...")
     assert found(dataset=dataset) == []
 
 
-@pytest.mark.parametrize("dataset", [None, [], "", [None]])
+def row(**said: Any) -> str:
+    return json.dumps(said)
+
+
+USER = {"role": "user", "content": "1 + 1?"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("d.jsonl#0", None, "d.jsonl#0 asks for 0 rows"),
+        ("d.jsonl#-5", None, "d.jsonl#-5 asks for -5 rows"),
+        ("d.jsonl#1k", None, "d.jsonl#1k asks for 1k rows"),
+        ("some/data#all", None, "some/data#all asks for all rows"),
+        ("d.jsonl/", None, "d.jsonl/ is a file, not a directory"),
+        ("e.txt", "1 + 1\n", "no column of e.txt is taken for the prompt (text)"),
+        ("e.csv", "query;solution\na;b\n", "no column of e.csv is taken for the prompt"),
+        ("e.csv", "query,solution\na,b\nc,d,e\n", "row 3 of e.csv has more fields"),
+        ("e.json", row(data=[ROW]), "no column of e.json is taken for the prompt (data)"),
+        ("e.parquet", "PA", "e.parquet is no Parquet file"),
+        ("e/e.md", "", "e holds no data files"),
+        ("e/e.jsonl", "x\n", "e/e.jsonl:1 is not a JSON object"),
+        ("e/e.jsonl", row(query="a"), "no row of e/e.jsonl has solution"),
+        ("e.jsonl", row(messages="hi", solution="2"), "the messages of all of 1 rows of e.jsonl"),
+        ("e.jsonl", row(messages=[], solution="2"), "the messages of all of 1 rows"),
+        ("e.jsonl", row(messages=None, solution="2"), "the messages of all of 1 rows"),
+        ("e.jsonl", row(messages=[{"role": "usr"}], solution="2"), "the messages of all"),
+        ("e.jsonl", row(messages=["hi"], solution="2"), "the messages of all of 1 rows"),
+        ("e.jsonl", row(query="a", solution=None), "no row of e.jsonl has solution"),
+    ],
+)
+def test_what_ms_swift_cannot_use_is_one_finding(name: str, text: str | None, problem: str) -> None:
+    if text is not None:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+    (said,) = found(dataset="e" if name.startswith("e/") else name)
+    assert said.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [USER],
+        [{"from": "human", "value": "1"}],
+        [{"user": "1", "assistant": "2"}],
+        json.dumps([USER]),
+        str([USER]),
+        [USER, {"role": "assistant", "content": None, "tool_calls": []}],
+        [USER, {"role": "function-call", "content": "{}"}],
+        [{"role": "user", "content": [{"type": "text", "text": "1"}]}],
+    ],
+)
+def test_messages_in_all_forms_of_ms_swift_are_accepted(messages: Any) -> None:
+    write("e.jsonl", {"messages": messages, "solution": "2"})
+    assert found(dataset="e.jsonl") == []
+
+
+def test_a_few_rows_that_are_dropped_are_a_warning() -> None:
+    write("e.jsonl", {"messages": [USER], "solution": "2"}, {"messages": "hi", "solution": "2"})
+    (problem,) = [p for o in facts_of(dataset="e.jsonl")[0] for p in o.problems]
+    assert "the messages of 1 of 2 rows of e.jsonl cannot be read, the first at line 2" in str(
+        problem
+    )
+    assert problem.severity.value == "warning"
+
+
+def test_a_column_that_only_another_file_has_is_a_warning() -> None:
+    write("e.jsonl", {"query": "1"})
+    (problem,) = [p for o in facts_of(dataset=["d.jsonl", "e.jsonl"])[0] for p in o.problems]
+    assert "1 of 1 rows of e.jsonl have no solution" in str(problem)
+    assert problem.severity.value == "warning"
+
+
+def test_a_bare_name_is_not_silently_of_a_hub() -> None:
+    what = "mine is no directory here, so a hub is asked for it"
+    assert found(dataset="mine") == [f"{what}, correct the path if it is one"]
+    Path("info.json").write_text("[]")
+    assert found(dataset="mine", custom_dataset_info="info.json") == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("info.json", "info.json:2 is not JSON"),
+        ("one.json", "one.json is no list of data sets"),
+        ("[{}", "[{}:1 is not JSON"),
+        ('[{"dataset_name": "mine"}]', None),
+    ],
+)
+def test_the_description_of_data_sets_is_read(entry: str, problem: str | None) -> None:
+    Path("info.json").write_text("[\n{]")
+    Path("one.json").write_text("{}")
+    said = [p for o in facts_of(custom_dataset_info=entry)[0] for p in o.problems]
+    assert [p.where for p in said] == (["configs/x.yaml: data.custom_dataset_info"] * bool(problem))
+    assert all(p.what.startswith(problem or "") for p in said)
+    missing = facts_of(custom_dataset_info="no.json")[1]
+    what = "no.json does not exist, correct the path, or create it"
+    assert missing == [f"configs/x.yaml: data.custom_dataset_info: {what}"]
+
+
+def test_what_a_shell_would_have_expanded_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = EXPERIMENT | {"data": {"dataset": "~/d.jsonl"}}
+    Path("configs/x.yaml").write_text(json.dumps(experiment))
+    host = Host(Path.cwd(), {"HOME": str(tmp_path)}, 0.0, "0000")
+    missing = Facts.of(*LEARNER.facts(compose("x", ["role=check"]), host)).get(MissingFiles)
+    assert missing is not None
+    (problem,) = missing.problems
+    assert problem.what == "ms-swift does not expand the ~ of ~/d.jsonl"
+    assert problem.fix == f"write {tmp_path}/d.jsonl"
+
+
+@pytest.mark.parametrize("dataset", [None, ""])
 def test_there_is_a_data_set(dataset: Any) -> None:
     assert found(dataset=dataset) == ["is not set, name the rows to train on"]
     assert found(dataset=dataset, load_data_args=True) == []
@@ -246,6 +373,7 @@ def test_rows_without_a_prompt_are_found() -> None:
     assert found(dataset="e.jsonl") == [f"{what}, {fix}"]
     assert found(dataset="e.jsonl", columns={"ask": "query"}) == []
     assert found(dataset="e.jsonl", columns='{"ask": "query"}') == []
+    Path("info.json").write_text("[]")
     assert found(dataset="e.jsonl", custom_dataset_info="info.json") == []
 
 
@@ -260,7 +388,7 @@ def test_rows_without_what_a_reward_reads_are_found() -> None:
 
 def test_a_plug_ins_reward_gets_what_its_signature_asks_for() -> None:
     write("e.jsonl", {"query": "1 + 1?", "result": "2"})
-    signature = "def f(completions, {}, **kwargs): return []\norms['mine'] = f\n"
+    signature = "class A:\n  def __call__(self, texts, {}, **kwargs): ...\norms['mine'] = A\n"
     mine = ("train.rlhf.reward_funcs=[mine]", "train.rlhf.external_plugins=[p.py]")
     Path("p.py").write_text(signature.format("truth"))
     what = "no row of e.jsonl has truth, which the reward mine reads"

@@ -47,6 +47,9 @@ def dataset_is_set(context: Context) -> Iterator[Problem]:
 @rule(needs=(DataFiles,), when=trains)
 def dataset_can_be_read(context: Context) -> Iterator[Finding]:
     """Each local file of the data sets has rows, in a format that ms-swift reads."""
+    plugins = (context.get(Plugins) or Plugins()).all
+    registered = any(plugin.has_datasets or plugin.rewards_unread for _, plugin in plugins)
+    registered = registered or bool(listed(find(context.config, "custom_dataset_info")[1]))
     for file in context[DataFiles].entries:
         where = context.config.where(file.key)
         if file.missing:
@@ -54,12 +57,27 @@ def dataset_can_be_read(context: Context) -> Iterator[Finding]:
         elif file.fault is not None:
             fixes = (fix for end, fix in _FIXES.items() if file.fault.endswith(end))
             yield Problem(where, file.fault, next(fixes, "correct the file, or name another"))
-        elif file.beside is not None:
+        elif file.beside is not None and not (file.beside == "." and registered):
             yield asked_of_a_hub(where, file.name, file.beside)
         if file.fault is None and file.unseen:
             yield Unknown(file.unseen)
         elif not file.whole and file.shapes:
             yield _part(file)
+
+
+@rule(needs=(DataFiles,), when=trains)
+def messages_can_be_read(context: Context) -> Iterator[Problem]:
+    """The messages of each row are a list of {role, content}; ms-swift drops other rows."""
+    for file in _seen(context):
+        number, line = file.dropped
+        if not number:
+            continue
+        whole = number == file.rows
+        what = f"the messages of {'all' if whole else number} of {file.rows} rows of {file.name} "
+        what += f"cannot be read, the first at line {line}, and ms-swift drops such rows"
+        fix = "write lists of {role: user, content: TEXT}, with roles that ms-swift has"
+        severity = Severity.ERROR if whole and file.whole else Severity.WARNING
+        yield Problem(context.config.where(file.key), what, fix, severity)
 
 
 @rule(needs=(Sections, DataFiles), when=trains)
@@ -71,12 +89,13 @@ def rows_have_a_prompt(context: Context) -> Iterator[Finding]:
         return
     for file in _seen(context):
         made = _preprocessed(context.config, file, mapping)
-        if made.has_prompt:
+        if made.has_prompt or file.dropped[0]:
             continue
         there = ", ".join(_columns(file)) or "none"
         what = f"no column of {file.name} is taken for the prompt ({there})"
         fix = "name it messages, query or prompt, or say which it is with columns: {NAME: query}"
-        severity = Severity.WARNING if made.has_messages else Severity.ERROR
+        may_come = made.has_messages and Episodes.of(context.config).played
+        severity = Severity.WARNING if may_come else Severity.ERROR
         yield Problem(context.config.where(file.key), what, fix, severity)
 
 
@@ -102,12 +121,13 @@ def rows_have_the_columns_of_rewards(context: Context) -> Iterator[Finding]:
     for file in entries:
         if not file.shapes:
             yield Unknown(file.unseen or f"{file.name} does not exist")
-    seen = [file for file in entries if file.shapes]
-    made = {file: _preprocessed(config, file, mapping) for file in seen}
+    made = {file: _preprocessed(config, file, mapping) for file in entries if file.shapes}
+    # Where nothing is taken for the prompt, the columns are other ones than was meant.
+    seen = [file for file in made if made[file].has_prompt]
     for column, reward in readers.items():
         having = [file for file in seen if column in made[file].columns]
         for file in seen if having else ():
-            yield from _partly(config, file, column, reward)
+            yield from _partly(config, file, column, reward, has=file in having)
         if having or not seen or len(seen) < len(entries):
             continue
         taken = [file for file in seen if column in _columns(file)]
@@ -149,6 +169,7 @@ def prompts_fit_max_model_len(context: Context) -> Iterator[Finding]:
 DATA_RULES: Sequence[Rule] = (
     dataset_is_set,
     dataset_can_be_read,
+    messages_can_be_read,
     rows_have_a_prompt,
     rows_have_the_columns_of_rewards,
     prompts_fit_max_model_len,
@@ -213,9 +234,11 @@ def _told(plugins: Sequence[tuple[str, Plugin]]) -> dict[Any, tuple[str, ...]]:
     return {k: v.columns for _, plugin in plugins for k, v in plugin.signatures.items()}
 
 
-def _partly(config: LaunchConfig, file: DataFile, column: str, reward: str) -> Iterator[Problem]:
-    """A warning for rows without a column that others have."""
-    if column not in _columns(file):
+def _partly(
+    config: LaunchConfig, file: DataFile, column: str, reward: str, *, has: bool
+) -> Iterator[Problem]:
+    """A warning for rows without a column that others have, in this file or in another."""
+    if has and column not in _columns(file):  # it has another name there
         return
     without = [shape for shape in file.shapes if column not in shape.columns]
     if without:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -18,7 +18,8 @@ from grpo_launch.base import files
 from grpo_launch.base.shipped_files import located
 from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.learners.swift import dataset_rows
+from grpo_launch.learners.swift import dataset_directories, dataset_rows
+from grpo_launch.learners.swift.dataset_messages import is_dropped
 
 FEW_LINES = 200
 """Lines that a dry run looks at, which must stay fast; a check reads ``dataset_rows.MAX_LINES``."""
@@ -28,7 +29,14 @@ _READERS = ("arrow", "csv", "hdf5", "json", "jsonl", "lance", "pandas", "parquet
 
 _HEAD_BYTES = 1 << 20
 _MOST_SHAPES = 200
+_GZIP = b"\x1f\x8b"
+"""``datasets`` decompresses such a file, whatever its name."""
+
 _PARQUET = b"PAR1"
+_REGISTERED = ("self-cognition",)
+"""Names of data sets that ms-swift knows besides the ids of hubs."""
+
+_INFO = "custom_dataset_info"
 _CACHED = ("cached_dataset", "cached_val_dataset")
 
 
@@ -55,6 +63,7 @@ class DataFile:
         shapes: of the rows that were looked at.
         whole: whether these are all of them.
         longest: bytes of the longest prompt, and its line.
+        dropped: rows whose messages ms-swift cannot read, and the line of the first.
     """
 
     key: str
@@ -66,6 +75,7 @@ class DataFile:
     shapes: tuple[Shape, ...] = ()
     whole: bool = True
     longest: tuple[int, int] = (0, 0)
+    dropped: tuple[int, int] = (0, 0)
 
     @property
     def rows(self) -> int:
@@ -94,11 +104,12 @@ def read(config: LaunchConfig, cwd: Path) -> DataFiles:
 
 
 def _entries(config: LaunchConfig, cwd: Path, most: int) -> Iterator[DataFile]:
-    for argument in ("dataset", "val_dataset", *_CACHED):
+    for argument in ("dataset", "val_dataset", *_CACHED, _INFO):
         key, value = find(config, argument)
         for item in listed(value):
             if isinstance(item, str) and item.strip():
                 made = _cached if argument in _CACHED else _entry
+                made = _info if argument == _INFO else made
                 yield made(f"train.{key}", item, cwd, most)
 
 
@@ -112,15 +123,41 @@ def _cached(key: str, entry: str, cwd: Path, most: int) -> DataFile:
     return DataFile(key, name, missing=missing, unseen=f"{name} is a cached data set")
 
 
+def _info(key: str, entry: str, cwd: Path, most: int) -> DataFile:
+    """A file, or a text, that describes data sets (``register_dataset_info``)."""
+    del most
+    path = cwd / Path(entry).expanduser()
+    found = DataFile(key, entry, unseen=f"{entry} describes data sets")
+    text: str | bytes = entry
+    try:
+        if path.is_file():
+            text = files.read(path, dataset_rows.MAX_BYTES)
+        body = files.loads(text)
+    except OSError:
+        return found
+    except ValueError as error:
+        if text is entry and not entry.lstrip().startswith(("[", "{")):
+            return replace(found, missing=True)
+        line = getattr(error, "lineno", None)
+        return replace(found, fault=f"{entry}{f':{line}' if line else ''} is not JSON")
+    items = cast("list[Any]", body) if isinstance(body, list) else [None]
+    wrong = not all(map(_is_dict, items))
+    return replace(found, fault=f"{entry} is no list of data sets") if wrong else found
+
+
 def _entry(key: str, entry: str, cwd: Path, most: int) -> DataFile:
-    name = dataset_rows.name_of(entry, cwd)
+    name, sample = dataset_rows.name_of(entry, cwd), dataset_rows.sample_of(entry, cwd)
+    if sample is not None and not (sample.isdecimal() and int(sample) > 0):
+        fault = f"{entry} asks for {sample or 'no'} rows, which is no positive integer"
+        return DataFile(key, name, fault=fault)
     path = cwd / str(located("dataset", name, cwd))
     try:
         if path.is_file():
+            if name.endswith("/"):
+                return DataFile(key, name, fault=f"{name} is a file, not a directory")
             return _file(key, name, path, most)
         if path.is_dir():
-            empty = None if any(path.iterdir()) else f"{name} is an empty directory"
-            return DataFile(key, name, unseen=f"{name} is a directory", fault=empty)
+            return _directory(key, name, path, most)
         if path.exists():
             return DataFile(key, name, fault=f"{name} is no regular file")
     except (OSError, ValueError) as error:  # a name with a zero byte, no permission
@@ -130,7 +167,18 @@ def _entry(key: str, entry: str, cwd: Path, most: int) -> DataFile:
         return DataFile(key, name, missing=True)
     first, slash, _ = name.partition("/")
     beside = first if slash and (cwd / first).is_dir() else None
+    if not slash and "::" not in entry and name not in _REGISTERED:
+        beside = "."
     return DataFile(key, name, beside=beside, unseen=f"{name} is a data set of a hub")
+
+
+def _directory(key: str, name: str, path: Path, most: int) -> DataFile:
+    unseen = DataFile(key, name, unseen=f"{name} is a directory")
+    file, fault = dataset_directories.train_file(path, _READERS)
+    if file is None:
+        return replace(unseen, fault=fault and f"{name} {fault}")
+    shown = f"{name.rstrip('/')}/{file.relative_to(path)}"
+    return replace(_file(key, shown, file, most), whole=False)
 
 
 def _file(key: str, name: str, path: Path, most: int) -> DataFile:
@@ -145,6 +193,8 @@ def _file(key: str, name: str, path: Path, most: int) -> DataFile:
         return _json(key, name, path, most)
     if ending == "csv":
         return _csv(key, name, path)
+    if ending == "txt":  # ``datasets`` makes one column of its lines
+        return DataFile(key, name, shapes=(Shape(("text",), 1, 1),), whole=False)
     if ending == "parquet" and not _is_parquet(path):
         return DataFile(key, name, fault=f"{name} is no Parquet file")
     return DataFile(key, name, unseen=f"the columns of {name} were not read")
@@ -153,6 +203,8 @@ def _file(key: str, name: str, path: Path, most: int) -> DataFile:
 def _json(key: str, name: str, path: Path, most: int) -> DataFile:
     with files.opened(path) as file:
         head = file.read(_HEAD_BYTES).lstrip()[:2]
+    if head == _GZIP:
+        return DataFile(key, name, unseen=f"{name} is compressed")
     if head[:1] == b"[":
         return _list(key, name, path)
     seen = _Seen()
@@ -213,14 +265,20 @@ def _csv(key: str, name: str, path: Path) -> DataFile:
     try:
         rows = csv.reader(io.StringIO(text))
         columns, first = next(rows, []), next(rows, None)
+        long = next((n for n, row in enumerate(rows, 3) if len(row) > len(columns)), None)
     except csv.Error:  # the first line is longer than csv takes
         return DataFile(key, name, unseen=f"the columns of {name} were not read")
     if first is None and whole:
         return DataFile(key, name, fault=f"{name} has no rows")
+    if long and first is not None and len(first) <= len(columns) and whole:
+        fault = f"row {long} of {name} has more fields than the {len(columns)} columns"
+        return DataFile(key, name, fault=fault)
     return DataFile(key, name, shapes=(Shape(tuple(columns), 1, 2),), whole=False)
 
 
 def _is_parquet(path: Path) -> bool:
+    if path.stat().st_size < 3 * len(_PARQUET):
+        return False
     with files.opened(path) as file:
         starts = file.read(len(_PARQUET)) == _PARQUET
         file.seek(-len(_PARQUET), io.SEEK_END)
@@ -233,10 +291,13 @@ class _Seen:
     def __init__(self) -> None:
         self.shapes: dict[tuple[str, ...], list[int]] = {}
         self._longest = (0, 0)
+        self._dropped = (0, 0)
 
     def add(self, row: dict[str, Any], number: int, at_most: int) -> None:
         """A row; ``at_most`` are the bytes of all of it."""
-        columns = tuple(row)
+        columns = tuple(name for name, value in row.items() if value is not None)
+        if is_dropped(row):
+            self._dropped = (self._dropped[0] + 1, self._dropped[1] or number)
         if (seen := self.shapes.get(columns)) is not None:
             seen[0] += 1
         elif len(self.shapes) < _MOST_SHAPES:
@@ -249,7 +310,8 @@ class _Seen:
         if not self.shapes:
             return DataFile(key, name, fault=f"{name} has no rows")
         shapes = tuple(Shape(names, n, line) for names, (n, line) in self.shapes.items())
-        return DataFile(key, name, shapes=shapes, whole=whole, longest=self._longest)
+        seen = DataFile(key, name, shapes=shapes, whole=whole, longest=self._longest)
+        return replace(seen, dropped=self._dropped)
 
 
 def _prompt_bytes(row: dict[str, Any]) -> int:

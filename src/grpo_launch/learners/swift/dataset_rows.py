@@ -114,11 +114,15 @@ def count(entry: str, cwd: Path) -> int | None:
         return None
 
 
+def sample_of(entry: str, cwd: Path) -> str | None:
+    """What stands for ROWS in ``NAME#ROWS``; None where nothing does."""
+    _, hash_, rows = entry.rpartition("#")
+    return rows if hash_ and not _exists(cwd / entry) else None
+
+
 def name_of(entry: str, cwd: Path) -> str:
     """The file or the id, without ``hf::``, ``:subset`` and ``#rows``."""
-    name, hash_, rows = entry.rpartition("#")
-    if not hash_ or not rows.isdecimal() or _is_file(cwd / entry):
-        name = entry
+    name = entry if sample_of(entry, cwd) is None else entry.rpartition("#")[0]
     return name if _is_file(cwd / name) else name.rpartition("::")[2].partition(":")[0]
 
 
@@ -142,6 +146,13 @@ def objects(text: bytes) -> list[dict[str, Any]] | None:
     except (ValueError, RecursionError):
         return None
     return rows if all(isinstance(row, dict) for row in rows) else None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_file(path: Path) -> bool:

@@ -31,5 +31,6 @@ def local_models_are_complete(context: Context) -> Iterator[Finding]:
 
 def asked_of_a_hub(where: str, name: str, directory: str) -> Problem:
     """The warning for a name that may be meant as a path below a directory that is here."""
-    what = f"{name} is not in the directory {directory}, so a hub is asked for it"
+    here = f"is not in the directory {directory}" if directory != "." else "is no directory here"
+    what = f"{name} {here}, so a hub is asked for it"
     return Problem(where, what, "correct the path if it is one", Severity.WARNING)
