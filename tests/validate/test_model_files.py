@@ -36,6 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d.jsonl").write_text('{"query": "1 + 1?"}\n')
     write("m", "config.json", "model.safetensors", "tokenizer.json")
     write("a", "adapter_config.json", "adapter_model.safetensors")
+    write("bare", "adapter_config.json")
     write("home/m", "config.json", "pytorch_model.bin", "vocab.txt")
 
 
@@ -69,20 +70,45 @@ def test_a_complete_model_is_accepted_however_it_is_named(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["/nowhere/m", "./n", "../n", "~/n", "a/b/c", "n/", "models/n", "~other/m"]
+    "model",
+    [
+        "/nowhere/m",
+        "./n",
+        "../n",
+        "~/n",
+        "a/b/c",
+        "n/",
+        "models/n",
+        "~other/m",
+        "broken",
+        "$HOME/n",
+        "https://hub/some/model",
+        "my models/n",
+        "out/checkpoint-5",
+        "checkpoint-5",
+    ],
 )
 def test_a_path_that_is_not_here_is_told_by_preflight(model: str) -> None:
+    Path("broken").symlink_to("nowhere")
     outcome, missing = judged(model=model)
     what = f"{model} does not exist, correct the path, or create it"
     assert missing == [f"configs/x.yaml: model.model: {what}"]
     assert (outcome.problems, outcome.skipped) == ((), f"{model} does not exist")
 
 
-@pytest.mark.parametrize("model", ["some/model", "gpt2", "some/model:sub"])
+@pytest.mark.parametrize("model", ["some/model", "some/model:sub", "Some.Org/Model-1.5_x"])
 def test_of_a_model_of_a_hub_nothing_is_known(model: str) -> None:
     outcome, missing = judged(model=model)
     assert (outcome.problems, outcome.skipped) == ((), f"{model} is a model of a hub")
     assert missing == []
+
+
+def test_a_bare_name_is_not_silently_of_a_hub() -> None:
+    outcome, missing = judged(model="gpt2")
+    (problem,) = outcome.problems
+    what = "gpt2 is no directory here, so a hub is asked for it"
+    assert str(problem) == f"configs/x.yaml: model.model: {what}, correct the path if it is one"
+    assert (problem.severity.value, missing) == ("warning", [])
 
 
 def test_a_name_below_a_directory_is_not_silently_of_a_hub() -> None:
@@ -102,17 +128,23 @@ INDEX = json.dumps({"weight_map": {"x": "m-1.safetensors", "y": "m-2.safetensors
         ({}, "has no config.json"),
         ({"config.json": "{}"}, "has no weights (model.safetensors, pytorch_model.bin, ...)"),
         (
-            {"config.json": "{}", "model.safetensors": ""},
+            {"config.json": "{}", "model.safetensors": "x", "tokenizer_config.json": "{}"},
             "has no tokenizer (tokenizer.json, tokenizer.model, vocab.json, ...)",
         ),
         (
-            {"config.json": "", "model.safetensors.index.json": INDEX, "m-1.safetensors": ""},
+            {"config.json": "{}", "model.safetensors.index.json": INDEX, "m-1.safetensors": ""},
             "has no m-2.safetensors, which model.safetensors.index.json names",
         ),
         (
-            {"config.json": "", "model.safetensors": "version https://git-lfs.github.com/spec/v1"},
+            {
+                "config.json": "{}",
+                "model.safetensors": "version https://git-lfs.github.com/spec/v1",
+            },
             "has only the Git LFS pointer of model.safetensors, not the weights",
         ),
+        ({"config.json": '{"a":'}, "has a config.json that is not a JSON object"),
+        ({"config.json": "[]"}, "has a config.json that is not a JSON object"),
+        ({"config.json": "{}", "model.safetensors": ""}, "has an empty model.safetensors"),
     ],
 )
 def test_what_a_directory_lacks_is_said(files: dict[str, str], fault: str) -> None:
@@ -133,6 +165,11 @@ def test_what_a_directory_lacks_is_said(files: dict[str, str], fault: str) -> No
         ("+train.rlhf.reward_model=[m,a]", "has no config.json"),
         ("+train.rlhf.teacher_model=d.jsonl", "is a file, not a directory"),
         ("+train.tuner.adapters=[m]", "has no adapter_config.json"),
+        ("+train.tuner.adapters=[bare]", "has no weights (adapter_model.safetensors, ...)"),
+        (
+            "+train.training.resume_from_checkpoint=true",
+            "is no directory, and ms-swift reads it as one",
+        ),
         ("+train.rlhf.ref_adapters=[m]", "has no adapter_config.json"),
         ("+train.training.resume_from_checkpoint=home", "has no config.json"),
     ],

@@ -8,6 +8,7 @@ that is no directory for the id of a model in a hub.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,14 @@ _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _TOKENIZER_PARTS = ("token", "vocab", "processor", "tekken", "spiece", "sentencepiece")
 _TOKENIZER_ENDS = (".model", ".tiktoken", "merges.txt")
+_NO_VOCABULARY = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _ADAPTER_CONFIGS = ("adapter_config.json", "default/adapter_config.json", "reft")
 """``BaseArguments._check_is_adapter`` (``swift/arguments/base_args/base_args.py``)."""
 
 _MAX_INDEX_BYTES = 64 << 20
 _POINTER = b"version https://git-lfs"
+_OF_HUB = re.compile(r"[\w./-]+")
+_CHECKPOINTS = re.compile(r"(^|/)checkpoint-\d+$")
 _NO_ORGANIZATION = ("models", "datasets", "spaces")
 """First parts of a path that no hub has for an organization."""
 
@@ -81,6 +85,9 @@ def _entries(config: LaunchConfig, cwd: Path, home: str) -> Iterator[ModelFiles]
     for name in names:
         key, value = find(config, name, _HOMES.get(name, "rlhf"))
         for item in listed(value):
+            if isinstance(item, bool):
+                fault = "is no directory, and ms-swift reads it as one"
+                yield ModelFiles(f"train.{key}", str(item).lower(), fault=fault)
             if isinstance(item, str) and item.strip() and "\0" not in item:
                 yield _entry(f"train.{key}", name, item, cwd, home)
 
@@ -92,12 +99,14 @@ def _entry(key: str, argument: str, name: str, cwd: Path, home: str) -> ModelFil
             return ModelFiles(key, name, fault=_fault(argument, path))
         if path.exists():
             return ModelFiles(key, name, fault="is a file, not a directory")
+        if path.is_symlink():
+            return ModelFiles(key, name, missing=True)
     except OSError as error:
         return ModelFiles(key, name, fault=f"cannot be read ({error.strerror})")
     first, slash, _ = name.partition("/")
     if argument == _CHECKPOINT or _is_path(name):
         return ModelFiles(key, name, missing=True)
-    beside = first if slash and (cwd / first).is_dir() else None
+    beside = "." if not slash else first if (cwd / first).is_dir() else None
     return ModelFiles(key, name, beside=beside, is_of_hub=True)
 
 
@@ -111,18 +120,23 @@ def _is_path(name: str) -> bool:
     repository = name.partition(":")[0]
     relative = repository.startswith(("/", "~", "./", "../")) or repository in (".", "..")
     first, *rest = repository.split("/")
+    if "://" in name or not _OF_HUB.fullmatch(repository) or _CHECKPOINTS.search(repository):
+        return True
     return relative or len(rest) > 1 or rest == [""] or bool(rest and first in _NO_ORGANIZATION)
 
 
 def _fault(argument: str, directory: Path) -> str | None:
     there = {entry.name: entry for entry in os.scandir(directory)}
     is_adapter = any((directory / name).exists() for name in _ADAPTER_CONFIGS)
-    if argument in _ADAPTERS:
-        return None if is_adapter else "has no adapter_config.json"
-    if argument == _CHECKPOINT and is_adapter:
-        return None
+    if argument in _ADAPTERS and not is_adapter:
+        return "has no adapter_config.json"
+    if argument in (*_ADAPTERS, _CHECKPOINT) and is_adapter:
+        plain = "adapter_config.json" in there and not any(n.endswith(_WEIGHTS) for n in there)
+        return "has no weights (adapter_model.safetensors, ...)" if plain else None
     if "config.json" not in there:
         return "has no config.json"
+    if not _is_mapping(there["config.json"].path):
+        return "has a config.json that is not a JSON object"
     if (fault := _weights_fault(there)) is not None:
         return fault
     if argument == "model" and not any(map(_is_of_tokenizer, there)):
@@ -139,9 +153,20 @@ def _weights_fault(there: Mapping[str, os.DirEntry[str]]) -> str | None:
     if not weights:
         return "has no weights (model.safetensors, pytorch_model.bin, ...)"
     for name in weights:
+        if not there[name].stat().st_size:
+            return f"has an empty {name}"
         if _is_pointer(there[name].path):
             return f"has only the Git LFS pointer of {name}, not the weights"
     return None
+
+
+def _is_mapping(path: str) -> bool:
+    try:
+        return isinstance(files.loads(files.read(path, _MAX_INDEX_BYTES)), dict)
+    except ValueError:
+        return False
+    except OSError:
+        return True  # what cannot be read here is not judged
 
 
 def _absent_shards(index: str, there: Mapping[str, Any]) -> list[str]:
@@ -165,4 +190,6 @@ def _is_pointer(path: str) -> bool:
 
 
 def _is_of_tokenizer(name: str) -> bool:
+    if name in _NO_VOCABULARY:
+        return False
     return name.endswith(_TOKENIZER_ENDS) or any(part in name for part in _TOKENIZER_PARTS)
