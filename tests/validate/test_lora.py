@@ -168,3 +168,28 @@ def test_the_least_maximum_takes_the_rank_and_the_one_below_does_not(rank: int) 
     else:
         assert most in served.MAX_RANKS
         assert [m for m in served.MAX_RANKS if rank <= m < most] == []
+
+
+@pytest.mark.parametrize(
+    ("tuner", "messages"),
+    [
+        ({"tuner_type": "full"}, []),
+        ({"tuner_type": "ia3"}, []),
+        ({"tuner_type": "full", "lora_rank": 0}, []),
+        ({"lora_rank": 1}, []),
+        ({"tuner_type": "mine", "external_plugins": ["p.py"]}, []),
+        (
+            {"tuner_type": "lorra"},
+            ["tuner.tuner_type: 'lorra' is not a tuner of ms-swift, did you mean lora?"],
+        ),
+        ({"lora_rank": 0}, ["tuner.lora_rank: 0 is below 1, use a positive integer"]),
+        ({**LORA, "lora_rank": -8}, ["tuner.lora_rank: -8 is below 1, use a positive integer"]),
+    ],
+)
+def test_the_tuner_exists(tuner: dict[str, Any], messages: list[str]) -> None:
+    assert found(tuner, {}) == messages
+
+
+def test_a_tuner_that_is_like_none_is_a_warning() -> None:
+    (message,) = found({"tuner_type": "zzzz"}, {})
+    assert message.startswith("warning: tuner.tuner_type: 'zzzz' is not a tuner of ms-swift, use ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -12,6 +13,9 @@ from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.plan import LaunchPlan
 
 _ID = re.compile(r"\d+|(GPU|MIG)-[\w/-]+", re.ASCII)
+_NONE = ("-1", "NoDevFiles", "none", "void")
+"""What people, and programs, write for no device."""
+
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -47,7 +51,9 @@ def outside(plan: LaunchPlan, environ: Mapping[str, str]) -> Iterator[tuple[str,
     said = environ.get(_VISIBLE)
     if said is None:
         return
-    allowed = [item.strip() for item in said.split(",") if item.strip()]
+    given = [item.strip() for item in said.split(",") if item.strip()]
+    # Of a wrong one, and of those behind it, CUDA sees none.
+    allowed = [*itertools.takewhile(lambda item: item not in _NONE, given)]
     names = _names() if _mixed(plan, allowed) else {}
     if names is None:
         return

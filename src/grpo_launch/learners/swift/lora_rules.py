@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from grpo_launch.config import arguments
+from grpo_launch.config import arguments, kinds
+from grpo_launch.config.formats import batch_plan
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Finding, Rule, Unknown, rule
@@ -22,6 +23,12 @@ _USUAL_TUNER = "lora"
 
 _USUAL_RANK = 8
 """``TunerArguments.lora_rank`` of ms-swift 4.6."""
+
+_TUNERS = (
+    *("lora", "full", "longlora", "adalora", "llamapro", "adapter", "vera", "boft", "fourierft"),
+    *("reft", "bone", "ia3", "lora_llm", "dummy"),
+)
+"""``get_supported_tuners`` of ms-swift 4.6 (``swift/arguments/base_args/base_args.py``)."""
 
 _WITH_RANK = ("lora", "longlora")
 """The tuners whose rank is ``lora_rank``."""
@@ -36,6 +43,28 @@ def _serves_adapters(config: LaunchConfig) -> bool:
 
 def _may_serve_adapters(config: LaunchConfig) -> bool:
     return _serves_adapters(config) and config.allows_lora
+
+
+@rule(when=lambda config: config.trains)
+def tuner_exists(context: Context) -> Iterator[Problem]:
+    """``tuner_type`` is a tuner of ms-swift, and the rank of LoRA is positive.
+
+    Source: ``prepare_adapter`` (``swift/pipelines/train/tuner.py``) and ``LoraLayer.update_layer``
+    of PEFT, once the model is loaded. A plugin and a fork may have other tuners.
+    """
+    config = context.config
+    key, tuner = arguments.find(config, "tuner_type", "tuner")
+    plugins = arguments.find(config, "external_plugins", "rlhf")[1]
+    if isinstance(tuner, str) and tuner not in _TUNERS and not plugins:
+        meant = kinds.nearest(tuner, _TUNERS)
+        severity = Severity.ERROR if meant else Severity.WARNING
+        fix = f"did you mean {meant}?" if meant else f"use one of {', '.join(_TUNERS)}"
+        what = f"{kinds.said(tuner)} is not a tuner of ms-swift"
+        yield Problem(config.where(f"train.{key}"), what, fix, severity)
+    key, said = arguments.find(config, "lora_rank", "tuner")
+    rank = batch_plan.integer(said)
+    if rank is not None and rank < 1 and _said(config, "tuner_type", _USUAL_TUNER) in _WITH_RANK:
+        yield Problem(config.where(f"train.{key}"), f"{rank} is below 1", "use a positive integer")
 
 
 @rule(when=_serves_adapters)
@@ -99,6 +128,7 @@ def full_tuning_needs_no_lora_on_the_server(context: Context) -> Iterator[Proble
 
 
 LORA_RULES: Sequence[Rule] = (
+    tuner_exists,
     lora_rank_fits_the_server,
     the_server_takes_the_adapter,
     full_tuning_needs_no_lora_on_the_server,
