@@ -185,3 +185,8 @@ def test_beside_a_misspelled_key_other_mistakes_are_reported() -> None:
     text = VALID.replace("data: {dataset: [d.jsonl]}", "data: {datasets: [d.jsonl]}")
     text = text.replace("vllm_mode: server", "vllm_mode: colocate")
     assert places(text) == ["rlhf.vllm_mode", "data.datasets"]
+
+
+def test_a_secret_is_reported_beside_an_unknown_key() -> None:
+    text = VALID.replace("learning_rate: 1.0e-6", "api_key: x")
+    assert places(text) == ["training.api_key", "training.api_key"]

@@ -76,7 +76,7 @@ def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
         ]
         if foreign and rule is not STRUCTURE_RULES[0]:
             fresh = []  # written for another program: nothing else of it means anything
-        elif not (rule.settles or rule in STRUCTURE_RULES):
+        elif rule.downgradable and not (rule.settles or rule in STRUCTURE_RULES):
             fresh = [p for p in fresh if not lost and not any(map(p.follows_from, settled))]
         seen.update(fresh)
         skipped = outcome.skipped or (_HIDDEN if len(fresh) < len(outcome.problems) else None)

@@ -89,7 +89,9 @@ def top_level_keys_are_known(context: Context) -> Iterator[Problem]:
 
 def _meant(name: Any, value: Any, context: Context) -> str | None:
     """What an unknown key at the top may be a misspelling of."""
-    names = [*SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES, "extends"]
+    names = [*SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES]
+    if isinstance(value, str | list):
+        names.append("extends")
     if _form(context.config) is forms.Form.FLAT or not isinstance(value, dict):
         table = context.get(LearnerFlags)
         names += [*(table.flags if table else ())]

@@ -101,7 +101,7 @@ class Rule:
         when: whether the rule is about a configuration; where it is not, it is not even listed.
         downgradable: whether ``checks.warn`` may name it.
         settles: whether it judges keys and values by themselves, so that what other rules find
-            wrong with those follows from what it finds.
+            wrong with those follows from what it finds, unless those may not be downgraded.
     """
 
     function: Function
