@@ -80,7 +80,7 @@ tables = st.dictionaries(names, some_flags, max_size=6)
         (CHOICE, "raise", "one of left, right"),
         (STRS, "a", None),
         (STRS, ["a", 5, True], None),
-        (STRS, [], "a list of strings"),
+        (STRS, [], "a list of strings with at least one item"),
         (STRS, ["a", None], "a list of strings"),
         (STRS, [["a"]], "a list of strings"),
         (INTS, [1, -2], None),

@@ -129,7 +129,7 @@ def test_a_shipped_experiment_has_no_problem(experiment: str) -> None:
         ("training", {"bf16": "on"},
          ["error: training.bf16: 'on' is not true or false, write true or false"]),
         ("data", {"dataset": []},
-         ["error: data.dataset: [] is not a list of one or more strings, write a list of strings"]),
+         ["error: data.dataset: [] is not a list of strings with at least one item, write a list of strings"]),
         ("rlhf", {"reward_weights": [1, "much"]},
          ["error: rlhf.reward_weights: [1, 'much'] is not a list of numbers, write a list of numbers"]),
         ("rlhf", {"advantage_estimator": "ppo"},

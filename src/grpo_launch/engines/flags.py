@@ -132,7 +132,7 @@ def accepts(flag: Flag, value: Any) -> str | None:
     if len(items) != 1 and not flag.is_list:
         return expected(flag)
     if not items:
-        return expected(flag).replace("a list of", "a list of one or more", 1)
+        return expected(flag) + (" with at least one item" if flag.is_list else "")
     if isinstance(value, list) and any(i is None or isinstance(i, dict | list) for i in items):
         return expected(flag)
     if flag.kind == "json" and isinstance(value, int | float):
