@@ -211,7 +211,10 @@ def test_overrides_may_follow_hydras_flags(project: Project) -> None:
     assert done.stdout.strip() == "# @package train.model\nmodel: x"
 
 
-@pytest.mark.parametrize(("arguments", "status"), [((), 2), (("--help",), 0), (("-h",), 0)])
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [((), 2), (("--help",), 0), (("-h",), 0), (("help",), 0), (("help", "check"), 0)],
+)
 def test_help_lists_roles_and_experiments(
     project: Project, arguments: tuple[str, ...], status: int
 ) -> None:
@@ -219,6 +222,8 @@ def test_help_lists_roles_and_experiments(
     assert (done.status, done.stderr) == (status, "")
     assert "role=learner" in done.stdout
     assert "experiments: exp, hanabi, summary_1024, " in done.stdout
+    assert "  rollout_server/topology=" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_a_machine_without_a_gpu_is_told_so(project: Project) -> None:

@@ -54,6 +54,7 @@ LINES = {
     "config=exp train.[": [],
     "config=exp nothing.like.this": [],
     "ch": ["check", "checks."],
+    "hel": ["help"],
     "ru": ["runs", "run.", "runtime.", "runtime="],
     "check su": SHIPPED[1:3],
     "check b": ["broken"],

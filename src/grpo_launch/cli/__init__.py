@@ -70,7 +70,7 @@ def script() -> None:
 
 
 def _dispatch(arguments: Sequence[str], environ: dict[str, str]) -> int:
-    if not arguments or {"-h", "--help"} & set(arguments):
+    if not arguments or arguments[0] == words.HELP or {"-h", "--help"} & set(arguments):
         from grpo_launch.cli import usage
 
         print(usage.text())

@@ -125,7 +125,7 @@ def short_words(environ: Mapping[str, str]) -> list[str]:
     if any(item.kind is Kind.BARE for item in typed):
         return []
     if "role" not in said:
-        offered = [*words.roles(), words.RUNS]
+        offered = [*words.roles(), words.RUNS, words.HELP]
     elif "config" in words.meanings(said["role"]) and "config" not in said:
         bases = (lookup.Base(base, Path.cwd()) for base in source.bases())
         offered = sorted({name for base in bases for name in base.names()})

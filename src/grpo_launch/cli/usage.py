@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from importlib import metadata
 from pathlib import Path
 
@@ -11,32 +12,37 @@ from grpo_launch.config import schema
 from grpo_launch.config.hydra import lookup, source
 from grpo_launch.plugins import LEARNERS
 
+_WIDTH = 80
+"""Columns."""
+
 _TEXT = """\
-usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE ...] [HYDRA FLAGS]
-       grpo-launch ROLE EXPERIMENT [KEY=VALUE ...] [HYDRA FLAGS]     the same, shorter
-       grpo-launch runs ...                                          the same as grpo-runs ...
+usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE] [FLAGS]
+       grpo-launch ROLE EXPERIMENT [KEY=VALUE] [FLAGS]      the same, shorter
+       grpo-launch runs ...                        the same as grpo-runs ...
+       grpo-launch help                            this text, as --help
 
   role=both     the rollout server and the learner, supervised together
   role=server   the rollout server alone, in the foreground
   role=learner  wait for the rollout server, then train
   role=check    validate and preflight, start nothing; output=json for machines
   role=explain  key=KEY: every place that sets a value, the weakest first
-  role=advise   run=RUN, no config: what its seconds say about its split of GPUs; output=json
+  role=advise   run=RUN, no config: whether its split of the GPUs is balanced
 
-  dry_run=true        print the commands and start nothing; dry_run=json: the plan
-  compat=env          variables of the old Hanabi scripts count, see docs/compat.md
-  accelerator=cpu     run a GPU experiment on the CPU, with a tiny model, for a few steps
+  dry_run=true        print the commands, start nothing; dry_run=json: the plan
+  compat=env          variables of the old scripts count, see docs/compat.md
+  accelerator=cpu     run a GPU experiment on the CPU: a tiny model, a few steps
   rollout_server.vllm_max_model_len=12000   any key of the configuration
-  train.rlhf.max_completion_length=512      any flag of {learner}; + for other keys
+  train.rlhf.max_completion_length=512      any flag of {learner}; + for others
 
   --cfg job --resolve -p train    show the composed configuration
   --info defaults-tree            show where it comes from
   --multirun                      one launch for each combination of a,b values
-  -sc install=bash                shell completion, as text for eval; also zsh and fish
+  -sc install=bash                shell completion, for eval; also zsh, fish
   --hydra-help                    all flags of Hydra
 
-experiments: {experiments}
-groups: {groups}
+{experiments}
+groups:
+{groups}
 documentation: docs/README.md, every key: docs/training/REFERENCE.md
 """
 
@@ -50,16 +56,25 @@ def version() -> str:
 def text() -> str:
     """The help text, with the experiments and groups that are there."""
     names = {name for base in source.bases() for name in lookup.Base(base, Path.cwd()).names()}
-    groups = [
-        f"{path.name}={'|'.join(_options(path))}"
-        for path in sorted(resources.path("conf").iterdir())
+    conf = resources.path("conf")
+    groups = {
+        str(path.relative_to(conf)): _options(path)
+        for path in sorted(conf.rglob("*"))
         if path.is_dir() and path.name != "overlay"
-    ]
+    }
     return _TEXT.format(
         learner=LEARNERS.get(schema.LEARNER).product,
-        experiments=", ".join(sorted(names)),
-        groups="  ".join(groups),
+        experiments=_filled(f"experiments: {', '.join(sorted(names))}"),
+        groups="\n".join(
+            _filled(f"  {name}={'|'.join(options)}") for name, options in groups.items() if options
+        ),
     ).rstrip()
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(
+        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _options(group: Path) -> list[str]:

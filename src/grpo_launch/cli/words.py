@@ -15,6 +15,9 @@ from grpo_launch.config.hydra import hints
 RUNS = "runs"
 """The first word that hands all others over to ``grpo-runs``."""
 
+HELP = "help"
+"""The first word that is the flag ``--help``."""
+
 FLAGS = {
     "--help": None,
     "--hydra-help": None,
