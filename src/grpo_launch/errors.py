@@ -33,16 +33,18 @@ class LaunchError(Exception):
         where: the file and key, option, URL or path that is at fault.
         what: what is wrong with it.
         fix: what to do about it, in the imperative.
+        rule: what ``checks.warn`` may name to make a warning of it; empty: nothing.
     """
 
     status = 1
     label = "error: "
     """What stands before its lines on a console."""
 
-    def __init__(self, where: str, what: str, fix: str) -> None:
+    def __init__(self, where: str, what: str, fix: str, rule: str = "") -> None:
         self.where = one_line(where)
         self.what = one_line(what)
         self.fix = one_line(fix)
+        self.rule = rule
         super().__init__(f"{self.where}: {self.what}, {self.fix}")
 
     @property
@@ -52,7 +54,7 @@ class LaunchError(Exception):
 
     def lines(self) -> list[str]:
         """The messages to show, one line each, without the word ``error``."""
-        return [str(self)]
+        return [tagged(str(self), self.rule)]
 
 
 class ConfigError(LaunchError):
@@ -102,7 +104,7 @@ class FailedPreflightError(PreflightError):
 
     def lines(self) -> list[str]:
         """One line for each problem."""
-        return [str(error) for error in self.errors]
+        return [line for error in self.errors for line in error.lines()]
 
 
 class InvalidSweepError(LaunchError):
@@ -177,6 +179,11 @@ class InterruptedRunError(LaunchError):
         self.status = 128 + signum
         name = signal.Signals(signum).name
         super().__init__(name, "interrupted", "every process of this run has been stopped")
+
+
+def tagged(line: str, rule: str) -> str:
+    """A message with the name of its rule behind it, where ``checks.warn`` may name that."""
+    return f"{line} [checks.warn: {rule}]" if rule else line
 
 
 _LONGEST = 2000

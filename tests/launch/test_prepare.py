@@ -20,6 +20,7 @@ from grpo_launch.checks import preflight
 from grpo_launch.config.compose import compose
 from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.roles import _launch, both, check
+from grpo_launch.runs.record import RunRecord
 from grpo_launch.settle import prepare
 from grpo_launch.settle.preparation import Aim, Preparation
 from grpo_launch.supervise import locks, sockets
@@ -259,8 +260,36 @@ def test_preflight_reports_everything_with_its_place(
         "configs/exp.yaml: rlhf.vllm_server_port",
     ]
     assert (body["status"], error.status) == (3, 3)
+    assert [problem["rule"] for problem in body["preflight"]] == [None, "wandb has a key", None]
     lines = [f"{p['where']}: {p['what']}, {p['fix']}" for p in body["preflight"]]
+    lines[1] += " [checks.warn: wandb_has_a_key]"
     assert error.lines() == lines
+
+
+def test_what_preflight_finds_can_be_a_warning_and_the_run_records_it(
+    stack: contextlib.ExitStack, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = (*WANDB, "train.data.dataset=[gone.jsonl]")
+    error = launch_error(project, *overrides)
+    names = [line.rpartition(" [checks.warn: ")[2].removesuffix("]") for line in error.lines()]
+    assert names == ["files_exist", "wandb_has_a_key"]
+    warn = f"checks.warn=[{','.join(names)}]"
+    body = checked(project, capsys, *overrides, warn)
+    assert [body["status"], body["downgraded"]] == [0, ["files exist", "wandb has a key"]]
+    assert {problem["severity"] for problem in body["preflight"]} == {"warning"}
+    started = prepared(stack, project, Aim.START, *overrides, warn)
+    assert [warning.line for warning in started.warnings] == error.lines()
+    assert started.run is not None
+    assert started.run.plan.downgraded == ("files_exist", "wandb_has_a_key")
+    record = RunRecord.new(started.run.plan, started.run.run, "foreground")
+    assert record.state["downgraded"] == ["files_exist", "wandb_has_a_key"]
+
+
+def test_what_keeps_a_run_from_starting_stays_an_error(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", project.port)):
+        error = launch_error(project, "checks.warn=[files_exist]")
+    assert error.status == 3
+    assert [line for line in error.lines() if "[checks.warn: " in line] == []
 
 
 def test_a_missing_command_is_said_once(

@@ -84,7 +84,8 @@ def test_its_own_rule_and_its_own_settings_count(project: Project, site: Path, e
     wrong = project.launch("role=check", echo, *CHOICE, "rollout_server.replicas=0", **known)
     assert wrong.status == 2
     where = "command line: rollout_server.replicas"
-    assert wrong.errors == [f"error: {where}: 0 is below 1, use a positive integer"]
+    said = "0 is below 1, use a positive integer [checks.warn: there_is_a_replica]"
+    assert wrong.errors == [f"error: {where}: {said}"]
     other = project.launch(
         "role=check", echo, *CHOICE, "rollout_server.vllm_max_model_len=9", **known
     )

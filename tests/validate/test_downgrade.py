@@ -18,6 +18,7 @@ from grpo_launch.checks.downgrade import blamed_on, downgraded
 from grpo_launch.checks.examine import Severity, all_rules, examine, require_no_errors
 from grpo_launch.config.compose import compose
 from grpo_launch.config.hydra import lookup
+from grpo_launch.config.machine_checks import MACHINE_CHECKS
 from grpo_launch.errors import ConfigError, PreflightError
 from tests.conftest import FAKES, ROOT
 
@@ -41,8 +42,9 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_are_unique_and_say_what_they_are_in_words() -> None:
-    assert len({rule.name for rule in RULES}) == len(RULES)
-    assert [rule.name for rule in RULES if not re.fullmatch("[a-z][a-z0-9_]+", rule.name)] == []
+    names = [each.name for each in (*RULES, *MACHINE_CHECKS)]
+    assert len({*names}) == len(names)
+    assert [name for name in names if not re.fullmatch("[a-z][a-z0-9_]+", name)] == []
 
 
 def test_an_error_becomes_a_warning_and_is_told(experiment: Path) -> None:
@@ -69,9 +71,21 @@ def test_an_experiment_may_say_so_and_words_are_taken_for_names(experiment: Path
             "one_host_per_prot",
             "'one_host_per_prot' is not the name of a rule, did you mean one_host_per_port",
         ),
-        ("xyz", "'xyz' is not the name of a rule, take one that role=check lists"),
-        ("no_secrets", "errors of no_secrets cannot be warnings, remove it"),
-        ("sections_are_mappings", "errors of sections_are_mappings cannot be warnings, remove it"),
+        (
+            "xyz",
+            "'xyz' is not the name of a rule, take one that an error ends with, [",
+        ),
+        (
+            "no_secrets",
+            "errors of no_secrets cannot be warnings: the run would record the secret, remove it",
+        ),
+        ("sections_are_mappings", "errors of sections_are_mappings cannot be warnings: "),
+        ("files_exit", "'files_exit' is not the name of a rule, did you mean files_exist"),
+        (
+            "ports_are_free",
+            "errors of ports_are_free cannot be warnings: the learner would talk to another server",
+        ),
+        ("rehearsal", "errors of rehearsal cannot be warnings: rehearse=false turns it off"),
         ("checks_warn_names_rules", "errors of checks_warn_names_rules cannot be warnings"),
     ],
 )
@@ -103,9 +117,24 @@ def test_a_launch_shows_it_as_a_warning_and_its_plan_records_it(
     status, out, err = run(monkeypatch, "config=x", "role=check", f"checks.warn=[{DEVICES}]")
     assert (status, err.partition(":")[0]) == (0, "warning")
     assert "warned    server devices match tp times dp (checks.warn)" in out.splitlines()
-    status, out, _ = run(monkeypatch, "config=x", "role=check")
+    assert err.endswith(f" [checks.warn: {DEVICES}]\n")
+
+
+def test_an_error_ends_with_what_makes_a_warning_of_it(
+    experiment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, err = run(monkeypatch, "config=x", "role=check")
     assert status == 2
+    (error,) = err.splitlines()
+    assert error.endswith(f" [checks.warn: {DEVICES}]")
     assert "failed    server devices match tp times dp" in out.splitlines()
+    status, out, err = run(monkeypatch, "config=x", "role=both")
+    assert (status, out, err.splitlines()) == (2, "", [error])
+    status, out, err = run(monkeypatch, "config=x", "role=both", "checks.warn=[no_secrets]")
+    (refused, tagged) = err.splitlines()
+    assert refused.startswith("error: command line: checks.warn: errors of no_secrets cannot be")
+    assert "[checks.warn: " not in refused
+    assert tagged == error
 
 
 @pytest.fixture

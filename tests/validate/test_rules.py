@@ -481,8 +481,14 @@ def test_errors_stop_the_launch_all_at_once() -> None:
         require_valid(compose("x"))
     assert caught.value.status == 2
     assert caught.value.lines() == [
-        "x.yaml: rlhf.use_vllm: is false, not true, set use_vllm: true",
-        "x.yaml: model.model: is not set, set it to a model's name or directory",
+        (
+            "x.yaml: rlhf.use_vllm: is false, not true, set use_vllm: true"
+            " [checks.warn: vllm_mode_is_server]"
+        ),
+        (
+            "x.yaml: model.model: is not set, set it to a model's name or directory"
+            " [checks.warn: model_is_set]"
+        ),
     ]
 
 

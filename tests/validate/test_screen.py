@@ -103,6 +103,15 @@ def test_a_problem_is_one_line_for_a_pipe_and_broken_between_words_for_a_termina
     assert " ".join(" ".join(lines).split()) == piped
 
 
+@pytest.mark.parametrize("width", [0, 30, 44, 80])
+def test_the_name_of_a_rule_is_faint_and_never_broken(width: int) -> None:
+    text = "x.yaml: rlhf.beta: is wrong, set it [checks.warn: betas_are_right]"
+    look = screen.Look(width=width, colour=True)
+    shown = screen.problem(Severity.ERROR, text, look)
+    assert shown.endswith("\x1b[2m[checks.warn: betas_are_right]\x1b[0m")
+    assert " ".join(COLOUR.sub("", shown).split()) == f"error: {text}"
+
+
 def test_colour_is_for_a_terminal_and_no_color_turns_it_off(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     with os.fdopen(master), os.fdopen(slave, "w") as terminal, (tmp_path / "x").open("w") as file:

@@ -1,14 +1,15 @@
-"""``checks.warn``: rules whose errors are warnings."""
+"""``checks.warn``: rules, and checks of this machine, whose errors are warnings."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from grpo_launch.config import kinds
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.machine_checks import MACHINE_CHECKS
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Outcome, Rule, rule
 from grpo_launch.errors import ConfigError, LaunchError, one_line
@@ -17,33 +18,62 @@ _KEY = "checks.warn"
 
 
 @dataclass(frozen=True)
-class KnownRules:
-    """Every rule, those that are not about this configuration included."""
+class KnownNames:
+    """Every rule and every check of this machine, whatever this configuration is about.
 
-    rules: tuple[Rule, ...]
+    Attributes:
+        required: by name, why its errors cannot be warnings; empty: they can.
+    """
+
+    required: Mapping[str, str]
+
+    @staticmethod
+    def of(rules: Iterable[Rule]) -> KnownNames:
+        """The names of these rules and of preflight's checks."""
+        return KnownNames({each.name: each.required for each in (*rules, *MACHINE_CHECKS)})
 
 
-@rule(needs=(KnownRules,), downgradable=False)
+@rule(needs=(KnownNames,), required="it is about checks.warn itself")
 def checks_warn_names_rules(context: Context) -> Iterator[Problem]:
-    """``checks.warn`` names rules whose errors may be warnings."""
+    """``checks.warn`` names rules, or checks of preflight, whose errors may be warnings."""
     config = context.config
-    where = config.where(_KEY)
-    rules = {rule.name: rule for rule in context[KnownRules].rules}
-    choices = [name for name, rule in rules.items() if rule.downgradable]
+    where, known = config.where(_KEY), context[KnownNames].required
+    choices = [name for name, required in known.items() if not required]
     for name in warned(config):
-        if name not in rules:
+        if name not in known:
             import difflib
 
             near = difflib.get_close_matches(name, choices, n=3)
-            fix = f"did you mean {' or '.join(near)}?" if near else "take one that role=check lists"
+            fix = f"take one that an error ends with, [{_KEY}: NAME]"
+            fix = f"did you mean {' or '.join(near)}?" if near else fix
             yield Problem(where, f"{kinds.said(name)} is not the name of a rule", fix)
-        elif not rules[name].downgradable:
-            yield Problem(where, f"errors of {name} cannot be warnings", "remove it")
+        elif why := known[name]:
+            yield Problem(where, f"errors of {name} cannot be warnings: {why}", "remove it")
 
 
 def warned(config: LaunchConfig) -> list[str]:
     """The names in ``checks.warn``; ``role=check`` prints them with spaces, which are taken too."""
     return [name.strip().replace(" ", "_") for name in config.checks.warn]
+
+
+def named(outcome: Outcome) -> Outcome:
+    """The outcome with its rule's name at its errors."""
+    problems = tuple(
+        dataclasses.replace(problem, rule=outcome.rule)
+        if problem.severity is Severity.ERROR
+        else problem
+        for problem in outcome.problems
+    )
+    return dataclasses.replace(outcome, problems=problems)
+
+
+def of_machine(config: LaunchConfig, problems: Iterable[Problem]) -> list[Problem]:
+    """What preflight found, errors of the checks in ``checks.warn`` as warnings."""
+    warn = warned(config)
+    return [
+        dataclasses.replace(problem, severity=Severity.WARNING) if problem.rule in warn else problem
+        for problem in problems
+    ]
 
 
 def downgrade(outcome: Outcome) -> Outcome:

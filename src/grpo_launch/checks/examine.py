@@ -5,7 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from grpo_launch.checks.downgrade import KnownRules, checks_warn_names_rules, downgrade, warned
+from grpo_launch.checks.downgrade import (
+    KnownNames,
+    checks_warn_names_rules,
+    downgrade,
+    named,
+    warned,
+)
 from grpo_launch.checks.environment import ENVIRONMENT_RULES
 from grpo_launch.checks.ids import ID_RULES
 from grpo_launch.checks.limits import LIMIT_RULES
@@ -57,7 +63,7 @@ def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
         facts: what is known besides; flags that are missing are those of the shipped version.
     """
     rules = all_rules(config)
-    known = shipped_facts(config).updated(facts or Facts()).updated(Facts.of(KnownRules(rules)))
+    known = shipped_facts(config).updated(facts or Facts()).updated(Facts.of(KnownNames.of(rules)))
     context = Context.of(config, known)
     made = [(rule, rule.check(context)) for rule in rules if rule.when(config)]
     broken = unread(config, [p for rule, o in made if rule in STRUCTURE_RULES for p in o.problems])
@@ -68,8 +74,9 @@ def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
     seen: set[Problem] = set()
     outcomes: list[Outcome] = []
     for rule, outcome in made:
-        if rule.downgradable and rule.name in warn:
-            outcome = downgrade(outcome)
+        if rule.downgradable:
+            outcome = named(outcome)
+            outcome = downgrade(outcome) if rule.name in warn else outcome
         hidden = () if rule in STRUCTURE_RULES else broken
         fresh = [
             p for p in dict.fromkeys(outcome.problems) if p not in seen and not p.below(hidden)
@@ -108,5 +115,5 @@ def require_no_errors(outcomes: Iterable[Outcome]) -> list[Problem]:
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if errors:
-        raise InvalidConfigError(str(problem) for problem in errors)
+        raise InvalidConfigError(problem.line for problem in errors)
     return problems

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from grpo_launch.config import arguments, schema
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.machine_checks import DISK
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.engines.base import engine
 from grpo_launch.plan import LEARNER, LaunchPlan
@@ -125,7 +126,7 @@ def room(
     each = weights if only_weights else weights * (1 + _OPTIMIZER)
     if free < weights:
         what = f"{_size(free)} are free, the weights of one checkpoint take {_size(weights)}"
-        yield Problem(where, what, "make room, or set output_dir")
+        yield Problem(where, what, "make room, or set output_dir", rule=DISK.name)
     elif free < each * kept:
         count = "one checkpoint takes" if kept == 1 else f"{kept} checkpoints take"
         what = f"{_size(free)} are free, {count} at least {_size(each * kept)}"

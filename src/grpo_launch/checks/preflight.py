@@ -16,6 +16,7 @@ from grpo_launch.config import schema, services
 from grpo_launch.config.facts import Facts, MissingFiles
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.machine_checks import GPUS_THERE, GPUS_VISIBLE
 from grpo_launch.config.problem import Problem
 from grpo_launch.plan import SERVER, SERVICE, LaunchPlan, ProcessSpec
 from grpo_launch.planning.listening import Port, ports
@@ -134,7 +135,7 @@ def _devices(
     if config.compat is schema.Compat.none:
         for part, what in ids.outside(plan, environ):
             fix = f"set gpus.{part} to devices that you may use, or unset CUDA_VISIBLE_DEVICES"
-            yield Problem(config.where(f"gpus.{part}"), what, fix)
+            yield Problem(config.where(f"gpus.{part}"), what, fix, rule=GPUS_VISIBLE.name)
     there = nvidia_smi("index")
     missing: dict[str, list[str]] = {}
     for spec in plan.processes if there else ():
@@ -145,7 +146,8 @@ def _devices(
     for key, absent in missing.items():
         if absent:
             what = f"names GPU {', '.join(absent)}, this machine has {', '.join(there)}"
-            yield Problem(config.where(key), what, f"set {key}=[...]")
+            fix = f"set {key}=[...]"
+            yield Problem(config.where(key), what, fix, rule=GPUS_THERE.name)
 
 
 def _commands(

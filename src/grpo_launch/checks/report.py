@@ -39,6 +39,16 @@ def of_outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
+def title(name: str) -> str | None:
+    """The name of a rule, or of a check of preflight, in words; None where there is none."""
+    return name.replace("_", " ") or None
+
+
+def downgraded(warnings: Sequence[Problem]) -> list[str]:
+    """The checks of preflight whose errors became these warnings, in words."""
+    return [*dict.fromkeys(filter(None, (title(warning.rule) for warning in warnings)))]
+
+
 def of_problem(problem: Problem, rule: str | None = None) -> dict[str, str | None]:
     """A problem as plain data, with the rule that found it, if one did."""
     return {

@@ -29,6 +29,7 @@ _OF_LEARNER = ("model", "tuner", "data", "rewards", "training")
 _APART = (*_OF_LEARNER, "accelerator", "parallel", "devices", "ports", "batches", "tracking")
 """Titles that have a place of their own; the others follow as they are."""
 
+_RULE = re.compile(r"\[checks\.warn:.\w+\]$")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _USUAL_FORMS = (Form.SECTIONS.value, Form.NATIVE.value)
 _OPTIONAL = ("resume", "engine", "defaults")
@@ -52,9 +53,10 @@ class Look:
 def problem(severity: Severity, text: str, look: Look) -> str:
     """A warning or an error; broken between words where the width is limited."""
     code = _RED if severity is Severity.ERROR else _YELLOW
-    whole = f"{severity.value}: {text}"
+    whole = _RULE.sub(lambda tag: tag[0].replace(" ", _NO_BREAK), f"{severity.value}: {text}")
     if look.width:
         whole = "\n".join(_wrapped(whole, look.width, indent="  "))
+    whole = _RULE.sub(lambda tag: _painted(tag[0], _FAINT, look), whole.replace(_NO_BREAK, " "))
     return _painted(severity.value, code, look) + whole.removeprefix(severity.value)
 
 

@@ -24,7 +24,7 @@ def _has_any(config: LaunchConfig) -> bool:
     return bool(config.services)
 
 
-@rule(when=_has_any, downgradable=False)
+@rule(when=_has_any, required="they become names of files")
 def services_have_plain_names(context: Context) -> Iterator[Problem]:
     """A service's name is an identifier, and that of nothing else in a run."""
     config = context.config
@@ -36,7 +36,7 @@ def services_have_plain_names(context: Context) -> Iterator[Problem]:
             yield Problem(where, f"{name} is the name of another process", "choose another name")
 
 
-@rule(when=_has_any, downgradable=False)
+@rule(when=_has_any, required="without one nothing can be started")
 def services_have_a_command(context: Context) -> Iterator[Problem]:
     """``argv`` is a command, whose words hold no secret: the plan and the process list show it."""
     config = context.config

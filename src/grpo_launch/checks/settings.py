@@ -18,7 +18,7 @@ from grpo_launch.config.rule import Context, Rule, rule
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
-@rule(downgradable=False)
+@rule(required="they become names of files")
 def names_are_plain(context: Context) -> Iterator[Problem]:
     """The experiment's name stays below ``runs``, and no name acts on a terminal."""
     config = context.config
@@ -95,7 +95,7 @@ def env_names_are_valid(context: Context) -> Iterator[Problem]:
                 yield Problem(where, "holds a zero byte", "remove it")
 
 
-@rule(downgradable=False)
+@rule(required="the run would record the secret")
 def no_secrets(context: Context) -> Iterator[Problem]:
     """Tokens and passwords come from the environment: configurations are recorded."""
     yield from named_secrets(context.config)

@@ -18,9 +18,10 @@ from grpo_launch.config.schema import BESIDE_SECTIONS, SECTIONS
 from grpo_launch.engines.flag_facts import LearnerFlags
 
 _FIX = "write 'key: value' lines below"
+_UNREAD = "what is not read cannot be launched"
 
 
-@rule(downgradable=False)
+@rule(required=_UNREAD)
 def settings_are_known_and_typed(context: Context) -> list[Problem]:
     """The launcher's own blocks and the batch plan have known keys with values of their types.
 
@@ -29,7 +30,7 @@ def settings_are_known_and_typed(context: Context) -> list[Problem]:
     return [Problem.of(mistake.error) for mistake in context.config.mistakes]
 
 
-@rule(downgradable=False)
+@rule(required=_UNREAD)
 def blocks_are_mappings(context: Context) -> list[Problem]:
     """``custom``, and the launcher's blocks below it, are mappings where they are present."""
     config = context.config
@@ -44,7 +45,7 @@ def blocks_are_mappings(context: Context) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
-@rule(downgradable=False)
+@rule(required=_UNREAD)
 def sections_are_mappings(context: Context) -> list[Problem]:
     """Every learner section is a mapping."""
     config = context.config

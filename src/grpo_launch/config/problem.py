@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
-from grpo_launch.errors import LaunchError, one_line
+from grpo_launch.errors import LaunchError, one_line, tagged
 
 
 class Severity(Enum):
@@ -28,6 +28,8 @@ class Problem:
         severity: errors stop the launch, warnings are shown.
         meant: the name that a misspelled key was meant to have; what is said of that key follows
             from the misspelling.
+        rule: what ``checks.warn`` may name to make a warning of it; empty: nothing. The same
+            problem may be found by two rules.
     """
 
     where: str
@@ -35,11 +37,12 @@ class Problem:
     fix: str
     severity: Severity = Severity.ERROR
     meant: str = ""
+    rule: str = field(default="", compare=False)
 
     @staticmethod
     def of(error: LaunchError) -> Problem:
         """What was found wrong before validation, or by preflight."""
-        return Problem(error.where, error.what, error.fix)
+        return Problem(error.where, error.what, error.fix, rule=error.rule)
 
     def below(self, places: Iterable[str]) -> bool:
         """Whether it is about a key at or below one of these places."""
@@ -56,6 +59,11 @@ class Problem:
         # A name of one word, such as model, may be prose.
         named = re.search(rf"\b{re.escape(other.meant)}\b", self.what)
         return "_" in other.meant and named is not None
+
+    @property
+    def line(self) -> str:
+        """What is shown: with the name of its rule, if that may be a warning."""
+        return tagged(str(self), self.rule)
 
     def __str__(self) -> str:
         return one_line(f"{self.where}: {self.what}, {self.fix}")

@@ -99,7 +99,7 @@ class Rule:
         function: from a context to what is wrong.
         needs: types of the facts without which the rule is skipped.
         when: whether the rule is about a configuration; where it is not, it is not even listed.
-        downgradable: whether ``checks.warn`` may name it.
+        required: why ``checks.warn`` may not name it, a clause; empty: it may.
         settles: whether it judges keys and values by themselves, so that what other rules find
             wrong with those follows from what it finds, unless those may not be downgraded.
     """
@@ -107,13 +107,18 @@ class Rule:
     function: Function
     needs: tuple[type, ...]
     when: Callable[[LaunchConfig], bool]
-    downgradable: bool
+    required: str
     settles: bool = False
 
     @property
     def name(self) -> str:
         """The name of the function."""
         return self.function.__name__
+
+    @property
+    def downgradable(self) -> bool:
+        """Whether ``checks.warn`` may name it."""
+        return not self.required
 
     def __call__(self, context: Context) -> list[Problem]:
         """What is wrong, as far as it can be known."""
@@ -142,7 +147,7 @@ def rule(
     *,
     needs: tuple[type, ...] = (),
     when: Callable[[LaunchConfig], bool] = _always,
-    downgradable: bool = True,
+    required: str = "",
     settles: bool = False,
 ) -> Callable[[Function], Rule]: ...
 def rule(
@@ -151,12 +156,12 @@ def rule(
     *,
     needs: tuple[type, ...] = (),
     when: Callable[[LaunchConfig], bool] = _always,
-    downgradable: bool = True,
+    required: str = "",
     settles: bool = False,
 ) -> Rule | Callable[[Function], Rule]:
     """Make a rule of a function; the arguments are the attributes of :class:`Rule`."""
 
     def made(function: Function) -> Rule:
-        return Rule(function, needs, when, downgradable, settles)
+        return Rule(function, needs, when, required, settles)
 
     return made if function is None else made(function)

@@ -230,7 +230,7 @@ class Checks:
     """How the rules of `role=check` and of every launch are taken."""
 
     warn: list[str] = field(default_factory=list)
-    """Names of rules whose errors are warnings; the run records those that mattered."""
+    """Rules whose errors (`[checks.warn: NAME]` at the end) are warnings; the run records which."""
 
 
 @dataclass

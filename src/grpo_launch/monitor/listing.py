@@ -115,6 +115,7 @@ def brief(shown: View, now: float) -> dict[str, Any]:
         **body,
         "duration_s": shown.duration_s(now),
         "alarms": [asdict(alarm) for alarm in recorded.alarms] if recorded else [],
+        "downgraded": list(recorded.downgraded) if recorded else [],
         "urls": list(recorded.urls) if recorded else [],
         "attempt": recorded.attempt if recorded else None,
         "step": step.step if step else None,

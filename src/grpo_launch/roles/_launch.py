@@ -38,7 +38,7 @@ def launch(config: LaunchConfig, host: Host, parts: tuple[str, ...]) -> int:
         ready = prepare(stack, config, host, parts, aim, backend.check)
         if ready.is_valid:
             for warning in (*ready.problems, *ready.warnings):
-                say(f"warning: {warning}")
+                say(f"warning: {warning.line}")
         if (error := ready.error) is not None:
             raise error
         assert ready.run is not None

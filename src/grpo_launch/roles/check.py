@@ -81,7 +81,7 @@ def _print_problems(
     look, hidden = _look(sys.stderr, environ), redaction.secrets(environ)
     errors = ready.error.lines() if ready.error else []
     found = [p for p in ready.problems if p.severity is Severity.WARNING]
-    warnings = [str(p) for p in (*found, *ready.warnings, *_waits(ready), *unchecked)]
+    warnings = [p.line for p in (*found, *ready.warnings, *_waits(ready), *unchecked)]
     with contextlib.suppress(OSError):  # whoever read them is gone
         for severity, lines in ((Severity.ERROR, errors), (Severity.WARNING, warnings)):
             for line in lines:
@@ -115,14 +115,16 @@ def parts(config: LaunchConfig) -> tuple[str, ...]:
 def _body(ready: Preparation, unchecked: list[Problem]) -> dict[str, Any]:
     """The report as data; ``preflight`` lists all that a launch would wait for or fail of."""
     failures = (Problem.of(failure) for failure in ready.failures)
-    preflight = (*failures, *ready.warnings, *_waits(ready))
+    preflight = [*failures, *ready.warnings, *_waits(ready)]
+    found = report.of_outcomes(ready.outcomes)
     return {
         "experiment": ready.config.experiment,
         "form": report.form(ready.config),
         "status": ready.error.status if ready.error else 0,
-        **report.of_outcomes(ready.outcomes),
+        **found,
+        "downgraded": [*found["downgraded"], *report.downgraded(ready.warnings)],
         "shadowed": report.shadowed(ready.config),
-        "preflight": [report.of_problem(problem) for problem in preflight],
+        "preflight": [report.of_problem(p, report.title(p.rule)) for p in preflight],
         "unchecked": [report.of_problem(problem) for problem in unchecked],
         "environment": report.environment(ready.config),
         "summary": _summary(ready),

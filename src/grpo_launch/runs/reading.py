@@ -139,6 +139,7 @@ class Record:
     afterwards: Mapping[str, Followed] = field(default_factory=dict[str, Followed])
     rehearsal: Verdict | None = None
     alarms: tuple[RecordedAlarm, ...] = ()
+    downgraded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_dates(self.started, self.ended)

@@ -102,6 +102,7 @@ class RunRecord:
             "started": time.time(),
             "ended": None,
             "urls": plan.server_urls,
+            "downgraded": list(plan.downgraded),
             "supervisor": _identity(os.getpid()),
             "attempt": 0,
             "attempts": [],

@@ -66,5 +66,5 @@ class Preparation:
         """Everything that keeps the run from starting, as one error."""
         if not self.is_valid:
             errors = (p for p in self.problems if p.severity is Severity.ERROR)
-            return InvalidConfigError(map(str, errors))
+            return InvalidConfigError(problem.line for problem in errors)
         return as_one(self.failures) if self.failures else None

@@ -16,7 +16,7 @@ from pathlib import PurePath
 from grpo_launch.base import occupied
 from grpo_launch.base.host import Host
 from grpo_launch.checks import gather
-from grpo_launch.checks.downgrade import blamed_on, downgraded
+from grpo_launch.checks.downgrade import blamed_on, downgraded, of_machine
 from grpo_launch.checks.examine import examine
 from grpo_launch.config import schema
 from grpo_launch.config.launch_config import LaunchConfig
@@ -172,18 +172,20 @@ def _judged(
             is_complete=is_complete,
             facts=made.facts,
         )
-        problems += judged
+        problems += of_machine(config, judged)
         waits = preflight.closing(config, run.plan)
         closing = [port for port in waits if port.number not in locked]
     errors = (problem for problem in problems if problem.severity is Severity.ERROR)
-    failures += (PreflightError(error.where, error.what, error.fix) for error in errors)
-    warnings = (problem for problem in problems if problem.severity is Severity.WARNING)
+    failures += (PreflightError(p.where, p.what, p.fix, p.rule) for p in errors)
+    warnings = [problem for problem in problems if problem.severity is Severity.WARNING]
+    names = dict.fromkeys(problem.rule for problem in warnings if problem.rule)
+    plan = replace(run.plan, downgraded=(*run.plan.downgraded, *names))
     return replace(
         made,
         failures=tuple(failures),
         warnings=tuple(warnings),
         closing=tuple(closing),
-        run=run,
+        run=replace(run, plan=plan),
     )
 
 

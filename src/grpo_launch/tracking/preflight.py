@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from grpo_launch import runtimes
 from grpo_launch.base import files
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.machine_checks import PACKAGES, WANDB_KEY
 from grpo_launch.config.problem import Problem
 from grpo_launch.plan import LEARNER, LaunchPlan
 from grpo_launch.supervise.process import environment
@@ -81,7 +82,7 @@ def _no_package(config: LaunchConfig, name: str) -> Problem:
     fix = (
         f"run '{runtime.python_command} -m pip install {package}', or choose another with tracking="
     )
-    return Problem(at, what, fix)
+    return Problem(at, what, fix, rule=PACKAGES.name)
 
 
 def _key(config: LaunchConfig, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -98,7 +99,7 @@ def _key(config: LaunchConfig, environ: Mapping[str, str]) -> Iterator[Problem]:
         host = urlsplit(server).netloc
     except ValueError as error:
         what, fix = f"{server!r} is no address ({error})", "correct it, or unset it"
-        yield Problem("environment: WANDB_BASE_URL", what, fix)
+        yield Problem("environment: WANDB_BASE_URL", what, fix, rule=WANDB_KEY.name)
         return
     files = [home / ".netrc", home / "_netrc"]
     if said:  # pathlib raises for the home of an unknown user
@@ -108,7 +109,7 @@ def _key(config: LaunchConfig, environ: Mapping[str, str]) -> Iterator[Problem]:
         return
     what = f"W&B is online and has no API key for {host}"
     fix = "export WANDB_API_KEY, or name a file with it in env.file, or set the mode to offline"
-    yield Problem(config.where("tracking.wandb.mode"), what, fix)
+    yield Problem(config.where("tracking.wandb.mode"), what, fix, rule=WANDB_KEY.name)
 
 
 def _names(path: Path, host: str) -> bool:

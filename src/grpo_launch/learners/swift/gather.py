@@ -11,6 +11,7 @@ from grpo_launch.base.host import Host
 from grpo_launch.config.arguments import find, listed
 from grpo_launch.config.facts import MissingFiles
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.machine_checks import FILES, PACKAGES
 from grpo_launch.config.problem import Problem
 from grpo_launch.learners.swift import (
     dataset_files,
@@ -120,7 +121,7 @@ def _missing(
                 fix = f"write a list: [{', '.join(parts)}]"
             elif (there := _at_home(entry.name, home)) is not None:
                 what, fix = f"ms-swift does not expand the ~ of {entry.name}", f"write {there}"
-            yield Problem(config.where(key), what, fix)
+            yield Problem(config.where(key), what, fix, rule=FILES.name)
 
 
 def _plugins(config: LaunchConfig, cwd: Path, *, on_server: bool) -> tuple[tuple[str, Plugin], ...]:
@@ -146,7 +147,7 @@ def _packages(config: LaunchConfig, host: Host) -> Iterator[Problem]:
             what = f"the reward {name} needs the package {package}, which is not installed"
             command = runtimes.of(config.runtime).python_command
             fix = f"install it with '{command} -m pip install {package}'"
-            yield Problem(config.where(f"train.{key}"), what, fix)
+            yield Problem(config.where(f"train.{key}"), what, fix, rule=PACKAGES.name)
 
 
 def _modules(config: LaunchConfig, host: Host, plugins: Plugins) -> Iterator[Problem]:
