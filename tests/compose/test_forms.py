@@ -163,7 +163,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         SECTIONS + NODES + "runtime: {name: venv}\n",
         [
             (
-                "x.yaml: runtime.name: is set, but no kind: this environment is conda, "
+                "x.yaml: runtime.name: is set, but without a kind the runtime is conda, "
                 "set runtime.kind to venv"
             )
         ],

@@ -72,7 +72,7 @@ def test_what_is_no_algorithm_is_an_error_of_the_flag() -> None:
 def test_flags_of_megatron_are_one_sentence() -> None:
     flags = {"tensor_model_parallel_size": 2, "micro_batch_size": 1, "train_iters": 5}
     assert found(experiment(training=flags)) == [
-        "error: training.micro_batch_size: micro_batch_size, tensor_model_parallel_size, train_iters: are flags of megatron-swift, which this learner does not start (swift rlhf), remove them"
+        "error: training.micro_batch_size: micro_batch_size, tensor_model_parallel_size and train_iters are flags of megatron-swift, which this learner does not start (swift rlhf), remove them"
     ]
     assert found(experiment(training={"micro_batch_size": 1})) == [
         "error: training.micro_batch_size: is a flag of megatron-swift, which this learner does not start (swift rlhf), remove it"

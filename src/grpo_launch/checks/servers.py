@@ -84,8 +84,8 @@ def server_devices_match_tp_times_dp(context: Context) -> list[Problem]:
     devices, wanted = config.gpus.server, needed(config)
     if devices is None or wanted is None or len(devices) == wanted:
         return []
-    if is_elsewhere(config, "server"):
-        return []
+    if is_elsewhere(config, "server") or any("," in device for device in devices):
+        return []  # on another machine, or several in one text: device_ids_are_ids reports it
     names = [name for name in (keys.tensor_parallel, keys.data_parallel) if name]
     places = [f"rollout_server.{name}" for name in names if name in config.rollout_server]
     servers, every = len(endpoint.numbers_here(config)), endpoint.server_count(config)

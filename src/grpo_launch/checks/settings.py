@@ -166,7 +166,7 @@ def _of_another_kind(config: LaunchConfig) -> Iterator[Problem]:
     for name, kind in meant.items():
         if kind:
             place = config.spelled(f"runtime.{name}")
-            what = f"is set, but no kind: this environment is {runtime.kind.value}"
+            what = f"is set, but without a kind the runtime is {runtime.kind.value}"
             fix = f"set {place.removesuffix(name)}kind to {kind}"
             yield Problem(config.where(f"runtime.{name}"), what, fix)
 

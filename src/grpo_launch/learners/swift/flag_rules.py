@@ -107,8 +107,8 @@ def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
             yield problem
     if megatron:
         names = [name for _, name in megatron]
-        what = f"{', '.join(names)}: " if len(names) > 1 else ""
-        what += "is a flag" if len(names) == 1 else "are flags"
+        said = f"{', '.join(names[:-1])} and {names[-1]} are flags"
+        what = "is a flag" if len(names) == 1 else said
         what += f" of megatron-swift, which this learner does not start ({table.program})"
         fix = "remove it" if len(names) == 1 else "remove them"
         yield Problem(config.where(megatron[0][0]), what, fix)
