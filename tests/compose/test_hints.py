@@ -59,6 +59,13 @@ WRONG: list[tuple[str, str]] = [
     ("preflight=2", f"preflight: '2' {BOOLEAN}"),
     ("rollout_server.vllm_enforce_eager=3", f"rollout_server.vllm_enforce_eager: '3' {BOOLEAN}"),
     ("gpus.server=3", "gpus.server: '3' is not a list, write a list, [a, b]"),
+    (
+        "~gpus.server",
+        (
+            "gpus.server: is a setting, which has a value and cannot be deleted, "
+            "write gpus.server=null for its default"
+        ),
+    ),
     ("gpus.server={a:1}", "gpus.server: '{a:1}' is not a list, write a list, [a, b]"),
     (
         "rollout_server.vllm_quantization=[a]",

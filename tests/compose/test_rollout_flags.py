@@ -102,6 +102,9 @@ def test_a_file_sets_any_flag(write: Any) -> None:
         ("rollout_server.logprobs=true", "--logprobs", ["true"]),
         ("rollout_server.repetition_penalty=1.5", "--repetition_penalty", ["1.5"]),
         ("rollout_server.stop_words=[a,b]", "--stop_words", ["a", "b"]),
+        ("rollout_server.stop_words=a", "--stop_words", ["a"]),
+        ("rollout_server.stop_words='a b'", "--stop_words", ["a b"]),
+        ("rollout_server.external_plugins=p.py", "--external_plugins", ["p.py"]),
         (
             "rollout_server.vllm_speculative_config={n: 1}",
             "--vllm_speculative_config",
@@ -113,6 +116,12 @@ def test_a_file_sets_any_flag(write: Any) -> None:
 def test_the_command_line_sets_any_flag(override: str, flag: str, given: list[str]) -> None:
     for write in (legacy, native):
         assert words(compose(write(), [override]), flag) == given
+
+
+def test_one_value_is_a_list_of_one_in_a_file_too() -> None:
+    config = compose(legacy({"stop_words": "a", "external_plugins": "p.py"}))
+    assert words(config, "--stop_words") == ["a"]
+    assert words(config, "--external_plugins") == ["p.py"]
 
 
 def test_a_flag_of_the_file_is_replaced_and_taken_back() -> None:

@@ -37,6 +37,11 @@ def is_integer(hint: Any) -> bool:
     return _is_one_of(hint, int)
 
 
+def is_list(hint: Any) -> bool:
+    """Whether a type hint is a list, or one that may be null."""
+    return any(typing.get_origin(one) is list for one in (hint, *typing.get_args(hint)))
+
+
 def is_mapping(hint: Any) -> bool:
     """Whether a type hint is a mapping with free keys."""
     return typing.get_origin(hint) is dict

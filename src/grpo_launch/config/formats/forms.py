@@ -84,8 +84,12 @@ class Reading:
                 there = (*source, *keys[len(target) :])
                 if holds(self.said, there) or not holds(self.said, keys):
                     return there
-        if self.form is Form.SECTIONS or holds(self.said, keys):
+        if holds(self.said, keys):
             return keys
+        if self.form is Form.SECTIONS:
+            # The block below custom would ask for keys of its own.
+            is_new = keys[:3] == SERVER_BLOCK and not holds(self.said, SERVER_BLOCK)
+            return keys[2:] if is_new else keys
         if keys[:3] == LAUNCH_BLOCK and len(keys) > len(LAUNCH_BLOCK):
             return keys[3:]
         if keys[:3] == SERVER_BLOCK:

@@ -196,6 +196,8 @@ def typed(node_type: type, values: Mapping[Any, Any], where: Where, keys: KeyPat
             mistakes.append(found(where, (*keys, name), hints))
             continue
         hint = hints[name]
+        if keys[-1:] == SERVER_BLOCK[-1:] and kinds.is_list(hint) and isinstance(value, str):
+            value = [value]  # as a flag takes one word
         if value is None and type(None) not in typing.get_args(hint) and hint is not Any:
             continue  # nothing is said, and the default is another one
         if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):

@@ -75,6 +75,8 @@ def _check(override: str) -> None:
     if key in ("topology", schema.TOPOLOGY.replace("/", ".")):
         raise ConfigError(where(key), "no such key", f"write {schema.TOPOLOGY}={value or 'NAME'}")
     _check_known(key)
+    if said.startswith("~"):
+        _check_deletion(key)
     if equals and not said.startswith("~"):
         _check_number(key, value)
         _check_whole(override)
@@ -98,7 +100,8 @@ def for_hydra(overrides: Sequence[str]) -> list[str]:
     """``overrides`` as Hydra must get them to do what they say.
 
     With ``++`` before those that give the learner an argument or say something of a service,
-    without ``+`` before keys that nothing would read, and the booleans of ``env`` as text.
+    without ``+`` before keys that nothing would read, the booleans of ``env`` as text, and one
+    value for a flag of the server that takes several as a list.
 
     Hydra wants ``+`` for a key that no file sets, but ``train.training.max_steps=10`` works
     whether or not the experiment sets it. Whether there is such an argument is judged by the
@@ -106,7 +109,7 @@ def for_hydra(overrides: Sequence[str]) -> list[str]:
     """
     added = (f"++{item}" if _needs_no_plus(item) else item for item in overrides)
     own_groups = any(key_of(item) == "hydra.searchpath" for item in overrides)
-    return [_with_text(_not_forced(item, own_groups)) for item in added]
+    return [_as_list(_with_text(_not_forced(item, own_groups))) for item in added]
 
 
 def _not_forced(override: str, own_groups: bool) -> str:
@@ -137,6 +140,17 @@ def _with_text(override: str) -> str:
     if not (equals and _VARIABLE.match(key_of(said)) and value.lower() in ("true", "false")):
         return override
     return f"{said}={quoted(value)}"
+
+
+def _as_list(override: str) -> str:
+    said, equals, value = override.partition("=")
+    key = key_of(said)
+    is_one = (
+        equals and value not in ("", "null") and value[:1] not in ("[", "$") and "," not in value
+    )
+    if not is_one or not key.startswith(f"{rollout.NODE}.") or not kinds.is_list(type_of(key)):
+        return override
+    return f"{said}=[{value}]"
 
 
 def _needs_no_plus(override: str) -> bool:
@@ -294,6 +308,20 @@ def _check_known(key: str) -> None:
             return
         hint = hints[part]
         known += part + "."
+
+
+def _check_deletion(key: str) -> None:
+    """Hydra would delete a typed setting by giving it an empty text.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    hint = type_of(key)
+    if hint in (None, Any) or kinds.is_mapping(hint) or dataclasses.is_dataclass(hint):
+        return
+    may_be_null = type(None) in typing.get_args(hint)
+    fix = f"write {key}=null for its default" if may_be_null else "remove the override"
+    raise ConfigError(where(key), "is a setting, which has a value and cannot be deleted", fix)
 
 
 def _check_number(key: str, value: str) -> None:
