@@ -106,16 +106,29 @@ def read_origins(path: Path) -> dict[Any, Any]:
     return tree
 
 
-@functools.lru_cache(maxsize=1024)
 def parse(path: Path, text: bytes) -> Any:
-    """Parse one file; memoised, since Hydra composes everything twice."""
-    if path.suffix == JSON:
-        data = json_text.parse(shown(path), text)
+    """Parse one file; memoised, a refusal as well: several that compose it ask.
+
+    Raises:
+        ConfigError: the file is refused.
+    """
+    data = _parsed(path, text)
+    if isinstance(data, ConfigError):
+        raise data.with_traceback(None)
+    return data
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(path: Path, text: bytes) -> Any:
+    try:
+        if path.suffix == JSON:
+            data = json_text.parse(shown(path), text)
+        else:
+            with _Document(path, text) as document:
+                data = {} if document.is_empty else document.data()
         _check_size(path, data)
-        return data
-    with _Document(path, text) as document:
-        data = {} if document.is_empty else document.data()
-    _check_size(path, data)
+    except ConfigError as error:
+        return error
     return data
 
 
