@@ -117,8 +117,6 @@ def prompt_and_completion_fit_max_model_len(context: Context) -> Iterator[Findin
         yield OWN_LENGTH
     if length is None or completion is None:
         return
-    if not config.trains and config.get(key) is None:
-        return  # of a server alone: whoever asks it says how much
     server = f"the model's own length {length}" if is_own else f"vllm_max_model_len {length}"
     longer = _longer_server(config, shape, None if prompt is None else prompt + completion)
     # Where a prompt's length is known, what it and a completion need is compared below.

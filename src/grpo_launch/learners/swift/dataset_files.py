@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,7 +148,7 @@ def _info(key: str, entry: str, cwd: Path, most: int) -> DataFile:
 
 def _entry(key: str, entry: str, cwd: Path, most: int) -> DataFile:
     name, sample = dataset_rows.name_of(entry, cwd), dataset_rows.sample_of(entry, cwd)
-    if sample is not None and not (sample.isdecimal() and int(sample) > 0):
+    if sample is not None and not re.fullmatch(r"\d{1,18}", sample.lstrip("0"), re.ASCII):
         fault = f"{entry} asks for {sample or 'no'} rows, which is no positive integer"
         return DataFile(key, name, fault=fault)
     path = cwd / str(located("dataset", name, cwd))

@@ -117,7 +117,7 @@ def count(entry: str, cwd: Path) -> int | None:
 def sample_of(entry: str, cwd: Path) -> str | None:
     """What stands for ROWS in ``NAME#ROWS``; None where nothing does."""
     _, hash_, rows = entry.rpartition("#")
-    return rows if hash_ and not _exists(cwd / entry) else None
+    return rows if hash_ and not exists(cwd / entry) else None
 
 
 def name_of(entry: str, cwd: Path) -> str:
@@ -148,7 +148,8 @@ def objects(text: bytes) -> list[dict[str, Any]] | None:
     return rows if all(isinstance(row, dict) for row in rows) else None
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is such a file; false also for what cannot be a name."""
     try:
         return path.exists()
     except (OSError, ValueError):

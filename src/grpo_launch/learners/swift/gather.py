@@ -116,7 +116,7 @@ def _missing(
         if entry.missing:
             what, fix = f"{entry.name} does not exist", "correct the path, or create it"
             parts = re.split(r"[\s,]+", entry.name.strip(", "))
-            if len(parts) > 1 and all((cwd / part).exists() for part in parts):
+            if len(parts) > 1 and all(dataset_rows.exists(cwd / part) for part in parts):
                 what = f"{entry.name} is one text of several names"
                 fix = f"write a list: [{', '.join(parts)}]"
             elif (there := _at_home(entry.name, home)) is not None:
