@@ -8,9 +8,10 @@
 # --nightly  everything, with ten times the examples, all mutated files, 1,000 runs that are ended
 #            at random, and twice as many runs of the real engines
 #
-# Without either: what continuous integration runs. It tries the oldest Python, 3.10, as well, and
-# --nightly 3.13 too, where they are installed: the fast tests, with one example of each parametrized
-# one, because another Python breaks functions and not rows of a table. HYPOTHESIS_PROFILE=fast,
+# Without either: what continuous integration runs, in at most 28 minutes on two cores: of whole runs
+# that differ in one thing only the first. It tries the oldest Python, 3.10, as well, and --nightly
+# 3.13 too, where they are installed: the fast tests, with one example of each parametrized one,
+# because another Python breaks functions and not rows of a table. HYPOTHESIS_PROFILE=fast,
 # medium or full says otherwise how much is tried; tests/effort.py has the numbers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,7 +20,7 @@ engine=true
 versions=(3.10)
 marked="not engine"
 profile=medium
-timeout=()
+more=(--one-of-each=slow)
 case "${1:-}" in
   --fast)
     shift
@@ -31,27 +32,20 @@ case "${1:-}" in
   --nightly)
     shift
     profile=full
-    timeout=(--timeout 900)
+    more=(--timeout 900)
     versions=(3.10 3.13)
     export GRPO_LAUNCH_NIGHTLY=1
     ;;
 esac
 export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-$profile}"
 
-bash scripts/setup.sh --dev --no-engine
-# shellcheck source=scripts/lib.sh
-. scripts/lib.sh
-export PATH="$PWD/.venv/bin:$PATH"
 trap wait EXIT # for what goes on in the background
 if [ "$engine" = true ]; then
   bash scripts/setup_engine.sh . &
 fi
-set -x
-ruff check .
-ruff format --check .
-basedpyright
-{ set +x; } 2>/dev/null
-[ "$engine" = false ] || wait $!
+bash scripts/setup.sh --dev --no-engine
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
 pythons=()
 for version in "${versions[@]}"; do
   if is_version .venv/bin/python "$version"; then
@@ -64,9 +58,16 @@ for version in "${versions[@]}"; do
     echo "test: Python $version was not found, nothing is tried with it" >&2
   fi
 done
+export PATH="$PWD/.venv/bin:$PATH"
+set -x
+ruff check .
+ruff format --check .
+basedpyright
+{ set +x; } 2>/dev/null
+[ "$engine" = false ] || wait $!
 set -x
 # Many tests wait for processes: three keep two cores busy.
-python -m pytest -m "$marked" -n 3 --dist worksteal "${timeout[@]}" "$@"
+python -m pytest -m "$marked" -n 3 --dist worksteal "${more[@]}" "$@"
 { set +x; } 2>/dev/null
 [ "$engine" = true ] || exit 0
 

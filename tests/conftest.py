@@ -145,16 +145,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--update-golden", action="store_true", help="rewrite the golden files, then review them"
     )
     parser.addoption(
-        "--one-of-each", action="store_true", help="of a parametrized test only the first example"
+        "--one-of-each",
+        nargs="?",
+        choices=("all", "slow"),
+        const="all",
+        help="of a parametrized test, or of one that is slow, only the first example",
     )
 
 
 @pytest.hookimpl(trylast=True)  # after -m and -k
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("one_of_each"):
+    if which := config.getoption("one_of_each"):
         first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
-        config.hook.pytest_deselected(items=[i for i in items if i not in first.values()])
-        items[:] = reversed(first.values())
+        kept = {*first.values()}
+        if which == "slow":
+            kept.update(item for item in items if item.get_closest_marker("slow") is None)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
 
 
 def pytest_configure(config: pytest.Config) -> None:
