@@ -29,5 +29,5 @@ if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$(checksum pyproject.toml
 fi
 
 if [ "$engine" = true ]; then
-  bash scripts/setup_engine.sh .
+  bash scripts/setup_engine.sh
 fi

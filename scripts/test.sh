@@ -41,7 +41,7 @@ export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-$profile}"
 
 trap wait EXIT # for what goes on in the background
 if [ "$engine" = true ]; then
-  bash scripts/setup_engine.sh . &
+  bash scripts/setup_engine.sh all &
 fi
 bash scripts/setup.sh --dev --no-engine
 # shellcheck source=scripts/lib.sh
