@@ -41,17 +41,20 @@ class Metrics:
         files: patterns of their paths below the output directory.
         step: the field with the optimizer steps so far; ``3/40`` says their number as well.
         max_steps: the field with their number; empty: ``step`` says both.
-        reward, completion_length: the fields with their means.
+        reward, completion_length: the fields with their means; empty: it has none.
+        loss: the field with the loss, which is shown of a training without rewards; empty: none is.
         step_time: the fields that may have the seconds of a step; the first that is there.
+        elapsed: the field with the time since the start of this training, in seconds or as
+            ``1 day, 2:03:04``; empty: none has.
         trained: the fields of which a row of the training has one, as against a row of an
-            evaluation; empty: ``reward``.
+            evaluation; empty: ``reward`` and ``loss``.
         reward_std, kl: the fields with the spread of the rewards and the KL divergence.
         each_reward: the fields with the mean of one reward function; ``*`` stands for its name.
     """
 
     files: tuple[str, ...]
     step: str
-    reward: str
+    reward: str = ""
     max_steps: str = ""
     completion_length: str = ""
     step_time: tuple[str, ...] = ()
@@ -59,6 +62,8 @@ class Metrics:
     reward_std: str = ""
     kl: str = ""
     each_reward: str = ""
+    loss: str = ""
+    elapsed: str = ""
 
     def __post_init__(self) -> None:
         """``ValueError`` for a pattern that leads out of the directory, or is none."""

@@ -157,6 +157,52 @@ def test_watch_shows_the_figures_of_grpo_and_no_access_log(
     assert "POST" not in shown
 
 
+def make_without_rewards(root: Path) -> None:
+    run = make_run(root, **going_on(processes={}, urls=[]))
+    places = {"run_dir": str(run), "output_dir": str(run / "output"), "metrics": LOSSES}
+    (run / "plan.json").write_text(json.dumps({**json.loads(PLAN.read_text()), **places}))
+    rows = [
+        {"n": n, "of": 20, "loss": 8.0 / n, "elapsed": f"0:00:{3 * n:02d}"} for n in range(1, 9)
+    ]
+    (run / "output").mkdir()
+    (run / "output" / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+LOSSES = {
+    "files": ["log.jsonl"],
+    "step": "n",
+    "max_steps": "of",
+    "loss": "loss",
+    "elapsed": "elapsed",
+}
+
+
+def test_a_training_without_rewards_is_told_by_its_loss(
+    context: Context, printed: Callable[[], str]
+) -> None:
+    make_without_rewards(context.root)
+    listing.run(context, as_json=False)
+    status.run(context, "latest", as_json=False)
+    watch.run(context, "latest", as_json=False)
+    head, row, *shown = printed().splitlines()
+    cells = dict(zip(head.split(), row.split(), strict=False))
+    assert (cells["STEP"], cells["REWARD"], cells["LOSS"]) == ("8/20", "-", "1")
+    assert any("step" in line and "8/20, loss 1, 3.0 s/step" in line for line in shown)
+    curve = next(line for line in shown if line.startswith("loss"))
+    assert curve.split()[1:] == ["1", "█▄▂▂▁▁▁▁", "1", "to", "8"]
+    assert not any("generation" in line for line in shown)
+
+
+def test_the_losses_as_json(context: Context, printed: Callable[[], str]) -> None:
+    make_without_rewards(context.root)
+    status.run(context, "latest", as_json=True)
+    shown = json.loads(printed())
+    assert (shown["loss"], shown["reward"]) == (1.0, None)
+    watch.run(replace(context, stdout=(stream := io.StringIO())), "latest", as_json=True)
+    shown = json.loads(stream.getvalue())
+    assert shown["losses"][:2] == [[1, 8.0], [2, 4.0]]
+
+
 def test_status(context: Context, golden: Callable[[str], None]) -> None:
     checkpoint = make_one(context.root) / "output" / "v0-now" / "checkpoint-10"
     checkpoint.mkdir()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grpo_launch.plan import Metrics
 from grpo_launch.runs import cycles, plot
 from grpo_launch.runs.metrics import History, MetricsFollower, Step, parse
 from grpo_launch.runs.timing import Interval
@@ -43,6 +44,30 @@ def test_a_line_of_the_log(row: object, step: Step | None) -> None:
     assert parse(json.dumps(row).encode(), METRICS) == step
 
 
+SFT = Metrics(("log.jsonl",), "n", max_steps="of", loss="loss", elapsed="elapsed")
+
+
+@pytest.mark.parametrize(
+    ("row", "step"),
+    [
+        ({"n": 3, "of": 40, "loss": 5.1}, Step(3, 40, None, None, None, loss=5.1)),
+        *(
+            ({"n": 3, "of": 40, "loss": 5, "elapsed": told},
+             Step(3, 40, None, None, None, loss=5.0, elapsed=seconds))
+            for told, seconds in (
+                (7.5, 7.5), ("0:00:05", 5.0), ("1:02:03", 3723.0), ("2 days, 0:00:01", 172801.0),
+                ("soon", None), ("0:00", None), (None, None), (True, None),
+            )
+        ),
+        ({"n": 3, "of": 40, "eval_loss": 5.1}, None),
+        ({"n": 3, "of": 40, "reward": 5.1}, None),
+        ({"n": 3, "loss": 5.1}, None),
+    ],
+)  # fmt: skip
+def test_a_line_of_a_training_without_rewards(row: object, step: Step | None) -> None:
+    assert parse(json.dumps(row).encode(), SFT) == step
+
+
 @given(st.binary())
 def test_no_line_can_break_the_reader(text: bytes) -> None:
     parse(text, METRICS)
@@ -69,6 +94,17 @@ def test_the_log_of_an_earlier_run_is_not_ours(tmp_path: Path) -> None:
     log.parent.mkdir()
     log.write_bytes(line(40, 1.0))
     assert MetricsFollower(tmp_path, METRICS).poll() == []
+
+
+def test_a_log_that_is_made_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    log.write_bytes(line(1, 0.1) + line(2, 0.2) + line(3, 0.3))
+    history, follower = History(tmp_path, METRICS), MetricsFollower(tmp_path, METRICS)
+    history.steps()
+    log.unlink()
+    log.write_bytes(line(1, 0.5))
+    assert [(step.step, step.reward) for step in history.steps()] == [(1, 0.5)]
+    assert [(step.step, step.reward) for step in follower.poll()] == [(1, 0.5)]
 
 
 def numbers(steps: list[Step]) -> list[int]:
@@ -118,6 +154,15 @@ def test_a_plot_survives_steps_without_values(tmp_path: Path) -> None:
     steps = [Step(1, 2, None, None, None), Step(2, 2, 0.5, 0.0, 0.0)]
     assert plot.draw(steps, "title", tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_a_plot_of_a_training_without_rewards_shows_its_loss(tmp_path: Path) -> None:
+    falling = [Step(n, 3, None, None, None, loss=3.0 - n) for n in range(1, 4)]
+    level = [Step(n, 3, None, None, None, loss=3.0) for n in range(1, 4)]
+    for name, steps in {"falling": falling, "level": level}.items():
+        assert plot.draw(steps, "title", tmp_path / f"{name}.png")
+    assert (tmp_path / "falling.png").read_bytes() != (tmp_path / "level.png").read_bytes()
+    assert plot.draw([Step(1, 3, None, None, None)], "title", tmp_path / "nothing.png")
 
 
 def test_a_plot_shows_what_the_seconds_went_into(tmp_path: Path) -> None:

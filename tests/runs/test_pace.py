@@ -17,6 +17,10 @@ def row(step: int, seconds: float | None, reward: float | None = 0.5, **more: bo
     return Step(step, 100, reward, None, seconds, **more)
 
 
+def timed(step: int, elapsed: float | None) -> Step:
+    return Step(step, 100, None, None, None, loss=1.0, elapsed=elapsed)
+
+
 WARM_UP = row(1, 60.0, begins=True)
 LASTING = [row(n, 10.0 if n % 4 == 1 else 2.0, 0.5 if n % 4 == 1 else None) for n in range(2, 41)]
 """A generation every four steps (steps_per_generation, num_iterations): 4 seconds a step."""
@@ -40,6 +44,10 @@ LASTING = [row(n, 10.0 if n % 4 == 1 else 2.0, 0.5 if n % 4 == 1 else None) for 
         ([WARM_UP, row(2, 2.0), row(3, 2.0), row(3, 90.0, begins=True)], 2.0, 194.0),
         ([WARM_UP, row(2, 2.0), row(3, 90.0, begins=True), row(4, 5.0)], 5.0, 480.0),
         ([WARM_UP, row(2, 2.0), row(1, 90.0), row(2, 5.0)], 5.0, 490.0),
+        # A clock that goes on instead of the seconds of a step.
+        ([timed(2, 9), timed(4, 12), timed(8, 20)], 11 / 6, 92 * 11 / 6),
+        ([timed(2, 9), timed(4, None), timed(8, 20)], None, None),
+        ([timed(2, 9), timed(4, 12), timed(5, 2), timed(7, 8)], 3.0, 279.0),
         # What nobody logs.
         ([WARM_UP, row(2, None), row(3, None)], None, None),
         ([row(n, 2.0, None) for n in range(1, 5)], 2.0, 192.0),
@@ -55,6 +63,28 @@ def test_the_pace(steps: list[Step], seconds: float | None, left: float | None) 
 def test_a_row_inside_of_a_generation_has_the_reward_of_the_generation() -> None:
     assert pace.newest_reward([row(1, 1.0, 0.25), row(2, 1.0, None)]) == 0.25
     assert pace.newest_reward([]) is None
+
+
+LOSSES = [Step(n, 3, None, None, None, loss=loss) for n, loss in enumerate((5.125, None, 0.00312))]
+
+
+@pytest.mark.parametrize(
+    ("steps", "newest", "change"),
+    [
+        ([row(1, 1.0, 0.25), row(2, 1.0, 0.5), row(3, 1.0, None)],
+         "reward 0.50", "reward 0.25 -> 0.50 in 3 steps"),
+        (LOSSES, "loss 0.00312", "loss 5.12 -> 0.00312 in 2 steps"),
+        ([Step(1, 3, 0.5, None, None, loss=0.001)],
+         "reward 0.50", "reward 0.50 -> 0.50 in 1 steps"),
+        ([Step(1, 3, None, None, None)], None, None),
+        ([], None, None),
+    ],
+)  # fmt: skip
+def test_the_loss_tells_of_a_training_without_rewards(
+    steps: list[Step], newest: str | None, change: str | None
+) -> None:
+    assert pace.newest(steps) == newest
+    assert pace.change(steps) == change
 
 
 ROWS = [

@@ -150,16 +150,16 @@ class Member:
             return "done" if status == 0 else f"status {status}"
         if recorded.started < self.host.now:  # of another run, which keeps this one from starting
             return f"status {status}"
-        said = f"{recorded.state}, {_reward(directory, recorded) or recorded.reason or ''}"
+        said = f"{recorded.state}, {_change(directory, recorded) or recorded.reason or ''}"
         return f"{said.rstrip(', ')}, {shown}"
 
 
-def _reward(directory: Path, recorded: reading.Record) -> str | None:
-    """From which reward to which a training went that ended well."""
+def _change(directory: Path, recorded: reading.Record) -> str | None:
+    """From which reward or loss to which a training went that ended well."""
     if recorded.state != record.DONE:
         return None
     steps = planned.history(directory, recorded, planned.read(directory)).steps()
-    return pace.change_of_reward(steps)
+    return pace.change(steps)
 
 
 class Results:

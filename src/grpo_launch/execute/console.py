@@ -210,8 +210,8 @@ def duration(seconds: float) -> str:
 def _facts(steps: Sequence[Step]) -> str:
     from grpo_launch.runs import pace
 
-    reward, each = pace.newest_reward(steps), pace.seconds_per_step(steps)
-    facts = [] if reward is None else [f"reward {reward:.2f}"]
+    newest, each = pace.newest(steps), pace.seconds_per_step(steps)
+    facts = [] if newest is None else [newest]
     facts += [] if each is None else [f"{each:.1f} s/step"]
     left = pace.seconds_left(steps)
     facts += [f"{duration(left)} left"] if left else []

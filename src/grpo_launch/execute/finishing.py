@@ -120,6 +120,7 @@ def _manifest(
         "run": str(around.record.directory),
         "step": checkpoint.step,
         "reward": pace.newest_reward(before),
+        "loss": pace.newest_loss(before),
         "output_dir": str(around.cwd / plan.output_dir),
         "git": _git(around.record.directory),
     }

@@ -328,7 +328,7 @@ class _Run:
         took = f"{duration(time.monotonic() - self._started)}, {self._plan.run_dir}"
         if ended.status != 0:
             say(because(f"{ended.end} after {took}", ended.why))
-        elif change := pace.change_of_reward(self._steps):
+        elif change := pace.change(self._steps):
             say(f"{change}, {took}")
         else:
             say(f"{called(ended.name)} ended well after {took}")

@@ -13,7 +13,8 @@ from grpo_launch.monitor.gpus import Gpu
 from grpo_launch.monitor.listing import remarks
 from grpo_launch.monitor.spark import sparkline
 from grpo_launch.monitor.words import addresses, age, fit, idle, number, size, split, table
-from grpo_launch.runs import record
+from grpo_launch.runs import pace, record
+from grpo_launch.runs.metrics import Step
 
 _COLOURS = {
     record.TRAINING: "green",
@@ -103,22 +104,30 @@ def _training(shown: Detail, width: int) -> Iterable[Text]:
     line.append(f"  {share:.0%}")
     line.append(f"  {age(shown.eta_s)} left" if shown.eta_s else "")
     yield line
-    rewards = [step.reward for step in shown.steps]
-    known = [reward for reward in rewards if reward is not None]
-    if known:
-        line = _fact("reward", f"{known[-1]:.2f}").append(sparkline(rewards, across), style="green")
-        yield line.append(f"  {min(known):.2f} to {max(known):.2f}")
+    yield from _curve(shown.steps, across)
     yield from _figures(shown)
     if shown.step_s is not None:
         line = _fact("time", f"{shown.step_s:.1f} s/step")
         if shown.split is None:
-            yield line.append("generation and learning together", style="dim")
+            rewarded = any(step.reward is not None for step in shown.steps)
+            yield line.append("generation and learning together" if rewarded else "", style="dim")
         else:
             yield line.append(split(shown.split))
             yield _fact("", "").append(idle(shown.split), style="dim")
     length = next((s.completion_length for s in reversed(shown.steps) if s.completion_length), None)
     if length is not None:
         yield _fact("length", f"{length:.0f} tokens")
+
+
+def _curve(steps: Sequence[Step], across: int) -> Iterable[Text]:
+    """The rewards as a curve; where there are none the losses."""
+    name, written, values = "reward", pace.written_reward, [step.reward for step in steps]
+    if not any(value is not None for value in values):
+        name, written, values = "loss", pace.written_loss, [step.loss for step in steps]
+    known = [value for value in values if value is not None]
+    if known:
+        line = _fact(name, written(known[-1])).append(sparkline(values, across), style="green")
+        yield line.append(f"  {written(min(known))} to {written(max(known))}")
 
 
 def _figures(shown: Detail) -> Iterable[Text]:

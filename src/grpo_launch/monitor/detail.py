@@ -59,11 +59,6 @@ class Detail:
         """Seconds until the last step, while the run goes on."""
         return pace.seconds_left(self.steps) if self.view.is_supervised else None
 
-    @property
-    def reward(self) -> float | None:
-        """The mean reward that was logged last."""
-        return pace.newest_reward(self.steps)
-
     def is_alive(self, process: RecordedProcess) -> bool:
         """Whether a process of the record itself lives."""
         identity = (process.pid, process.start_time)

@@ -11,13 +11,16 @@ from grpo_launch.monitor import living
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.view import View, view
 from grpo_launch.monitor.words import NOTHING, addresses, age, and_, fit, table
-from grpo_launch.runs import find, record
+from grpo_launch.runs import find, pace, record
 
 FORMAT = 1
 """The version of what ``--json`` prints; fields may be added within a version."""
 
-_HEAD = ("RUN", "STATE", "ROLE", "ATTEMPT", "STEP", "REWARD", "STARTED", "TOOK", "URL", "REASON")
-_RIGHT = "ATTEMPT STEP REWARD STARTED TOOK"
+_HEAD = (
+    *("RUN", "STATE", "ROLE", "ATTEMPT", "STEP", "REWARD", "LOSS"),
+    *("STARTED", "TOOK", "URL", "REASON"),
+)
+_RIGHT = "ATTEMPT STEP REWARD LOSS STARTED TOOK"
 
 
 def run(context: Context, *, as_json: bool) -> int:
@@ -41,19 +44,23 @@ def run(context: Context, *, as_json: bool) -> int:
 def lines(views: Sequence[View], now: float, width: int | None = None) -> list[str]:
     """The table, with remarks below the runs that need one.
 
-    Where the reasons have no room beside the rest, they stand below.
+    Where the reasons have no room beside the rest, they stand below. A loss is shown of a
+    training without rewards; where no run is one, there is no column for it.
 
     Args:
         views: the runs.
         now: seconds since the epoch.
         width: characters of a line; None: as many as it takes.
     """
-    rows = [_row(view, now) for view in views]
-    whole = table(_HEAD, rows, _RIGHT)
+    head, rows = _HEAD, [_row(view, now) for view in views]
+    loss = head.index("LOSS")
+    if all(row[loss] == NOTHING for row in rows):
+        head, *rows = ((*row[:loss], *row[loss + 1 :]) for row in (head, *rows))
+    whole = table(head, rows, _RIGHT)
     reasons = [row[-1] for row in rows]
     beside = any(reasons) and (width is None or all(len(line) <= width for line in whole))
     if not beside:
-        whole = table(_HEAD[:-1], [row[:-1] for row in rows], _RIGHT)
+        whole = table(head[:-1], [row[:-1] for row in rows], _RIGHT)
     told = fit(whole[0], width)
     for shown, reason, row in zip(views, reasons, whole[1:], strict=True):
         below = [reason] if reason and not beside else []
@@ -121,6 +128,7 @@ def brief(shown: View, now: float) -> dict[str, Any]:
         "step": step.step if step else None,
         "max_steps": step.max_steps if step else None,
         "reward": finite(shown.reward),
+        "loss": finite(shown.loss),
     }
 
 
@@ -140,7 +148,10 @@ def _row(shown: View, now: float) -> tuple[str, ...]:
         one_line(recorded.role),
         str(recorded.attempt),
         step.of_all if step else NOTHING,
-        NOTHING if shown.reward is None else f"{shown.reward:.2f}",
+        NOTHING if shown.reward is None else pace.written_reward(shown.reward),
+        NOTHING
+        if shown.loss is None or shown.reward is not None
+        else pace.written_loss(shown.loss),
         f"{age(max(0.0, now - recorded.started))} ago",
         NOTHING if took is None else age(took),
         addresses(recorded.urls),

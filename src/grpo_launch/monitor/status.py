@@ -14,7 +14,7 @@ from grpo_launch.monitor.detail import Detail, detail, full
 from grpo_launch.monitor.listing import FORMAT, remarks
 from grpo_launch.monitor.view import view
 from grpo_launch.monitor.words import addresses, age, fit, idle, moment, number, size, split, table
-from grpo_launch.runs import find
+from grpo_launch.runs import find, pace
 from grpo_launch.runs.reading import RecordedProcess
 
 _LONGEST_COMMAND = 60
@@ -92,7 +92,7 @@ def _facts(shown: Detail, now: float, cwd: str) -> Iterator[tuple[str, str]]:
     if shown.steps:
         last = shown.steps[-1]
         facts = [last.of_all]
-        facts += [] if shown.reward is None else [f"reward {shown.reward:.2f}"]
+        facts += [] if (newest := pace.newest(shown.steps)) is None else [newest]
         facts += [] if shown.step_s is None else [f"{shown.step_s:.1f} s/step"]
         facts += [f"{age(shown.eta_s)} left"] if shown.eta_s else []
         yield "step", ", ".join(facts)

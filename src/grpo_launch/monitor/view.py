@@ -39,7 +39,7 @@ class View:
         alive: its processes that live, without supervisor and guards.
         guards: its living guards.
         step: the step that was logged last.
-        reward: the newest that was logged.
+        reward, loss: the newest that were logged.
     """
 
     found: Found
@@ -53,6 +53,7 @@ class View:
     guards: tuple[proc.Entry, ...]
     step: Step | None
     reward: float | None
+    loss: float | None = None
 
     @property
     def is_over(self) -> bool:
@@ -111,6 +112,7 @@ def view(found: Found, machine: Machine, *, with_step: bool = True, believes: bo
         guards=tuple(machine.guards_of(found.directory, named if believes else None).values()),
         step=steps[-1] if steps else None,
         reward=pace.newest_reward(steps),
+        loss=pace.newest_loss(steps),
     )
 
 

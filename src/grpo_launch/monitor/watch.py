@@ -196,6 +196,7 @@ def _as_json(scene: Scene, now: float) -> dict[str, Any]:
         "format": FORMAT,
         **full(scene.detail, now),
         "rewards": [[step.step, finite(step.reward)] for step in scene.detail.steps],
+        "losses": [[step.step, finite(step.loss)] for step in scene.detail.steps],
         "gpus": [
             {"id": gpu.id, "used": gpu.used, "total": gpu.total, "use": gpu.use}
             for gpu in scene.gpus

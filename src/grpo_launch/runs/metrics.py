@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,8 @@ class Step:
         completion_length: mean tokens of a completion.
         step_time: seconds of one of its steps.
         begins: whether it is the first of a start of the learner, and so holds the warm-up.
+        loss: that was logged, or None.
+        elapsed: seconds since the learner began to train, or None.
     """
 
     step: int
@@ -31,6 +34,8 @@ class Step:
     completion_length: float | None
     step_time: float | None
     begins: bool = False
+    loss: float | None = None
+    elapsed: float | None = None
 
     @property
     def of_all(self) -> str:
@@ -72,8 +77,9 @@ class MetricsFollower:
 
     def _newest(self) -> Path | None:
         logs = _logs(self._output_dir, self._metrics)
-        grown = [log for log in logs if log[2] > self._before.get(log[1], 0)]
-        return max(grown)[1] if grown else None
+        # One that is smaller was made anew.
+        written = [log for log in logs if log[2] != self._before.get(log[1], 0)]
+        return max(written)[1] if written else None
 
 
 class History:
@@ -122,7 +128,7 @@ class History:
                 begin = 0 if self._at_most is None else max(0, size - self._at_most)
                 self._lines[path] = LineTail(path, begin)
                 self._unbegun |= set() if begin else {path}
-            if size > self._lines[path].offset:
+            if size != self._lines[path].offset:  # smaller: a start made it anew
                 self._take(path, self._lines[path].read())
         return list(self._steps.values())
 
@@ -175,7 +181,7 @@ def _step(row: dict[str, Any], metrics: Metrics) -> Step | None:
         total = str(row.get(metrics.max_steps, "")) if metrics.max_steps else "0"
     if not _is_count(done) or not _is_count(total):
         return None
-    if not any(name in row for name in metrics.trained or (metrics.reward,)):
+    if not any(name in row for name in metrics.trained or (metrics.reward, metrics.loss)):
         return None
     time = next((row[name] for name in metrics.step_time if name in row), None)
     return Step(
@@ -184,7 +190,20 @@ def _step(row: dict[str, Any], metrics: Metrics) -> Step | None:
         _number(row.get(metrics.reward)),
         _number(row.get(metrics.completion_length)),
         _number(time),
+        loss=_number(row.get(metrics.loss)),
+        elapsed=_seconds(row.get(metrics.elapsed)),
     )
+
+
+_DURATION = re.compile(r"(?:(\d{1,5}) days?, )?(\d{1,2}):(\d\d):(\d\d)", re.ASCII)
+"""As ``str(timedelta)`` has it, in whole seconds."""
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, str) and (parts := _DURATION.fullmatch(value)):
+        days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+        return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    return _number(value)
 
 
 def _is_count(text: str) -> bool:

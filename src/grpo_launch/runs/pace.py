@@ -27,12 +27,12 @@ def seconds_per_step(steps: Sequence[Step]) -> float | None:
     for first, end in reversed(list(itertools.pairwise([*begins, len(steps)]))):
         window = _whole_generations(steps[first:end])
         known = [
-            (row.step_time, row.step - before.step)
+            (seconds, row.step - before.step)
             for before, row in window
-            if row.step_time is not None
+            if (seconds := _seconds_between(before, row)) is not None
         ]
         if known:
-            return sum(time * count for time, count in known) / sum(count for _, count in known)
+            return sum(time for time, _ in known) / sum(count for _, count in known)
     return None
 
 
@@ -49,16 +49,53 @@ def newest_reward(steps: Sequence[Step]) -> float | None:
     return next((step.reward for step in reversed(steps) if step.reward is not None), None)
 
 
-def change_of_reward(steps: Sequence[Step]) -> str | None:
-    """From which reward to which the steps went, in words; None where none was logged."""
-    rewards = [step.reward for step in steps if step.reward is not None]
-    if not rewards:
+def newest_loss(steps: Sequence[Step]) -> float | None:
+    """The loss that was logged last."""
+    return next((step.loss for step in reversed(steps) if step.loss is not None), None)
+
+
+def newest(steps: Sequence[Step]) -> str | None:
+    """The newest reward in words, ``reward 0.94``; where there are no rewards the loss."""
+    if (reward := newest_reward(steps)) is not None:
+        return f"reward {written_reward(reward)}"
+    loss = newest_loss(steps)
+    return None if loss is None else f"loss {written_loss(loss)}"
+
+
+def change(steps: Sequence[Step]) -> str | None:
+    """From which reward to which the steps went, in words; where there are no rewards the loss.
+
+    None where neither was logged.
+    """
+    rewards = [written_reward(step.reward) for step in steps if step.reward is not None]
+    losses = [written_loss(step.loss) for step in steps if step.loss is not None]
+    name, values = ("reward", rewards) if rewards else ("loss", losses)
+    return f"{name} {values[0]} -> {values[-1]} in {steps[-1].step} steps" if values else None
+
+
+def written_reward(value: float) -> str:
+    """``0.94``."""
+    return f"{value:.2f}"
+
+
+def written_loss(value: float) -> str:
+    """In three digits, as a loss may become small: ``5.12``, ``0.00312``."""
+    return f"{value:.3g}"
+
+
+def _seconds_between(before: Step, row: Step) -> float | None:
+    """Seconds of all the steps that a row stands for."""
+    if row.step_time is not None:
+        return row.step_time * (row.step - before.step)
+    if row.elapsed is None or before.elapsed is None:
         return None
-    return f"reward {rewards[0]:.2f} -> {rewards[-1]:.2f} in {steps[-1].step} steps"
+    return row.elapsed - before.elapsed
 
 
 def _begins(steps: Sequence[Step], index: int) -> bool:
-    return steps[index].begins or steps[index].step <= steps[index - 1].step
+    before, row = steps[index - 1], steps[index]
+    is_reset = (row.elapsed or 0.0) < (before.elapsed or 0.0)  # the clock, of a start of its own
+    return row.begins or row.step <= before.step or is_reset
 
 
 def _whole_generations(start: Sequence[Step]) -> list[tuple[Step, Step]]:

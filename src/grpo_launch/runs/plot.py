@@ -1,4 +1,4 @@
-"""A run as a picture: reward, completion length and step time over the steps."""
+"""A run as a picture: reward (or loss), completion length and step time over the steps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from grpo_launch.runs.metrics import Step
 
 _PARTS = {"waiting": "generation", "sync": "weight sync", "learning": "learning", "other": "other"}
 """Of a cycle's seconds, the learner's way, and their names in the legend."""
+
+_REWARD, _LOSS, _TIME = "mean reward", "loss", "step time (s)"
+_SIGNED = (_REWARD, _LOSS)
+"""What may be below zero."""
 
 _MANY = 3
 """A first step of so many times the longest other one only warms up."""
@@ -39,27 +43,37 @@ def draw(
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(9, 7.5), layout="constrained")
-    panels = (
-        ("mean reward", [s.reward for s in steps], "tab:green"),
-        ("completion length (tokens)", [s.completion_length for s in steps], "tab:blue"),
-        ("step time (s)", [s.step_time for s in steps], "tab:orange"),
-    )
-    axes = figure.subplots(len(panels), 1, sharex=True)
+    panels = _panels(steps)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (label, values, colour) in zip(axes, panels, strict=True):
         known = [(s.step, v) for s, v in zip(steps, values, strict=True) if v is not None]
         axis.plot([x for x, _ in known], [y for _, y in known], color=colour, marker=".", lw=1.2)
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
-        if label != "mean reward" and known:
+        if label not in _SIGNED and known:
             axis.set_ylim(0, 1.1 * max(y for _, y in known) or 1)
-    _leave_out_the_warm_up(axes[-1], steps)
-    if cycles:
-        _stack(axes[-1], steps, cycles)
+        if label == _TIME:
+            _leave_out_the_warm_up(axis, steps)
+            if cycles:
+                _stack(axis, steps, cycles)
     axes[-1].set_xlabel("optimizer step")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
     return True
+
+
+def _panels(steps: Sequence[Step]) -> list[tuple[str, list[float | None], str]]:
+    """Label, values and colour of what was logged; a loss tells of a training without rewards."""
+    panels = [
+        (_REWARD, [s.reward for s in steps], "tab:green"),
+        (_LOSS, [s.loss for s in steps], "tab:green"),
+        ("completion length (tokens)", [s.completion_length for s in steps], "tab:blue"),
+        (_TIME, [s.step_time for s in steps], "tab:orange"),
+    ]
+    logged = [panel for panel in panels if any(value is not None for value in panel[1])]
+    rewarded = any(label == _REWARD for label, *_ in logged)
+    return [p for p in logged if p[0] != _LOSS or not rewarded] or panels[:1]
 
 
 def _leave_out_the_warm_up(axis: Any, steps: Sequence[Step]) -> None:
