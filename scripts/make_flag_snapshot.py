@@ -3,7 +3,8 @@
     python scripts/make_flag_snapshot.py [--check] [--python .venv-engine/bin/python]
 
 Run it with the launcher's Python; the engine's is asked (some seconds). Writes flags.json of
-engines/swift (``swift rollout``) and of learners/swift (``swift rlhf``).
+engines/swift (``swift rollout``) and of learners/swift (``swift rlhf``), and beside the latter
+flags_sft.json and flags_pt.json.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from grpo_launch.engines.flags import FlagTable
 from grpo_launch.engines.snapshot import Snapshot, digest
 from grpo_launch.engines.swift.flags import FLAGS as ROLLOUT
 from grpo_launch.learners.swift.flags import FLAGS as RLHF
+from grpo_launch.learners.swift.flags import PT, SFT
 from grpo_launch.runtimes import installed
 
 PRODUCT = "ms-swift"
@@ -40,7 +42,7 @@ def main() -> int:
         return 1
     status = 0
     programs = ask(ROLLOUT.script, python, os.environ)
-    for question in (ROLLOUT, RLHF):
+    for question in (ROLLOUT, RLHF, SFT, PT):
         told = programs[question.program]
         table = FlagTable.of(question.program, PRODUCT, version, told.flags, told.defaults)
         digests = {name: digest(Path(file)) for name, file in told.files.items()}

@@ -53,7 +53,6 @@ _GROUPS = (
     "tracking",
     "launch",
     "compat",
-    "overlay",
     "rollout_server/topology",
 )
 _NO_OPTIONS = ("hanabi_env",)  # data beside the options, see make_compat.py

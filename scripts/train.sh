@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # The training entry: one learner, one process a GPU.
 #
-#   config=ARGUMENTS_FILE [gpus=6,7] [debug=true] bash scripts/train.sh [COMMAND...]
+#   config=ARGUMENTS_FILE [gpus=6,7] [program=sft] [debug=true] bash scripts/train.sh [COMMAND...]
 #
 # config  a YAML or JSON file of ms-swift arguments (the launcher writes it; keys are flag names)
 # gpus    CUDA device ids, default 0; empty: no GPU, one process
+# program what is trained: rlhf (default), sft or pt
 # debug   true: verbose NCCL and torch.distributed logs, and every command is shown
-# COMMAND what stands before "rlhf ARGUMENTS_FILE", default: swift
+# COMMAND what stands before "PROGRAM ARGUMENTS_FILE", default: swift
 #
 # The caller's environment wins over every default below.
 set -euo pipefail
@@ -55,4 +56,4 @@ with socket.socket() as probe:
   export MASTER_PORT
 fi
 
-exec "$@" rlhf "$config"
+exec "$@" "${program:-rlhf}" "$config"

@@ -49,7 +49,7 @@ READS_THE_ENVIRONMENT = {
 
 NAMES_A_PLUGIN = {
     "plugins.py": (2, "the registry: where each of those that ship lies"),
-    "config/schema.py": (2, "the engine and the learner where nothing names one"),
+    "config/schema_programs.py": (2, "the engine and the learner where nothing names one"),
 }
 """Modules outside the plug-ins that name one: on how many lines, and why."""
 

@@ -83,9 +83,13 @@ class Registry(Generic[T]):
 ENGINES: Registry[Any] = Registry(
     kind="engine",
     group="grpo_launch.engines",
-    shipped={"swift": "grpo_launch.engines.swift.engine:ENGINE"},
+    shipped={
+        "none": "grpo_launch.engines.absent:ENGINE",
+        "swift": "grpo_launch.engines.swift.engine:ENGINE",
+    },
     needs=(
-        *("product", "entry", "cpu_entry", "settings", "size_keys", "max_num_seqs", "signs"),
+        *("product", "entry", "cpu_entry", "environment", "cpu_overlay", "managed", "settings"),
+        *("size_keys", "max_num_seqs", "signs"),
         *("transfers", "health_path", "packages", "rules", "flags", "sizes", "summary", "argv"),
         *("env", "checks", "generation", "from_argv"),
     ),
@@ -95,9 +99,14 @@ ENGINES: Registry[Any] = Registry(
 LEARNERS: Registry[Any] = Registry(
     kind="learner",
     group="grpo_launch.learners",
-    shipped={"swift": "grpo_launch.learners.swift.learner:LEARNER"},
+    shipped={
+        "none": "grpo_launch.learners.absent:LEARNER",
+        "swift": "grpo_launch.learners.swift.learner:LEARNER",
+    },
     needs=(
-        *("product", "entry", "cpu_entry", "metrics", "checkpoints", "signs", "resume"),
+        *("product", "entry", "cpu_entry", "environment", "cpu_overlay", "sections", "own_keys"),
+        *("model_key", "output_key", "stages", "needs_servers", "demands", "flags_of"),
+        *("metrics", "checkpoints", "signs", "resume"),
         *("transfers", "packages", "rules", "flags", "facts", "batches", "summary"),
         *("output_dir", "is_versioned", "arguments", "files", "argv", "env", "command"),
         *("section", "from_argv", "rehearsal"),

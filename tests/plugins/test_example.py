@@ -96,7 +96,7 @@ def test_its_own_rule_and_its_own_settings_count(project: Project, site: Path, e
 def test_without_it_the_names_are_not_known(project: Project, echo: str) -> None:
     done = project.launch("role=check", echo, *CHOICE)
     assert done.status == 2
-    assert "there is no option echo, choose one of swift" in done.stderr
+    assert "there is no option echo, choose one of none, swift" in done.stderr
 
 
 def test_a_pair_without_a_common_way_for_weights_is_refused(
@@ -122,6 +122,7 @@ def test_a_learner_without_a_server_is_an_ordinary_run(
         "class Alone(CountingLearner):\n"
         "    entry = cpu_entry = ('python', '-c', 'import sys; print(open(sys.argv[1]).read())')\n"
         "    transfers = frozenset()\n"
+        "    def needs_servers(self, config): return False\n"
         "LEARNER = Alone()\n"
     )
     launch = "{engine: echo, learner: alone, runtime: current}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from grpo_launch.config.compose import compose
 from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.learners.base import learner
+from grpo_launch.learners.base import TrainRequest, learner
 from grpo_launch.learners.batches import given
 from tests.validate.test_rules import GOOD
 
@@ -55,13 +56,18 @@ def test_gkd_has_neither_groups_nor_rewards() -> None:
 
 @pytest.mark.parametrize("kind", ["dpo", "orpo", "simpo", "kto", "cpo", "rm", "ppo"])
 @pytest.mark.parametrize("section", ["rlhf", "training"])
-def test_an_algorithm_without_a_server_is_refused_by_name(kind: str, section: str) -> None:
+def test_an_algorithm_without_a_server_is_a_learner_alone(kind: str, section: str) -> None:
     sections: dict[str, dict[str, Any]] = {"rlhf": dict(ODD), "training": {}}
     sections[section]["rlhf_type"] = kind
     config = experiment(**sections)
     assert found(config) == [
-        f"error: {section}.rlhf_type: is {kind}, which never asks a rollout server, set it to grpo or gkd, or train it with swift rlhf itself"
+        "error: learner.name: ms-swift asks no rollout server for what it trains here, say role=learner"
     ]
+    assert found(dataclasses.replace(config, role="learner")) == []
+    request = TrainRequest(config, ("0",), True, "runs/x", "runs/x/output", Path.cwd())
+    arguments = learner("swift").arguments(request)
+    assert arguments["rlhf_type"] == kind
+    assert "vllm_server_host" not in arguments
 
 
 def test_what_is_no_algorithm_is_an_error_of_the_flag() -> None:

@@ -175,7 +175,9 @@ def test_no_combination_breaks_the_rules_and_what_passes_can_be_planned(
     ports: Any, hosts: Any, group: Any
 ) -> None:
     said = {"host": hosts, "port": ports, "group_port": group}
-    config = amended(_base(), {f"rlhf.vllm_server_{key}": value for key, value in said.items()})
+    config = amended(
+        _base(), {f"train.rlhf.vllm_server_{key}": value for key, value in said.items()}
+    )
     problems = validate(config)
     if any(p.severity is Severity.ERROR and "rlhf.vllm_server" in p.where for p in problems):
         return

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
+
+import yaml
 
 from grpo_launch.base import resources
 
@@ -29,6 +33,12 @@ def located(key: str, value: Any, cwd: Path) -> Any:
     if (cwd / name).exists() or not shipped.exists():
         return value
     return f"{shipped}{hash_}{rows}"
+
+
+@functools.cache
+def overlay(path: Path) -> Mapping[str, Any]:
+    """The tree of a YAML file that a plug-in ships: what it replaces in an experiment."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def relative(path: Path, cwd: Path) -> str:

@@ -26,7 +26,6 @@ from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Outcome, Rule
-from grpo_launch.config.schema import SECTIONS
 from grpo_launch.errors import InvalidConfigError
 from grpo_launch.tracking.rules import TRACKING_RULES
 
@@ -70,7 +69,7 @@ def examine(config: LaunchConfig, facts: Facts | None = None) -> list[Outcome]:
     warn = warned(config)
     foreign = any(() in mistake.unread for mistake in config.mistakes)
     settled = [p for rule, o in made if rule.settles or rule in STRUCTURE_RULES for p in o.problems]
-    lost = any(p.meant in SECTIONS for p in settled)  # what the section says is not known
+    lost = any(p.meant in config.sections for p in settled)  # what the section says is not known
     seen: set[Problem] = set()
     outcomes: list[Outcome] = []
     for rule, outcome in made:

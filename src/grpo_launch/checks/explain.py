@@ -12,8 +12,7 @@ from typing import Any, cast
 from grpo_launch.checks import origins
 from grpo_launch.checks.keys import every, nodes
 from grpo_launch.checks.keys import value as final
-from grpo_launch.config import schema, topology
-from grpo_launch.config.endpoint import GROUP_PORT_KEY, group_ports
+from grpo_launch.config import endpoint, schema, topology
 from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import accelerated, document, extends
 from grpo_launch.config.hydra import hints
@@ -196,8 +195,8 @@ def _derived(config: LaunchConfig, path: str, value: Any, facts: Facts) -> Sayin
     if path in _SPLIT and value is None and devices is not None:
         ids = devices.server if path == "gpus.server" else devices.learner
         return Saying(f"derived: {_SPLIT[path]}", list(ids))
-    if path == GROUP_PORT_KEY and value is None:
-        return Saying(_DEFAULT.format(product=trains.product), group_ports(config))
+    if path == endpoint.keys(config).group_port and value is None:
+        return Saying(_DEFAULT.format(product=trains.product), endpoint.group_ports(config))
     name = path.rpartition(".")[2]
     if not path.startswith("train."):
         return None

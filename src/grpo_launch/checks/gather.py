@@ -19,6 +19,7 @@ from grpo_launch.engines.model_shape import ModelShape
 from grpo_launch.engines.snapshot import FlagQuestion
 from grpo_launch.errors import PreflightError
 from grpo_launch.learners.base import learner
+from grpo_launch.plan import LEARNER, SERVER
 from grpo_launch.planning import devices
 from grpo_launch.planning.nodes import Nodes
 
@@ -89,21 +90,23 @@ def unchecked(config: LaunchConfig) -> list[Problem]:
 
 def _flags(config: LaunchConfig, host: Host, say: Callable[[str], None]) -> Facts:
     """The flags of the engine and of the learner, as installed where they are started."""
-    served, trained = engine(config.engine.name).flags, learner(config.learner.name).flags
+    served = engine(config.engine.name).flags if endpoint.has_servers(config) else None
+    trained = learner(config.learner.name).flags_of(config)
     return flag_facts(
-        served and _asked(served, config.engine.entry, config, host, say),
-        trained and _asked(trained, config.learner.entry, config, host, say),
+        served and _asked(served, SERVER, config.engine.entry, config, host, say),
+        trained and _asked(trained, LEARNER, config.learner.entry, config, host, say),
     )
 
 
 def _asked(
     question: FlagQuestion,
+    part: str,
     entry: Sequence[str],
     config: LaunchConfig,
     host: Host,
     say: Callable[[str], None],
 ) -> asking.FlagAnswer:
-    python = runtimes.of(config.runtime).python(entry, host.environ, host.cwd)
+    python = runtimes.of(config.runtime_of(part)).python(entry, host.environ, host.cwd)
     return asking.flags_of(question, python, host.environ, _cache(host), say)
 
 
@@ -114,7 +117,7 @@ def _cache(host: Host) -> Path:
 
 
 def _shape(config: LaunchConfig, cwd: Path) -> ModelShape | None:
-    model = config.get("model.model")
+    model = config.model
     if not isinstance(model, str) or not model or "\0" in model:
         return None
     directory = cwd / model

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
-from grpo_launch.config import rollout, schema
+from grpo_launch.config import rollout
 from grpo_launch.config.formats import lift
 from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig
@@ -84,7 +84,7 @@ def _typed(owner: type, prefix: str) -> Iterator[str]:
 def _of_sections(config: LaunchConfig) -> Iterator[str]:
     """What the sections set; of an argument that several set the last counts."""
     said: dict[str, str] = {}
-    for section in schema.SECTIONS:
+    for section in config.sections:
         block = config.train.get(section)
         if not isinstance(block, dict):
             continue

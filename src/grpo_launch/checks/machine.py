@@ -100,7 +100,7 @@ def disk(config: LaunchConfig, output: Path, cwd: Path) -> Iterator[Problem]:
         return  # an adapter is small
     if arguments.find(config, "save_strategy")[1] == "no":
         return
-    model = config.get("model.model")
+    model = config.model
     weights = _weights(cwd / model) if isinstance(model, str) and "\0" not in model else 0
     there = next((path for path in (output, *output.parents) if path.is_dir()), None)
     if not weights or there is None:

@@ -34,24 +34,25 @@ def one_group_port_per_server(context: Context) -> list[Problem]:
     """
     config = context.config
     count, said = endpoint.server_count(config), endpoint.group_ports(config)
-    if len(said) == count:
+    if len(said) == count or not endpoint.keys(config).group_port:
         return []
     what = f"has {kinds.counted(len(said), 'port')} for {kinds.counted(count, 'server')}"
     free = ", ".join(str(endpoint.GROUP_PORT + number) for number in range(count))
     fix = f"give one for each, or remove it for {free}"
-    return [Problem(config.where(endpoint.GROUP_PORT_KEY), what, fix)]
+    return [Problem(config.where(endpoint.keys(config).group_port), what, fix)]
 
 
 @rule
 def ports_are_distinct(context: Context) -> list[Problem]:
     """No two ports of the run are the same on one machine."""
     config = context.config
+    keys = endpoint.keys(config)
     hosts = [_machine(config, host) for host in endpoint.hosts(config)] or [_HERE]
     of_server = zip_longest(hosts, endpoint.ports(config), endpoint.group_ports(config))
     named: list[tuple[str, str, Any]] = []
     for host, http, group in of_server:
-        named.append((host or hosts[-1], endpoint.PORT_KEY, http))
-        named.append((host or hosts[-1], endpoint.GROUP_PORT_KEY, group))
+        named.append((host or hosts[-1], keys.port, http))
+        named.append((host or hosts[-1], keys.group_port, group))
     # Where torchrun listens may be the machine of any of them.
     named += [(host, MASTER_PORT_KEY, config.learner.master_port) for host in dict.fromkeys(hosts)]
     named += [(_HERE, key, number) for number, key in of_services(config)]
@@ -79,7 +80,8 @@ def _machine(config: LaunchConfig, host: Any) -> str:
 
 
 def _optional(config: LaunchConfig) -> list[tuple[str, Any]]:
-    named = [(endpoint.GROUP_PORT_KEY, port) for port in endpoint.group_ports(config)]
+    key = endpoint.keys(config).group_port
+    named = [(key, port) for port in endpoint.group_ports(config)]
     if config.learner.master_port is not None:
         named.append((MASTER_PORT_KEY, config.learner.master_port))
     return named

@@ -6,7 +6,7 @@ import errno
 import shutil
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from grpo_launch import runtimes
@@ -18,7 +18,7 @@ from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.machine_checks import GPUS_THERE, GPUS_VISIBLE
 from grpo_launch.config.problem import Problem
-from grpo_launch.plan import SERVER, SERVICE, LaunchPlan, ProcessSpec
+from grpo_launch.plan import LEARNER, SERVER, SERVICE, LaunchPlan, ProcessSpec
 from grpo_launch.planning.listening import Port, ports
 from grpo_launch.runtimes.venv import setup_command
 from grpo_launch.supervise import proc, sockets
@@ -56,11 +56,20 @@ def problems(
             which may be in the rest, are not looked for.
         facts: what was gathered for validation; has the files that are missing.
     """
-    missing = runtimes.of(config.runtime).problem(environ, cwd)
-    if missing is not None:
-        yield Problem(config.where(missing.key), missing.what, missing.fix)
-    else:
-        yield from _commands(config, plan, environ)
+    usable: list[ProcessSpec] = []
+    unusable: set[Problem] = set()
+    for spec in plan.processes:
+        missing = None
+        if spec.part in (SERVER, LEARNER):
+            missing = runtimes.of(config.runtime_of(spec.part)).problem(environ, cwd)
+        if missing is None:
+            usable.append(spec)
+        else:
+            where = config.where(_said_key(config, spec.part, missing.key))
+            unusable.add(Problem(where, missing.what, missing.fix))
+    yield from sorted(unusable, key=lambda problem: problem.line)
+    yield from _commands(config, usable, environ)
+    if any(spec.part == SERVER for spec in usable):
         yield from versions.problems(config, environ, cwd)
     yield from _services(config, plan, environ)
     yield from _devices(config, plan, environ)
@@ -150,19 +159,27 @@ def _devices(
             yield Problem(config.where(key), what, fix, rule=GPUS_THERE.name)
 
 
+def _said_key(config: LaunchConfig, part: str, key: str) -> str:
+    """The key of a runtime that says what a half has: its own, where the halves differ."""
+    own = key.replace("runtime.", f"runtime.{part}.")
+    name = key.rpartition(".")[2]
+    return own if getattr(config.runtime, name) != getattr(config.runtime_of(part), name) else key
+
+
 def _commands(
-    config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str]
+    config: LaunchConfig, specs: Iterable[ProcessSpec], environ: Mapping[str, str]
 ) -> Iterator[Problem]:
     """The command of each process, and of the engine behind it, can be found."""
     absent: set[str] = set()
-    for spec in plan.processes:
+    for spec in specs:
         if spec.part == SERVICE:
             continue
         entry = config.engine.entry if spec.part == SERVER else config.learner.entry
+        kind_of = config.runtime_of(spec.part).kind.value
         for name, kind in _absent(config, spec, entry, environment(spec, environ)):
-            if name not in absent:  # all processes have one environment
+            if name not in absent:  # several servers have one environment
                 absent.add(name)
-                what = f"no such {kind} in runtime={config.runtime.kind.value}"
+                what = f"no such {kind} in runtime={kind_of}"
                 fix = f"install it there ('{setup_command()}' makes the CPU engine), "
                 yield Problem(f"{spec.name}: {name}", what, f"{fix}or choose runtime=...")
 
@@ -186,7 +203,7 @@ def _absent(
     path = environ.get("PATH")
     if shutil.which(spec.argv[0], path=path) is None:
         yield spec.argv[0], "command"
-    if not runtimes.of(config.runtime).path_is_known:
+    if not runtimes.of(config.runtime_of(spec.part)).path_is_known:
         return
     command = shutil.which(entry[0], path=path)
     if command is None:

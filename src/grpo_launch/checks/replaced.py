@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
-import yaml
-
-from grpo_launch.base import resources
 from grpo_launch.checks import keys, origins
 from grpo_launch.config.formats import leaves
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.overlay import overlay
 
 
 def by_accelerator(config: LaunchConfig) -> dict[str, dict[str, Any]]:
     """By dotted key: ``was``, what the experiment's files say for every accelerator, and ``is``.
 
-    Of the overlay in ``conf/overlay`` and of the experiment's own block. What the command line
+    Of the overlay (``config/overlay.py``) and of the experiment's own block. What the command line
     or a variable says again is not listed, nor what stays as it was.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -28,10 +26,10 @@ def by_accelerator(config: LaunchConfig) -> dict[str, dict[str, Any]]:
 
 
 def _paths(config: LaunchConfig) -> list[str]:
-    file = resources.path(f"conf/overlay/{config.accelerator.kind.value}.yaml")
-    overlay = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    kind = config.accelerator.kind.value
+    replaced = overlay(kind, config.engine.name, config.learner.name)
     block = leaves.decode(config.block.nodes) if config.block else {}
-    return [*dict.fromkeys((*_leaves(overlay, ""), *_leaves(block, "")))]
+    return [*dict.fromkeys((*_leaves(replaced, ""), *_leaves(block, "")))]
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[str]:

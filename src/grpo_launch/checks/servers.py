@@ -23,7 +23,7 @@ def vllm_server_host_is_valid(context: Context) -> list[Problem]:
     """
     config = context.config
     hosts = endpoint.hosts(config)
-    where = config.where(endpoint.URL_KEY if endpoint.urls(config) else endpoint.HOST_KEY)
+    where = config.where(endpoint.address_key(config))
     if not hosts:
         return [Problem(where, "names no host", f"set it to {_local(config)}")]
     found = (_of_host(config, where, host) for host in hosts)
@@ -41,8 +41,8 @@ def vllm_server_port_is_valid(context: Context) -> list[Problem]:
     """
     config = context.config
     ports = endpoint.ports(config)
-    where = config.where(endpoint.PORT_KEY)
-    said = endpoint.said(config, endpoint.PORT_KEY)
+    key = endpoint.keys(config).port
+    where, said = config.where(key), endpoint.said(config, key)
     if endpoint.urls(config):
         return []  # a URL has a port
     if said == [] or (said is None and len(ports) > 1):
@@ -62,12 +62,14 @@ def one_host_per_port(context: Context) -> list[Problem]:
     hosts, ports = endpoint.hosts(config), endpoint.ports(config)
     if not hosts or not ports or len(hosts) == len(ports):
         return []
-    what = f"names {kinds.counted(len(hosts), 'host')}, but vllm_server_port names {_ports(ports)} "
-    what += f"({config.where(endpoint.PORT_KEY)})"
+    keys = endpoint.keys(config)
+    what = f"names {kinds.counted(len(hosts), 'host')}, "
+    what += f"but {keys.port.rpartition('.')[2]} names {_ports(ports)} "
+    what += f"({config.where(keys.port)})"
     same = {str(host) for host in hosts}
     host = hosts[0] if len(same) == 1 else "HOST"
     fix = f"give one host for each port: [{', '.join([str(host)] * len(ports))}]"
-    return [Problem(config.where(endpoint.HOST_KEY), what, fix)]
+    return [Problem(config.where(keys.host), what, fix)]
 
 
 @rule

@@ -14,6 +14,7 @@ from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
+from grpo_launch.plan import LEARNER, SERVER
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
@@ -73,11 +74,18 @@ def sweep_on_error_is_known(context: Context) -> Iterator[Problem]:
 @rule
 def runtime_is_complete(context: Context) -> Iterator[Problem]:
     """A virtual environment has a path, a conda environment has a name; both have a kind."""
-    runtime = context.config.runtime
-    if runtime.kind is schema.RuntimeKind.venv and not runtime.path:
-        yield _incomplete(context.config, "path", "a directory")
-    if runtime.kind is schema.RuntimeKind.conda and not runtime.name:
-        yield _incomplete(context.config, "name", "a conda environment")
+    config = context.config
+    missing: dict[str, str] = {}
+    for part in (SERVER, LEARNER):
+        runtime = config.runtime_of(part)
+        if not _is_of(config, part):
+            continue
+        if runtime.kind is schema.RuntimeKind.venv and not runtime.path:
+            missing["path"] = "a directory"
+        if runtime.kind is schema.RuntimeKind.conda and not runtime.name:
+            missing["name"] = "a conda environment"
+    for name, value in missing.items():
+        yield _incomplete(config, name, value)
     yield from _of_another_kind(context.config)
 
 
@@ -169,6 +177,12 @@ def _of_another_kind(config: LaunchConfig) -> Iterator[Problem]:
             what = f"is set, but without a kind the runtime is {runtime.kind.value}"
             fix = f"set {place.removesuffix(name)}kind to {kind}"
             yield Problem(config.where(f"runtime.{name}"), what, fix)
+
+
+def _is_of(config: LaunchConfig, part: str) -> bool:
+    """Whether a configuration has the half at all."""
+    plugin = config.engine.name if part == SERVER else config.learner.name
+    return plugin != schema.NO_PLUGIN
 
 
 def _incomplete(config: LaunchConfig, name: str, value: str) -> Problem:

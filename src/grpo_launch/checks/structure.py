@@ -8,14 +8,16 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, cast
 
 from grpo_launch.config import kinds, rollout, schema
+from grpo_launch.config.arguments import ANCHORS
 from grpo_launch.config.formats import batch_plan, forms, lift
 from grpo_launch.config.hydra import hints
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.mistake import KeyPath
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
-from grpo_launch.config.schema import BESIDE_SECTIONS, SECTIONS
+from grpo_launch.config.schema import BESIDE_SECTIONS
 from grpo_launch.engines.flag_facts import LearnerFlags
+from grpo_launch.plugins import LEARNERS
 
 _FIX = "write 'key: value' lines below"
 _UNREAD = "what is not read cannot be launched"
@@ -50,7 +52,7 @@ def sections_are_mappings(context: Context) -> list[Problem]:
     """Every learner section is a mapping."""
     config = context.config
     problems: list[Problem] = []
-    for name in SECTIONS:
+    for name in config.sections:
         value = config.train.get(name)
         if value is None or isinstance(value, dict):
             continue
@@ -67,20 +69,24 @@ def top_level_keys_are_known(context: Context) -> Iterator[Problem]:
     Names for anchors (``x-common``, ``_common``, ``.common``) get a warning.
     """
     config = context.config
+    of_launcher = (*BESIDE_SECTIONS, forms.SERVER, *forms.NODES)
     for name, value in config.train.items():
-        if name in (*SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES):
+        if (
+            name in (*config.sections, *of_launcher)
+            or name in LEARNERS.get(config.learner.name).own_keys
+        ):
             continue
         where = config.where(f"train.{name}")
-        if str(name).startswith(("x-", "_", ".")):
+        if str(name).startswith(ANCHORS):
             fix = "move it below custom if a program is to read it"
             yield Problem(where, "is not passed on", fix, Severity.WARNING)
         elif name in hints.ROOTS and name != "train":
             what = "is no key of an experiment and is not passed on"
             yield Problem(where, what, f"say {name}=VALUE on the command line, or remove it")
-        else:
+        elif config.sections:  # without them these are arguments, which the learner's rules judge
             what = "is no section, no node of the launcher and no flag of the learner"
             meant = _meant(name, value, context)
-            fix = f"move it below one of {', '.join(SECTIONS)}, or below custom"
+            fix = f"move it below one of {', '.join(config.sections)}, or below custom"
             if meant:
                 fix = f"did you mean {meant}?"
             elif _form(config) is forms.Form.FLAT:
@@ -90,7 +96,7 @@ def top_level_keys_are_known(context: Context) -> Iterator[Problem]:
 
 def _meant(name: Any, value: Any, context: Context) -> str | None:
     """What an unknown key at the top may be a misspelling of."""
-    names = [*SECTIONS, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES]
+    names = [*context.config.sections, *BESIDE_SECTIONS, forms.SERVER, *forms.NODES]
     if isinstance(value, str | list):
         names.append("extends")
     if _form(context.config) is forms.Form.FLAT or not isinstance(value, dict):

@@ -23,12 +23,12 @@ def vllm_server_base_url_is_valid(context: Context) -> Iterator[Problem]:
     are not looked at, and ``/health`` is appended.
     """
     config = context.config
-    where = config.where(endpoint.URL_KEY)
+    where = config.where(endpoint.keys(config).url)
     said = endpoint.urls(config)
     starts = config.role != "learner"
     for url in said:
         if endpoint.address(url) is None:
-            what = f"{kinds.said_at(endpoint.URL_KEY, url)} is not a URL of a server"
+            what = f"{kinds.said_at(endpoint.keys(config).url, url)} is not a URL of a server"
             yield Problem(where, what, "write http://HOST:PORT")
             continue
         parts = urlsplit(str(url))
@@ -51,13 +51,13 @@ def _is_plain(parts: SplitResult) -> bool:
 
 def _of_others(config: LaunchConfig, where: str) -> Iterator[Problem]:
     """What is said beside the URLs and is another address."""
-    found = (("vllm_server_host", endpoint.hosts), ("vllm_server_port", endpoint.ports))
-    for name, used in found:
-        value = config.get(f"rlhf.{name}")
+    keys = endpoint.keys(config)
+    for key, used in ((keys.host, endpoint.hosts), (keys.port, endpoint.ports)):
+        value = endpoint.said(config, key)
         values = value if isinstance(value, list) else [value]
         if value is None or [*map(str, values)] == [*map(str, used(config))]:
             continue
-        other = config.where(f"train.rlhf.{name}")
+        other = config.where(key)
         what = f"says {kinds.said(used(config))}, which wins over {kinds.said(value)} ({other})"
         severity = Severity.WARNING if config.role == "learner" else Severity.ERROR
         yield Problem(where, what, "keep one of them", severity)

@@ -16,6 +16,7 @@ from grpo_launch.base import codec
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.engines.base import engine
+from grpo_launch.plan import SERVER
 from grpo_launch.runtimes import installed
 
 _TABLE = "fits.json"
@@ -28,7 +29,7 @@ def problems(config: LaunchConfig, environ: Mapping[str, str], cwd: Path) -> Ite
     Nothing is imported; where the interpreter is not known, nothing is said.
     """
     table = Path(inspect.getfile(type(engine(config.engine.name)))).with_name(_TABLE)
-    python = runtimes.of(config.runtime).python(config.engine.entry, environ, cwd)
+    python = runtimes.of(config.runtime_of(SERVER)).python(config.engine.entry, environ, cwd)
     if python is None or not table.is_file():
         return
     fits = codec.read(table)

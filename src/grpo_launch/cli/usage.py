@@ -60,7 +60,7 @@ def text() -> str:
     groups = {
         str(path.relative_to(conf)): _options(path)
         for path in sorted(conf.rglob("*"))
-        if path.is_dir() and path.name != "overlay"
+        if path.is_dir()
     }
     return _TEXT.format(
         learner=LEARNERS.get(schema.LEARNER).product,

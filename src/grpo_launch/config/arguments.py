@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from grpo_launch.config.formats import batch_plan
+from grpo_launch.config.formats import batch_plan, forms
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.config.schema import SECTIONS
+from grpo_launch.config.schema import BESIDE_SECTIONS
 
 SIZES = {
     "per_device_train_batch_size": "training",
@@ -21,6 +21,9 @@ SIZES = {
 }
 """The sizes of a batch, each with the section that it belongs to."""
 
+ANCHORS = ("x-", "_", ".")
+"""How keys at the top begin that only hold YAML anchors (``x-common``)."""
+
 _LARGEST = 2**31 - 1
 
 
@@ -33,15 +36,28 @@ def find(config: LaunchConfig, name: str, home: str = "data") -> tuple[str, Any]
         home: the section to name where no section says it; the sizes know their own.
 
     Returns:
-        ``SECTION.NAME`` and the value; the last section wins.
+        ``SECTION.NAME`` and the value; the last section wins. Of a learner without sections
+        ``NAME``.
     """
-    for section in reversed(SECTIONS):
+    if not config.sections:
+        return name, config.train.get(name)
+    for section in reversed(config.sections):
         block = config.train.get(section)
         if isinstance(block, dict) and section != "deepspeed":
             value = cast("dict[Any, Any]", block).get(name)
             if value is not None:
                 return f"{section}.{name}", value
     return f"{SIZES.get(name, home)}.{name}", None
+
+
+def own(config: LaunchConfig) -> dict[str, Any]:
+    """The arguments of a learner without sections, by name: all of ``train`` that is its own."""
+    beside = (*BESIDE_SECTIONS, *forms.NODES, forms.SERVER)
+    return {
+        str(name): value
+        for name, value in config.train.items()
+        if name not in beside and not str(name).startswith(ANCHORS)
+    }
 
 
 def size(value: Any) -> int | None:

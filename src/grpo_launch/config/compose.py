@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from grpo_launch.base import resources
 from grpo_launch.config import rollout, schema
 from grpo_launch.config.compat import reading
-from grpo_launch.config.formats import lift
+from grpo_launch.config.formats import lift, sorting
 from grpo_launch.config.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
 
@@ -229,7 +229,7 @@ def _seen(arguments: Sequence[str]) -> DictConfig:
 
     keys = [hints.key_of(item).split(".") for item in arguments]
     touched = {key[1] for key in keys if key[0] == "train" and len(key) > 1}
-    opened = frozenset((*schema.SECTIONS, "global_max_length", *touched))
+    opened = frozenset((*sorting.sections(), "global_max_length", *touched))
     every = any("${" in item for item in arguments) or ["train"] in keys
     how = source.View(inspected=False, opened=None if every else opened)
     try:

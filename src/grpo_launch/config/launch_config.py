@@ -148,6 +148,33 @@ class LaunchConfig:
         return said.place(*keys)
 
     @property
+    def sections(self) -> tuple[str, ...]:
+        """The sections of the learner's arguments; empty: they stand in ``train`` itself."""
+        return LEARNERS.get(self.learner.name).sections
+
+    @property
+    def model(self) -> Any:
+        """What the servers serve and the learner trains, as said; None where nothing says it."""
+        key = LEARNERS.get(self.learner.name).model_key
+        served = self.rollout_server.get("model")
+        return self.get(key) if served is None and key else served
+
+    @property
+    def starts_servers(self) -> bool:
+        """Whether its rollout servers are the launcher's to start, and not somebody else's."""
+        return self.engine.managed and ENGINES.get(self.engine.name).managed
+
+    def runtime_of(self, part: str) -> schema.Runtime:
+        """The environment of a half.
+
+        Args:
+            part: ``server`` or ``learner``; what belongs to neither has that of both.
+        """
+        half = {"server": self.runtime.server, "learner": self.runtime.learner}.get(part)
+        own = {} if half is None else {k: v for k, v in vars(half).items() if v is not None}
+        return replace(self.runtime, **own)
+
+    @property
     def trains(self) -> bool:
         """Whether it is about a learner: a server alone needs nothing of what only that reads."""
         return self.role != "server"
@@ -217,6 +244,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
             file is wrong; there is no such engine or learner.
         omegaconf.errors.OmegaConfBaseException: an interpolation does not resolve.
     """
+    from grpo_launch.config import usual
     from grpo_launch.config.hydra import source
 
     path = Path(cfg.experiment.path)
@@ -260,7 +288,7 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
         accelerated=cfg.experiment.accelerated,
         **typed,
     )
-    return _with_usual(_with_services(config, cfg.services))
+    return usual.filled(_with_services(config, cfg.services))
 
 
 def _with_services(config: LaunchConfig, node: Any) -> LaunchConfig:
@@ -271,26 +299,6 @@ def _with_services(config: LaunchConfig, node: Any) -> LaunchConfig:
         leaves.decode(plain), lambda *keys: config.where(".".join(map(str, keys[above:])))
     )
     return replace(config, services=found, mistakes=mistakes)
-
-
-def _with_usual(config: LaunchConfig) -> LaunchConfig:
-    """``config`` with what is usual for its engine and its learner, where it does not say it.
-
-    Raises:
-        ConfigError: there is no such engine or learner.
-    """
-    plugins = (
-        ENGINES.get(config.engine.name, lambda: config.where("engine.name")),
-        LEARNERS.get(config.learner.name, lambda: config.where("learner.name")),
-    )
-    on_cpu = config.accelerator.cpu_entry
-    engine, learner = (plugin.cpu_entry if on_cpu else plugin.entry for plugin in plugins)
-    return replace(
-        config,
-        health=replace(config.health, path=config.health.path or plugins[0].health_path),
-        engine=replace(config.engine, entry=config.engine.entry or [*engine]),
-        learner=replace(config.learner, entry=config.learner.entry or [*learner]),
-    )
 
 
 def _typed(name: str, node: Any) -> Any:

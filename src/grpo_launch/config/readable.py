@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from grpo_launch.config.arguments import SIZES
 from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.config.schema import SECTIONS
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def readable(config: LaunchConfig) -> Facts:
 
 
 def _unread_section(config: LaunchConfig) -> str | None:
-    sections = [name for name in SECTIONS if name != "deepspeed"]
+    sections = [name for name in config.sections if name != "deepspeed"]
     broken = [name for name in sections if not isinstance(config.train.get(name), dict | None)]
     return f"the section {broken[0]} is not a mapping" if broken else None
 
@@ -42,6 +41,6 @@ def _unread_size(config: LaunchConfig) -> str | None:
     if any(key.rpartition(".")[2] in SIZES for key in keys):
         return "a variable that says a batch size is wrong"
     left_out = [keys for mistake in config.mistakes for keys in mistake.unread]
-    if any(path and path[-1] in SIZES and path[0] in SECTIONS for path in left_out):
+    if any(path and path[-1] in SIZES and path[0] in config.sections for path in left_out):
         return "the batch plan is wrong"
     return None

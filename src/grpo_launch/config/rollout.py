@@ -44,6 +44,11 @@ def choosing(engine: str | None, flags: Iterable[str] | None = None) -> Generato
         _chosen.reset(token)
 
 
+def chosen() -> str:
+    """The engine of the composition that is going on, or the default one."""
+    return _name(None)
+
+
 def is_chosen() -> bool:
     """Whether the composition that is going on has an engine already."""
     return _chosen.get() is not None

@@ -28,13 +28,16 @@ from grpo_launch.config.choices import (
     RuntimeKind as RuntimeKind,
     StallPolicy as StallPolicy,
 )
+from grpo_launch.config.schema_programs import (
+    ENGINE as ENGINE,
+    LEARNER as LEARNER,
+    NO_PLUGIN as NO_PLUGIN,
+    Engine as Engine,
+    HalfRuntime as HalfRuntime,
+    Learner as Learner,
+    Runtime as Runtime,
+)
 from grpo_launch.config.schema_tracking import Tracking as Tracking
-
-ENGINE = "swift"
-"""The engine where nothing names one."""
-
-LEARNER = "swift"
-"""The learner where nothing names one."""
 
 PRIMARY = "config"
 """The name of the primary configuration file in ``conf/``."""
@@ -51,44 +54,6 @@ class Role:
     """The callback that runs: `function(config, host) -> exit status`."""
     name: str = ""
     """The role's name."""
-
-
-@dataclass
-class Engine:
-    """The program that serves rollouts (group ``engine``)."""
-
-    name: str = ENGINE
-    """The engine: which flags and which HTTP interface."""
-    entry: list[str] = field(default_factory=list)
-    """The command before the engine's own arguments, as a list; empty: the engine's usual one."""
-
-
-@dataclass
-class Learner:
-    """The program that trains (group ``learner``)."""
-
-    name: str = LEARNER
-    """The learner: which arguments file and which entry script."""
-    entry: list[str] = field(default_factory=list)
-    """The command before the learner's own arguments, as a list; empty: the learner's usual one."""
-    debug: bool = False
-    """Verbose distributed and NCCL logs, shell tracing in `scripts/train.sh`."""
-    master_port: int | None = None
-    """torchrun's rendezvous port; unset: a free one is chosen."""
-    timing: bool = True
-    """Write when it generates, syncs and learns into `timing.jsonl`, for `role=advise`."""
-
-
-@dataclass
-class Runtime:
-    """How an engine's command is entered (group ``runtime``)."""
-
-    kind: RuntimeKind = RuntimeKind.current
-    """`current`: PATH as it is; `venv`: a virtual environment; `conda`: `conda run`."""
-    path: str | None = None
-    """`venv`: the environment's directory."""
-    name: str | None = None
-    """`conda`: the environment's name."""
 
 
 @dataclass

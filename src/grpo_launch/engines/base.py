@@ -86,7 +86,7 @@ class ServeRequest:
         entry: the words before the engine's own arguments.
         model: name or directory of the model.
         host, port: where it listens.
-        group_port: the port of its weight-sync channel, where it has one.
+        group_port: the port of its weight-sync channel; None where it has none.
         settings: the engine's own settings that are set, by key.
         encoding: what decides how a prompt is encoded, by the experiment's names
             (``model_type``, ``template``, ...): server and learner must agree on it.
@@ -97,7 +97,7 @@ class ServeRequest:
     model: str
     host: str
     port: int
-    group_port: int
+    group_port: int | None
     settings: Mapping[str, Any]
     encoding: Mapping[str, Any]
     cwd: Path
@@ -110,7 +110,14 @@ class Engine(Protocol):
         product: what people call it.
         entry: the default of ``engine.entry``, the words before its arguments.
         cpu_entry: the same on a machine without a GPU.
-        settings: the structured config of the node ``rollout_server``.
+        environment: the virtual environment that ``scripts/setup_engine.sh`` makes for it, entered
+            where ``runtime=venv`` names none; empty: it makes none.
+        cpu_overlay: what ``accelerator=cpu`` replaces in an experiment because of it: a tree of the
+            configuration (``base.shipped_files.overlay`` reads one).
+        managed: whether it can be started; False: it is a server that somebody else runs.
+        settings: the structured config of the node ``rollout_server``. Fields ``host`` and ``port``
+            (and ``url``) say where the servers are; without them the learner's arguments do. A
+            field ``model`` says what they serve, where that is not what the learner trains.
         size_keys: those of the settings that say its size.
         max_num_seqs: sequences that one replica decodes at a time where its settings do not say
             it; None: nobody knows.
@@ -128,6 +135,12 @@ class Engine(Protocol):
     def entry(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def cpu_entry(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def environment(self) -> str: ...  # noqa: D102
+    @property
+    def cpu_overlay(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def managed(self) -> bool: ...  # noqa: D102
     @property
     def settings(self) -> type: ...  # noqa: D102
     @property

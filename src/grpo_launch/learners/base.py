@@ -75,15 +75,17 @@ class Learner(Protocol):
         product: what people call it.
         entry: the default of ``learner.entry``, the words before its arguments.
         cpu_entry: the same on a machine without a GPU.
-        metrics: where it logs its steps; None: nobody knows.
-        checkpoints: how its checkpoints lie; None: it makes none.
-        signs: what its log tells.
-        resume: how it goes on from a checkpoint; None: it cannot.
-        transfers: how it can give new weights to an engine (see ``engines/base.py``); empty:
-            it needs no server.
+        environment, cpu_overlay: as an engine has them (see ``engines/base.py``).
+        sections: the mappings of ``train`` that hold its arguments; empty: ``train`` is its own
+            mapping, and holds them itself.
+        own_keys: what ``train`` may hold besides its flags, where it has no sections.
+        model_key: the key below ``train`` with the model that it trains; empty: none.
+        output_key: the key below ``train`` with the directory that it writes into; empty: none.
+        stages: what ``learner.stage`` may say; empty: it trains one thing.
+        transfers: how it can give new weights to an engine (see ``engines/base.py``).
         packages: distributions whose versions the record of a run names.
         rules: what it demands of a configuration.
-        flags: how its flags are known; None: nobody checks them.
+        flags: how all flags are known that an experiment may say; None: nobody checks them.
     """
 
     @property
@@ -93,13 +95,19 @@ class Learner(Protocol):
     @property
     def cpu_entry(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
-    def metrics(self) -> Metrics | None: ...  # noqa: D102
+    def environment(self) -> str: ...  # noqa: D102
     @property
-    def checkpoints(self) -> CheckpointLayout | None: ...  # noqa: D102
+    def cpu_overlay(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
-    def signs(self) -> Signs: ...  # noqa: D102
+    def sections(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
-    def resume(self) -> Resume | None: ...  # noqa: D102
+    def own_keys(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def model_key(self) -> str: ...  # noqa: D102
+    @property
+    def output_key(self) -> str: ...  # noqa: D102
+    @property
+    def stages(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def transfers(self) -> frozenset[str]: ...  # noqa: D102
     @property
@@ -108,6 +116,34 @@ class Learner(Protocol):
     def rules(self) -> Sequence[Rule]: ...  # noqa: D102
     @property
     def flags(self) -> FlagQuestion | None: ...  # noqa: D102
+
+    def needs_servers(self, config: LaunchConfig) -> bool:
+        """Whether it trains against rollout servers, as long as it runs."""
+        ...
+
+    def demands(self, config: LaunchConfig) -> Mapping[str, Any]:
+        """The settings of ``rollout_server``, by key, that its servers must have."""
+        ...
+
+    def flags_of(self, config: LaunchConfig) -> FlagQuestion | None:
+        """How the flags of what the configuration trains are known; see ``flags``."""
+        ...
+
+    def metrics(self, config: LaunchConfig) -> Metrics | None:
+        """Where it logs its steps; None: nobody knows."""
+        ...
+
+    def checkpoints(self, config: LaunchConfig) -> CheckpointLayout | None:
+        """How its checkpoints lie; None: it makes none."""
+        ...
+
+    def signs(self, config: LaunchConfig) -> Signs:
+        """What its log tells."""
+        ...
+
+    def resume(self, config: LaunchConfig) -> Resume | None:
+        """How it goes on from a checkpoint; None: it cannot."""
+        ...
 
     def facts(self, config: LaunchConfig, host: Host) -> Iterable[object]:
         """What its rules know of files; at most one fact of a type (see ``config/facts.py``).
@@ -180,6 +216,8 @@ class Learner(Protocol):
 
     def section(self, argument: str) -> str:
         """The section of an experiment that an argument belongs to, where a file has it at the top.
+
+        Empty where it has no sections.
 
         Args:
             argument: its name; it need not be one that there is.

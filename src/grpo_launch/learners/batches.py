@@ -104,4 +104,5 @@ class BatchArithmetic:
 
 def given(config: LaunchConfig) -> dict[str, Any]:
     """The sizes that ``config`` gives, by argument, and the algorithm; None where it does not."""
-    return {name: find(config, name)[1] for name in (*SIZES, "rlhf_type")}
+    said = {name: find(config, name)[1] for name in (*SIZES, "rlhf_type")}
+    return {**said, "stage": config.learner.stage}

@@ -50,11 +50,13 @@ def listening(config: LaunchConfig, parts: Sequence[str]) -> list[tuple[int, str
         parts: of ``server`` and ``learner``.
     """
     found: list[tuple[int, str]] = []
+    named = endpoint.keys(config)
     if "server" in parts:
         for address in endpoint.here(config):
-            found.append((address.port, endpoint.PORT_KEY))
-            # The server's first worker listens on it when the learner comes.
-            found.append((address.group_port, endpoint.GROUP_PORT_KEY))
+            found.append((address.port, named.port))
+            if address.group_port is not None:
+                # The server's first worker listens on it when the learner comes.
+                found.append((address.group_port, named.group_port))
     if "learner" in parts and config.learner.master_port is not None:
         found.append((config.learner.master_port, MASTER_PORT_KEY))
     if "learner" in parts:

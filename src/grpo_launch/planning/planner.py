@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch import runtimes
-from grpo_launch.config import encoding, schema
+from grpo_launch.config import arguments, encoding, schema
 from grpo_launch.config.endpoint import (
-    HOST_KEY,
-    PORT_KEY,
-    URL_KEY,
     Endpoint,
+    address_key,
     direct_hosts,
     endpoints,
     here,
+    keys,
     urls,
 )
 from grpo_launch.config.env import of_half
@@ -119,10 +118,10 @@ def build(
         recovery=_recovery(config, trained, arguments_file),
         watchdog=_watchdog(config),
         console=config.console.learner.value,
-        metrics=trained.metrics,
-        checkpoints=trained.checkpoints,
+        metrics=trained.metrics(config),
+        checkpoints=trained.checkpoints(config),
         afterwards=(upload.upload(config, stage.run_id, stage.run_dir, stage.cwd),)
-        if learns and trained.checkpoints and variables.uploads(config)
+        if learns and trained.checkpoints(config) and variables.uploads(config)
         else (),
         rehearsal=_rehearsal(config, served, trained, request, job[0], arguments_file)
         if job and arguments_file and config.rehearses
@@ -139,7 +138,7 @@ def serve_requests(config: LaunchConfig, cwd: Path) -> list[ServeRequest]:
 def _serving(config: LaunchConfig, address: Endpoint, cwd: Path) -> ServeRequest:
     return ServeRequest(
         entry=tuple(config.engine.entry),
-        model=str(config.get("model.model")),
+        model=str(config.model),
         host=address.host,
         port=address.port,
         group_port=address.group_port,
@@ -172,7 +171,7 @@ def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[Pr
     addresses = here(config)
     if not addresses and LEARNER not in stage.parts:
         what = "names no host of this machine, so there is no server to start"
-        where = config.where(URL_KEY if urls(config) else HOST_KEY)
+        where = config.where(address_key(config))
         raise ConfigError(where, what, "start role=server on the server's machine")
     requests = serve_requests(config, stage.cwd)
     split = stage.devices.of_servers(len(addresses))
@@ -212,7 +211,8 @@ def _learner(
         log=f"{stage.run_dir}/logs/{LEARNER}.log",
         env={"CUDA_VISIBLE_DEVICES": request.visible, **trained.env(request)},
         devices=request.devices,
-        signs=trained.signs,
+        signs=trained.signs(config),
+        timeout_s=config.learner.timeout_s,
     )
     return _surrounded(config, bare, tracked)
 
@@ -226,21 +226,23 @@ def _rehearsal(
     arguments_file: str,
 ) -> Rehearsal | None:
     """Like the job, but for its command and without its devices."""
-    sizes = served.sizes(config.rollout_server) if trained.transfers else None
+    sizes = served.sizes(config.rollout_server) if trained.needs_servers(config) else None
     argv = trained.rehearsal(request, sizes and sizes.max_model_len)
     if not argv:
         return None
-    entered = runtimes.of(config.runtime).enter(argv, request.cwd)
+    entered = runtimes.of(config.runtime_of(LEARNER)).enter(argv, request.cwd)
     log = f"{request.run_dir}/logs/{REHEARSAL}.log"
     process = replace(
         job, name=REHEARSAL, part=REHEARSAL, argv=entered.argv, log=log, devices=(),
         signs=Signs(), timeout_s=_REHEARSAL_S,
     )  # fmt: skip
-    said = (f"train.{s}.{key}" for s in schema.SECTIONS for key in _keys(config.train.get(s)))
-    keys = {key.rpartition(".")[2]: config.where(key) for key in said}
+    said = [f"train.{s}.{key}" for s in config.sections for key in _keys(config.train.get(s))]
+    if not config.sections:
+        said = [f"train.{name}" for name in arguments.own(config)]
+    places = {key.rpartition(".")[2]: config.where(key) for key in said}
     if config.train.get("deepspeed") is not None:  # a text, or a section with its parts
-        keys.setdefault("deepspeed", config.where("train.deepspeed"))
-    return Rehearsal(process, keys, arguments_file)
+        places.setdefault("deepspeed", config.where("train.deepspeed"))
+    return Rehearsal(process, places, arguments_file)
 
 
 def _keys(section: Any) -> list[str]:
@@ -255,7 +257,7 @@ def _surrounded(
     What is said later wins: the runtime, the process itself, the trackers, the user.
     """
     own = of_half(config.env, bare.part)
-    entered = runtimes.of(config.runtime).enter(bare.argv, Path(bare.cwd))
+    entered = runtimes.of(config.runtime_of(bare.part)).enter(bare.argv, Path(bare.cwd))
     return replace(
         bare,
         argv=entered.argv,
@@ -283,7 +285,7 @@ def _facts(config: LaunchConfig, stage: _Stage, processes: Sequence[ProcessSpec]
 
 def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage) -> Iterator[Gate]:
     """One for each server that is started here, and for each that the learner needs."""
-    if SERVER not in stage.parts and not trained.transfers:
+    if SERVER not in stage.parts and not trained.needs_servers(config):
         return
     path = config.health.path or served.health_path
     for address in endpoints(config) if LEARNER in stage.parts else here(config):
@@ -306,13 +308,13 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
 
 
 def _address_key(config: LaunchConfig) -> str:
-    return URL_KEY if urls(config) else PORT_KEY
+    return keys(config).url if urls(config) else keys(config).port
 
 
 def _recovery(config: LaunchConfig, trained: Learner, arguments_file: str | None) -> Recovery:
-    resume = trained.resume
+    resume = trained.resume(config)
     key = "" if resume is None else resume.checkpoint_key
-    checkpoint = config.get(f"training.{key}") if key and arguments_file else None
+    checkpoint = arguments.find(config, key)[1] if key and arguments_file else None
     return Recovery(
         on_failure=config.on_failure.value,
         restarts=config.restart.budget,

@@ -16,11 +16,11 @@ from grpo_launch.base import redaction
 from grpo_launch.base.host import Host
 from grpo_launch.checks import gather, report, screen
 from grpo_launch.checks.downgrade import blamed_on, downgraded
+from grpo_launch.config import endpoint
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
-from grpo_launch.config.schema import OutputFormat, Part
+from grpo_launch.config.schema import NO_PLUGIN, OutputFormat, Part
 from grpo_launch.errors import LaunchError
-from grpo_launch.learners.base import learner
 from grpo_launch.roles._launch import PARTS
 from grpo_launch.settle.preparation import Aim, Preparation
 from grpo_launch.settle.prepare import prepare
@@ -105,11 +105,14 @@ def of_part(config: LaunchConfig) -> LaunchConfig:
 
 
 def parts(config: LaunchConfig) -> tuple[str, ...]:
-    """The processes that are checked: a learner that takes no weights anywhere needs no server."""
+    """The processes that are checked: of a role, or of both halves those that there are."""
     if config.role in PARTS:
         return PARTS[config.role]
-    needs_servers = learner(config.learner.name).transfers
-    return (plan.SERVER, plan.LEARNER) if needs_servers else (plan.LEARNER,)
+    halves = {
+        plan.SERVER: endpoint.has_servers(config),
+        plan.LEARNER: config.learner.name != NO_PLUGIN,
+    }
+    return tuple(part for part, is_there in halves.items() if is_there)
 
 
 def _body(ready: Preparation, unchecked: list[Problem]) -> dict[str, Any]:

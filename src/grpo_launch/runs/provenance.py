@@ -17,6 +17,7 @@ from grpo_launch.config import schema
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import engine
 from grpo_launch.learners.base import learner
+from grpo_launch.plan import LEARNER, SERVER
 from grpo_launch.runtimes import installed
 
 _OWN_PACKAGES = ("hydra-core", "omegaconf", "httpx", "pyyaml", "rich")
@@ -67,9 +68,16 @@ def _version(name: str) -> str | None:
 def _engine_packages(
     config: LaunchConfig, environ: Mapping[str, str], cwd: Path
 ) -> dict[str, str] | None:
-    """Versions in the engine's environment, read from its files; null where it is not known."""
-    python = runtimes.of(config.runtime).python(config.engine.entry, environ, cwd)
-    if python is None:
-        return None
-    names = (*engine(config.engine.name).packages, *learner(config.learner.name).packages)
-    return installed.versions(installed.roots(python, environ), names)
+    """Versions in the environments of both halves, from files; null where one is not known."""
+    halves = (
+        (SERVER, config.engine.entry, engine(config.engine.name).packages),
+        (LEARNER, config.learner.entry, learner(config.learner.name).packages),
+    )
+    found: dict[str, str] = {}
+    for part, entry, names in halves:
+        python = runtimes.of(config.runtime_of(part)).python(entry, environ, cwd)
+        if names and python is None:
+            return None
+        if python is not None:
+            found |= installed.versions(installed.roots(python, environ), names)
+    return found

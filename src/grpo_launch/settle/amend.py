@@ -6,20 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from grpo_launch.config import rollout
 from grpo_launch.config.launch_config import LaunchConfig
 
 
 def amended(config: LaunchConfig, values: Mapping[str, Any]) -> LaunchConfig:
-    """``config`` with values of ``train`` replaced.
+    """``config`` with values of ``train`` and of ``rollout_server`` replaced.
 
     Args:
         config: left as it is.
-        values: by dotted key below ``train``, for example ``rlhf.vllm_server_port``.
+        values: by dotted key: ``train.rlhf.vllm_server_port``, ``rollout_server.port``.
     """
-    train = config.train
+    train, server = config.train, dict(config.rollout_server)
     for key, value in values.items():
-        train = _with(train, key.split("."), value)
-    return replace(config, train=train)
+        node, _, rest = key.partition(".")
+        if node == rollout.NODE:
+            server[rest] = value
+        else:
+            train = _with(train, rest.split("."), value)
+    return replace(config, train=train, rollout_server=server)
 
 
 def _with(node: Any, keys: Sequence[str], value: Any) -> Any:

@@ -51,22 +51,28 @@ def settled(
             say(f"warning: {where}: means nothing to a server alone, give it to its learner")
         return config
     values: dict[str, Any] = {}
-    if config.resume is not None:
-        layout = learner(config.learner.name).checkpoints
+    trained = learner(config.learner.name)
+    resume = trained.resume(config)
+    if config.resume is not None and resume is None:
+        what = f"{trained.product} cannot go on from a checkpoint"
+        raise ConfigError(where, what, "remove it")
+    if config.resume is not None and resume is not None:
+        layout = trained.checkpoints(config)
         checkpoint, run = _found(config.resume, config.experiment, layout, cwd, where, say)
         say(f"training goes on from {document.shown(checkpoint.path)}, step {checkpoint.step}")
-        values["training.resume_from_checkpoint"] = str(checkpoint.path)
+        key = resume.checkpoint_key
+        values[".".join(filter(None, ("train", trained.section(key), key)))] = str(checkpoint.path)
         if not environ.get("WANDB_RUN_ID"):
             config = _in_the_same_wandb_run(config, run or _around(checkpoint.path), say)
-    output_dir = config.get("training.output_dir")
+    output_dir = config.get(trained.output_key) if trained.output_key else None
     if (
         isinstance(output_dir, str)
-        and not learner(config.learner.name).is_versioned(config)
+        and not trained.is_versioned(config)
         and _holds(config, cwd / output_dir)
     ):
         # The learner would overwrite them, or delete the oldest (save_total_limit).
-        values["training.output_dir"] = fresh = f"{output_dir}/{run_id}"
-        say(f"{output_dir} holds checkpoints and add_version is false, writing into {fresh}")
+        values[f"train.{trained.output_key}"] = fresh = f"{output_dir}/{run_id}"
+        say(f"{output_dir} holds checkpoints of another run, writing into {fresh}")
     return amended(config, values)
 
 
@@ -196,5 +202,5 @@ def _warn_of_a_living(run: Path, say: Callable[[str], None]) -> None:
 
 
 def _holds(config: LaunchConfig, output_dir: Path) -> bool:
-    layout = learner(config.learner.name).checkpoints
+    layout = learner(config.learner.name).checkpoints(config)
     return layout is not None and any(True for _ in checkpoints.candidates(output_dir, layout))

@@ -82,9 +82,10 @@ class Chosen:
         """The ports of this machine, as people read them."""
         found = endpoint.here(self.config)
         http = ", ".join(str(address.port) for address in found)
-        group = ", ".join(str(address.group_port) for address in found)
+        group = ", ".join(str(a.group_port) for a in found if a.group_port is not None)
         master = self.config.learner.master_port
-        return f"HTTP {http}, weight sync {group}" + (f", torchrun {master}" if master else "")
+        parts = (f"HTTP {http}", group and f"weight sync {group}", master and f"torchrun {master}")
+        return ", ".join(part for part in parts if part)
 
     def others(self) -> Chosen:
         """The same with other numbers, as nobody would start it."""
@@ -117,9 +118,10 @@ def chosen(
         ConfigError: the learner's server was started by another launcher.
         PreflightError: no port is free.
     """
-    if parts == (LEARNER,) and config.ports is PortPolicy.auto:
+    needs_servers = endpoint.has_servers(config)
+    if parts == (LEARNER,) and config.ports is PortPolicy.auto and needs_servers:
         what = "ports=auto cannot know the ports of a server that was started elsewhere"
-        fix = f"say ports=fixed and what role=server printed: {_override()}"
+        fix = f"say ports=fixed and what role=server printed: {_override(config)}"
         raise ConfigError(config.where("ports"), what, fix)
     wanted = _wanted(config, parts, environ)
     if not wanted:
@@ -167,14 +169,18 @@ def for_the_learner(config: LaunchConfig) -> str:
     """How a learner is told the ports of a server that is started alone."""
     found = endpoint.endpoints(config)
     said = _override(
+        config,
         ",".join(str(address.port) for address in found),
         ",".join(str(address.group_port) for address in found),
     )
     return f"role=learner config={config.experiment} ports=fixed {said}"
 
 
-def _override(http: str = "PORT", group: str = "PORT") -> str:
-    return f"'{endpoint.PORT_KEY}=[{http}]' '{endpoint.GROUP_PORT_KEY}=[{group}]'"
+def _override(config: LaunchConfig, http: str = "PORT", group: str = "PORT") -> str:
+    keys = endpoint.keys(config)
+    return f"'{keys.port}=[{http}]'" + (
+        f" '{keys.group_port}=[{group}]'" if keys.group_port else ""
+    )
 
 
 def _found(
@@ -195,17 +201,17 @@ def _wanted(config: LaunchConfig, parts: Sequence[str], environ: Mapping[str, st
     every = config.ports is PortPolicy.auto
     if SERVER not in parts or not (every or LEARNER in parts):
         return []
-    http, group = _http(config), endpoint.group_ports(config)
-    if len(http) != len(group):
+    keys, http, group = endpoint.keys(config), _http(config), endpoint.group_ports(config)
+    if keys.group_port and len(http) != len(group):
         return []
     here = endpoint.numbers_here(config)
     found: list[tuple[str, Any, int]] = []
-    if not endpoint.urls(config) and (every or endpoint.said(config, endpoint.PORT_KEY) is None):
-        found += [(endpoint.PORT_KEY, http[number], number) for number in here]
-    if endpoint.said(config, endpoint.GROUP_PORT_KEY) is None:
-        found += [(endpoint.GROUP_PORT_KEY, GROUP_START, number) for number in here]
-    elif every:
-        found += [(endpoint.GROUP_PORT_KEY, group[number], number) for number in here]
+    if not endpoint.urls(config) and (every or endpoint.said(config, keys.port) is None):
+        found += [(keys.port, http[number], number) for number in here]
+    if keys.group_port and endpoint.said(config, keys.group_port) is None:
+        found += [(keys.group_port, GROUP_START, number) for number in here]
+    elif every and group:
+        found += [(keys.group_port, group[number], number) for number in here]
     if LEARNER in parts:
         variables = _variables(config, LEARNER, environ)
         found += [(MASTER_PORT_KEY, port, 0) for port in _master(config, variables)]
@@ -240,10 +246,11 @@ def _master(config: LaunchConfig, variables: Set[str]) -> Iterator[int]:
 def _said(config: LaunchConfig) -> set[int]:
     """The ports that the experiment says."""
     values: list[Any] = [config.learner.master_port]
+    keys = endpoint.keys(config)
     for key, found in (
-        (endpoint.URL_KEY, endpoint.ports),
-        (endpoint.PORT_KEY, endpoint.ports),
-        (endpoint.GROUP_PORT_KEY, endpoint.group_ports),
+        (keys.url, endpoint.ports),
+        (keys.port, endpoint.ports),
+        (keys.group_port, endpoint.group_ports),
     ):
         values += [] if endpoint.said(config, key) is None else found(config)
     return {int(float(value)) for value in values if is_port(value)}
@@ -251,7 +258,8 @@ def _said(config: LaunchConfig) -> set[int]:
 
 def _with(config: LaunchConfig, picks: Sequence[tuple[Wanted, int]]) -> LaunchConfig:
     master = config.learner.master_port
-    of_servers = {endpoint.PORT_KEY: _http, endpoint.GROUP_PORT_KEY: endpoint.group_ports}
+    keys = endpoint.keys(config)
+    of_servers = {keys.port: _http, keys.group_port: endpoint.group_ports}
     values: dict[str, list[Any]] = {}
     for wanted, number in picks:
         if wanted.key == MASTER_PORT_KEY:
@@ -259,5 +267,4 @@ def _with(config: LaunchConfig, picks: Sequence[tuple[Wanted, int]]) -> LaunchCo
         elif wanted.key:
             every = values.setdefault(wanted.key, [*of_servers[wanted.key](config)])
             every[wanted.server] = number
-    values = {key.removeprefix("train."): numbers for key, numbers in values.items()}
     return replace(amended(config, values), learner=replace(config.learner, master_port=master))

@@ -139,6 +139,11 @@ def request_of(keys: Mapping[str, Any], like: ServeRequest) -> ServeRequest:
     below = "rollout_server."
     settings = {key[len(below) :]: rest.pop(key) for key in list(rest) if key.startswith(below)}
     said: dict[str, Any] = {"settings": settings, "encoding": encoding}
+    # With an address of its own, the engine's settings say it.
+    for name in ("model", "host", "port"):
+        if name in settings:
+            value = settings.pop(name)
+            said[name] = value[0] if isinstance(value, list) else value
     for key, name in (
         ("engine.entry", "entry"),
         ("train.model.model", "model"),

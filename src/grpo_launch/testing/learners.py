@@ -17,7 +17,6 @@ from grpo_launch.config.arguments import SIZES
 from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.rule import Context
-from grpo_launch.config.schema import SECTIONS
 from grpo_launch.engines.base import GROUP, RELOAD, RESTART
 from grpo_launch.learners.base import Learner, TrainRequest
 from grpo_launch.settle.amend import amended
@@ -74,7 +73,7 @@ class LearnerSuite:
 
     def test_a_learner_that_resumes_has_one_key_a_line(self) -> None:
         """A restart writes the checkpoint and the directory into the arguments file."""
-        resume = self.learner.resume
+        resume = self.learner.resume(self.config())
         if resume is None:
             return
         text = self.learner.files(self.request())[0].text
@@ -97,7 +96,7 @@ class LearnerSuite:
     def test_every_argument_has_a_section(self) -> None:
         """Also one that there is not: it is reported there."""
         for name in (*self.learner.arguments(self.request()), "no_such_argument"):
-            assert self.learner.section(name) in SECTIONS
+            assert self.learner.section(name) in (self.learner.sections or ("",))
 
     def test_another_command_line_is_refused(self) -> None:
         """It never guesses."""
@@ -106,16 +105,34 @@ class LearnerSuite:
 
     def test_what_it_leaves_is_data(self) -> None:
         """Metrics, the layout of checkpoints and signs go through JSON, in the plan."""
-        for left in (self.learner.metrics, self.learner.checkpoints, self.learner.signs):
+        config = self.config()
+        checkpoints, signs = self.learner.checkpoints(config), self.learner.signs(config)
+        for left in (self.learner.metrics(config), checkpoints, signs):
             assert left is None or json.loads(json.dumps(dataclasses.asdict(left)))
-        if self.learner.checkpoints is not None:
-            re.compile(self.learner.checkpoints.named_by.encode())
-        for expression in (self.learner.signs.prefix, self.learner.signs.access):
+        if checkpoints is not None:
+            re.compile(checkpoints.named_by.encode())
+        for expression in (signs.prefix, signs.access):
             re.compile(expression)
 
     def test_it_gives_weights_in_ways_that_there_are(self) -> None:
-        """None at all means that it needs no server."""
+        """One that trains against servers has at least one."""
         assert self.learner.transfers <= {GROUP, RELOAD, RESTART}
+        assert self.learner.transfers or not self.learner.needs_servers(self.config())
+
+    def test_its_keys_are_where_its_arguments_are(self) -> None:
+        """Below a section, where it has sections."""
+        for key in (self.learner.model_key, self.learner.output_key):
+            section, _, name = key.rpartition(".")
+            assert not key or (name and section in (self.learner.sections or ("",)))
+
+    def test_what_it_demands_of_servers_is_plain(self) -> None:
+        """The settings are compared with those of the engine."""
+        demands = dict(self.learner.demands(self.config()))
+        assert json.loads(json.dumps(demands)) == demands
+
+    def test_what_the_cpu_replaces_is_a_tree_of_the_configuration(self) -> None:
+        """It is merged over the experiment."""
+        assert json.loads(json.dumps(self.learner.cpu_overlay)) == self.learner.cpu_overlay
 
     def test_output_dir_is_the_default_unless_it_is_set(self) -> None:
         """The run directory holds what nobody puts elsewhere."""
@@ -155,5 +172,4 @@ def with_keys(config: LaunchConfig, keys: Mapping[str, Any]) -> LaunchConfig:
     rest = {key: value for key, value in keys.items() if not key.startswith(below)}
     assert set(rest) <= {"learner.entry"}, f"no keys of a learner: {sorted(rest)}"
     bare = dataclasses.replace(config, train={}, overrides=(), loaded=None)
-    said = {key[len(below) :]: value for key, value in keys.items() if key.startswith(below)}
-    return amended(bare, said)
+    return amended(bare, {key: value for key, value in keys.items() if key.startswith(below)})

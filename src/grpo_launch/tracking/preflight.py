@@ -52,7 +52,7 @@ def problems(
     if learner is None or not active:
         return
     whole = environment(learner, environ)
-    python = runtimes.of(config.runtime).python(config.learner.entry, whole, cwd)
+    python = runtimes.of(config.runtime_of(LEARNER)).python(config.learner.entry, whole, cwd)
     if python is not None:
         missing = _missing(python, [m for name in active for m in _MODULES[name]], whole)
         for name in active:
@@ -75,7 +75,7 @@ def _missing(python: Path, modules: Sequence[str], environ: Mapping[str, str]) -
 
 
 def _no_package(config: LaunchConfig, name: str) -> Problem:
-    runtime, package = runtimes.of(config.runtime), _MODULES[name][0]
+    runtime, package = runtimes.of(config.runtime_of(LEARNER)), _MODULES[name][0]
     by_report_to = variables.chosen(config) is None
     at = config.where("train.training.report_to") if by_report_to else f"tracking={name}"
     what = f"the learner's environment ({runtime.shown}) has no package {package}"

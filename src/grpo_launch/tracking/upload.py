@@ -30,7 +30,7 @@ def upload(config: LaunchConfig, run_id: str, run_dir: str, cwd: Path) -> Proces
     words += [f"{run_dir}/{MANIFEST}", "--name", variables.artifact_name(config)]
     for alias in wandb.artifact_aliases:
         words += ["--alias", alias]
-    entered = runtimes.of(config.runtime).enter(words, cwd)
+    entered = runtimes.of(config.runtime_of(LEARNER)).enter(words, cwd)
     own = of_half(config.env, LEARNER)
     tracked = variables.of_upload(config, run_id, str(cwd / run_dir))
     return ProcessSpec(

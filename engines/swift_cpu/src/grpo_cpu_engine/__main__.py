@@ -1,4 +1,4 @@
-"""``python -m grpo_cpu_engine {rollout,rlhf} ...``: what ``swift`` is to its subcommands.
+"""``python -m grpo_cpu_engine {rollout,rlhf,sft,pt} ...``: what ``swift`` is to its subcommands.
 
 Reads the arguments as ``swift/cli/main.py`` of ms-swift does, with its own functions: a YAML or
 JSON file, its ``ENV`` key, and the variables that ask for torchrun. Then it replaces itself with
@@ -23,11 +23,12 @@ from grpo_cpu_engine.vllm_plugin import NAME
 __all__ = ["engine_argv", "main", "require_plugin"]
 
 _USAGE = (
-    "usage: python -m grpo_cpu_engine {rollout,rlhf} [FILE.yaml | FILE.json] [--NAME VALUE ...]"
+    "usage: python -m grpo_cpu_engine {rollout,rlhf,sft,pt} [FILE.yaml | FILE.json] "
+    "[--NAME VALUE ...]"
 )
-_METHODS = ("rollout", "rlhf")
-_TORCHRUN_METHODS = ("rlhf",)
-"""Of the two, those that ``swift/cli/main.py`` starts through torchrun."""
+_METHODS = ("rollout", "rlhf", "sft", "pt")
+_TORCHRUN_METHODS = ("rlhf", "sft", "pt")
+"""Those that ``swift/cli/main.py`` starts through torchrun."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +60,7 @@ def engine_argv(method: str, arguments: Sequence[str]) -> list[str]:
     Sets ``SWIFT_CONFIG_FILE`` and the variables of the file's ``ENV`` key in ``os.environ``.
 
     Args:
-        method: ``rollout`` or ``rlhf``.
+        method: one of those above.
         arguments: what would follow ``swift <method>``.
 
     Raises:

@@ -22,7 +22,7 @@ def main() -> int:
     method = sys.argv.pop(1)
     try:
         refuse_gpu()
-        run = _rollout() if method == "rollout" else _rlhf()
+        run = _rollout() if method == "rollout" else _learner(method)
     except CpuEngineError as error:
         print(f"grpo_cpu_engine: {error}", file=sys.stderr)
         return 1
@@ -38,15 +38,20 @@ def _rollout() -> Callable[[], object]:
     return rollout_main
 
 
-def _rlhf() -> Callable[[], object]:
-    """Follow ``swift/cli/rlhf.py``."""
+def _learner(method: str) -> Callable[[], object]:
+    """Follow ``swift/cli/rlhf.py``, ``sft.py`` or ``pt.py``; only the first talks to a server."""
     from swift.cli.utils import try_use_single_device_mode
 
     try_use_single_device_mode()
-    patch_learner()
-    from swift.pipelines import rlhf_main
+    if method == "rlhf":
+        patch_learner()
+    from swift import pipelines
 
-    return rlhf_main
+    return {
+        "rlhf": pipelines.rlhf_main,
+        "sft": pipelines.sft_main,
+        "pt": pipelines.pretrain_main,
+    }[method]
 
 
 if __name__ == "__main__":

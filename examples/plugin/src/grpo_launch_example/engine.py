@@ -34,6 +34,9 @@ class EchoEngine:
 
     product = "echo"
     entry = cpu_entry = ("python", "-m", PROGRAM)
+    environment = ""
+    cpu_overlay: Mapping[str, Any] = {}
+    managed = True
     settings = EchoSettings
     size_keys = SizeKeys(data_parallel="replicas")
     max_num_seqs = 1

@@ -13,6 +13,16 @@ from grpo_launch.learners.batches import Sizes
 from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
 
 PROGRAM = "grpo_launch_example.train"
+METRICS = Metrics(
+    files=("steps.jsonl",), step="step", max_steps="of", reward="reward", step_time=("seconds",)
+)
+CHECKPOINTS = CheckpointLayout(
+    directories=("checkpoint-*",),
+    prefix="checkpoint-",
+    state="state.json",
+    step="step",
+    weights=("weights.bin",),
+)
 
 
 class CountingLearner:
@@ -20,22 +30,38 @@ class CountingLearner:
 
     product = "counter"
     entry = cpu_entry = ("python", "-m", PROGRAM)
-    metrics = Metrics(
-        files=("steps.jsonl",), step="step", max_steps="of", reward="reward", step_time=("seconds",)
-    )
-    checkpoints = CheckpointLayout(
-        directories=("checkpoint-*",),
-        prefix="checkpoint-",
-        state="state.json",
-        step="step",
-        weights=("weights.bin",),
-    )
-    signs = Signs()
-    resume = Resume(checkpoint_key="resume_from_checkpoint", output_key="output_dir")
+    environment = ""
+    cpu_overlay: Mapping[str, Any] = {}
+    sections = ("model", "training", "rlhf")
+    own_keys = ()
+    model_key = "model.model"
+    output_key = "training.output_dir"
+    stages = ()
     transfers = frozenset({RELOAD})
     packages = ("grpo-launch-example",)
     rules = ()
     flags = None
+
+    def needs_servers(self, config: LaunchConfig) -> bool:
+        return True
+
+    def demands(self, config: LaunchConfig) -> Mapping[str, Any]:
+        return {}
+
+    def flags_of(self, config: LaunchConfig) -> None:
+        return None
+
+    def metrics(self, config: LaunchConfig) -> Metrics:
+        return METRICS
+
+    def checkpoints(self, config: LaunchConfig) -> CheckpointLayout:
+        return CHECKPOINTS
+
+    def signs(self, config: LaunchConfig) -> Signs:
+        return Signs()
+
+    def resume(self, config: LaunchConfig) -> Resume:
+        return Resume(checkpoint_key="resume_from_checkpoint", output_key="output_dir")
 
     def facts(self, config: LaunchConfig, host: Host) -> Iterable[object]:
         return ()

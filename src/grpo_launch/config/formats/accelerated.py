@@ -1,6 +1,6 @@
 """What an experiment itself says for one accelerator.
 
-An overlay (``conf/overlay``) holds what an accelerator replaces in every experiment. What
+An overlay (``config/overlay.py``) holds what an accelerator replaces in every experiment. What
 it replaces in one of them stands in its file: a legacy one says
 ``custom.extra.launch.accelerators.NAME``, a native one ``accelerators.NAME`` at its top. The
 block of the chosen accelerator is merged behind the overlay; the others have no effect

@@ -126,6 +126,8 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
     if all(map(_is_in_place, said, said.values())):
         return Reading(Form.SECTIONS, said, said)
     flags = sorting.Flags(said)
+    if not flags.sections:
+        return _of_own(path, said)
     sections = (name for name in schema.SECTIONS if name != "deepspeed")
     sectioned = any(isinstance(said.get(name), dict) for name in sections)
     flat = any(name in flags for name in said if name not in schema.SECTIONS) or any(
@@ -143,6 +145,18 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
     moves = {source: target for source, target in moves.items() if _is_free(said, target, moves)}
     mistakes = (*_differences(path, said, moves), *mistakes)
     return Reading(form, said, _moved(said, moves), moves, mistakes)
+
+
+def _of_own(path: Path, said: Mapping[Any, Any]) -> Reading:
+    """A file whose learner has no sections: what is not the launcher's is its own."""
+    moves: dict[KeyPath, KeyPath] = {
+        (name,): SERVER_BLOCK if name == SERVER else (*LAUNCH_BLOCK, name)
+        for name in said
+        if name in (SERVER, *NODES)
+    }
+    moves = {source: target for source, target in moves.items() if _is_free(said, target, moves)}
+    mistakes = (*_differences(path, said, moves), *_native(path, said))
+    return Reading(Form.FLAT, said, _moved(said, moves), moves, mistakes)
 
 
 def _is_in_place(name: Any, value: Any) -> bool:

@@ -28,15 +28,34 @@ def choosing(learner: str | None) -> Generator[None]:
         _chosen.reset(token)
 
 
+def chosen(own: Any = None) -> str:
+    """The learner of the composition that is going on.
+
+    Args:
+        own: what a file says of its learner, for where nothing is chosen yet.
+    """
+    names = (name for name in (_chosen.get(), own) if isinstance(name, str))
+    known = (name for name in names if name in LEARNERS.shipped or name in LEARNERS.names())
+    return next(known, schema.LEARNER)
+
+
+def sections() -> tuple[str, ...]:
+    """The sections of the chosen learner; empty: its arguments stand below ``train`` itself."""
+    return LEARNERS.get(chosen()).sections
+
+
 class Flags:
     """The flags of the learner that a file is for, loaded where a key has to be told."""
 
     def __init__(self, said: Mapping[Any, Any]) -> None:
         node = said.get("learner")
         own = cast("dict[Any, Any]", node).get("name") if isinstance(node, dict) else node
-        names = (name for name in (_chosen.get(), own) if isinstance(name, str))
-        known = (name for name in names if name in LEARNERS.names())
-        self._learner = LEARNERS.get(next(known, schema.LEARNER))
+        self._learner = LEARNERS.get(chosen(own))
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The sections of the learner; empty: it has none."""
+        return self._learner.sections
 
     def __contains__(self, name: Any) -> bool:
         flags = self._learner.flags
@@ -44,7 +63,7 @@ class Flags:
 
     def section(self, name: str, below: Mapping[Any, Any]) -> str:
         """Where a flag belongs: where the bases have it, or else where people keep it."""
-        for section in schema.SECTIONS:
+        for section in self._learner.sections:
             if holds(below, (section, name)):
                 return section
         return self._learner.section(name)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from grpo_launch.config import kinds, rollout, schema, services
-from grpo_launch.config.formats import experiment, lift
+from grpo_launch.config.formats import experiment, lift, sorting
 from grpo_launch.errors import ConfigError
 
 NOT_A_STRING = re.compile(
@@ -122,7 +122,8 @@ def _not_forced(override: str, own_groups: bool) -> str:
         return override
     root, *below = key.split(".")
     if root == "train":
-        known = not below or below[0] in (*schema.SECTIONS, *schema.BESIDE_SECTIONS)
+        sections = sorting.sections()
+        known = not (below and sections) or below[0] in (*sections, *schema.BESIDE_SECTIONS)
     else:
         known = root in ROOTS or (own_groups and not below)
     return override if known else override.lstrip("+")
@@ -157,8 +158,10 @@ def _needs_no_plus(override: str) -> bool:
     """Whether it gives the learner an argument, or is about a service."""
     key, equals, _ = override.partition("=")
     path = key.split(".")
-    is_argument = len(path) == 3 and path[0] == "train" and path[1] in schema.SECTIONS
-    is_argument |= key in _SCALARS
+    is_argument = key in _SCALARS
+    if path[0] == "train" and not is_argument:
+        sections = sorting.sections()
+        is_argument = len(path) == 3 and path[1] in sections if sections else len(path) > 1
     return bool(equals) and (is_argument or (path[0] == services.NODE and len(path) > 1))
 
 

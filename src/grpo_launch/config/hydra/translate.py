@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo_launch.config import kinds, rollout, schema
-from grpo_launch.config.formats import accelerated, lift
+from grpo_launch.config.formats import accelerated, lift, sorting
 from grpo_launch.config.hydra import hints
 from grpo_launch.errors import ConfigError
 from grpo_launch.plugins import LEARNERS
@@ -249,11 +249,11 @@ def _place_meant(key: str) -> str | None:
 
 
 def _flag_of_learner(name: str) -> str | None:
-    """The key of an argument of the usual learner that was written without its section."""
-    learner = LEARNERS.get(schema.LEARNER)
+    """The key of an argument of the chosen learner that was written without its section."""
+    learner = LEARNERS.get(sorting.chosen())
     if learner.flags is None or name not in learner.flags.shipped().table.flags:
         return None
-    return f"train.{learner.section(name)}.{name}"
+    return ".".join(filter(None, ("train", learner.section(name), name)))
 
 
 def _flag_meant(key: str, line: CommandLine) -> str | None:

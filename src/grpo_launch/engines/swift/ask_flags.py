@@ -36,12 +36,24 @@ from transformers import HfArgumentParser  # noqa: E402
 from transformers.hf_argparser import string_to_bool  # noqa: E402
 
 try:
-    from swift.arguments import RLHFArguments, RolloutArguments
+    import swift.arguments as arguments
 except ImportError:  # ms-swift 3
-    from swift.llm.argument import RLHFArguments, RolloutArguments
+    import swift.llm.argument as arguments
 
-PROGRAMS = {"swift rollout": RolloutArguments, "swift rlhf": RLHFArguments}
-"""``args_class`` of ``swift/pipelines/infer/rollout.py`` and ``train/rlhf.py``."""
+CLASSES = {
+    "swift rollout": ("RolloutArguments",),
+    "swift rlhf": ("RLHFArguments",),
+    "swift sft": ("SftArguments", "TrainArguments"),
+    "swift pt": ("PretrainArguments", "TrainArguments"),
+}
+"""``args_class`` of ``swift/pipelines/infer/rollout.py`` and ``train/``; some have another name in
+ms-swift 3, and a program whose class is not there has no flags."""
+
+PROGRAMS = {
+    program: getattr(arguments, found[0])
+    for program, names in CLASSES.items()
+    if (found := [name for name in names if hasattr(arguments, name)])
+}
 
 KINDS = {int: "int", float: "float", str: "str", pathlib.Path: "str", string_to_bool: "bool"}
 TEXTS = ("1", "a", "true", "{}")

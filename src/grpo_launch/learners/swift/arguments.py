@@ -8,11 +8,12 @@ from typing import Any, cast
 from grpo_launch.config import endpoint
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.schema import SECTIONS
+from grpo_launch.learners.swift import stages
 from grpo_launch.tracking import variables
 
 
 def flatten(config: LaunchConfig, world_size: int, output_dir: str) -> dict[str, Any]:
-    """The arguments of ``swift rlhf`` for a valid configuration.
+    """The arguments of ``swift rlhf``, ``sft`` or ``pt`` for a valid configuration.
 
     Null means "not said" and is left out. ``effective_batch_size`` becomes
     ``gradient_accumulation_steps = max(1, ceil(effective / (per device x world)))``,
@@ -25,18 +26,21 @@ def flatten(config: LaunchConfig, world_size: int, output_dir: str) -> dict[str,
         world_size: processes of the learner.
         output_dir: where the learner writes, unless ``training.output_dir`` is set.
     """
-    arguments: dict[str, Any] = {"rlhf_type": "grpo"}
+    stage = stages.of(config)
+    arguments: dict[str, Any] = {"rlhf_type": stage.name} if stage.is_rlhf else {}
     for section in SECTIONS:
         value = config.train.get(section)
         if section == "deepspeed":
             value = _deepspeed(value)
         if isinstance(value, dict):
             mapping = cast("dict[Any, Any]", value)
-            arguments.update({str(k): v for k, v in mapping.items() if v is not None})
+            said = {str(k): v for k, v in mapping.items() if v is not None}
+            passed = (name for name in said if stages.is_passed(config, f"train.{section}.{name}"))
+            arguments.update({name: said[name] for name in passed})
     if (length := config.get("global_max_length")) is not None:
         arguments.setdefault("max_length", int(float(length)))
     _expand_effective_batch_size(arguments, world_size)
-    for name, value in server_mode(config).items():
+    for name, value in server_mode(config).items() if stage.needs_servers else ():
         arguments.setdefault(name, value)
     arguments.setdefault("output_dir", output_dir)
     arguments |= variables.arguments(config)

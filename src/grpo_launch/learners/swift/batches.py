@@ -22,13 +22,24 @@ from grpo_launch.config.arguments import SIZES, find, is_true, listed, size
 from grpo_launch.config.formats import batch_plan, lift
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.learners.batches import Sizes, given
+from grpo_launch.learners.swift import stages
 
 UNIFIED = (*batch_plan.PLAN, "unified_batch_size")
 
 
 def is_grpo(config: LaunchConfig) -> bool:
-    """Whether the algorithm is GRPO, the one where nothing is said (``arguments.flatten``)."""
-    return find(config, "rlhf_type", "rlhf")[1] in (None, "grpo")
+    """Whether the algorithm is GRPO, the one where nothing is said."""
+    return stages.of(config).name == "grpo"
+
+
+def is_rlhf(config: LaunchConfig) -> bool:
+    """Whether a learner is started with ``swift rlhf``, as a condition of rules."""
+    return config.trains and stages.of(config).is_rlhf
+
+
+def generates(config: LaunchConfig) -> bool:
+    """Whether it is about a learner that generates with rollout servers."""
+    return config.trains and stages.of(config).needs_servers
 
 
 def trains(config: LaunchConfig) -> bool:
@@ -56,7 +67,7 @@ def of_arguments(
         world_size: processes of the learner.
         unified: the ``unified_batch_size`` of a batch plan.
     """
-    if arguments.get("rlhf_type") not in (None, "grpo"):
+    if {arguments.get("rlhf_type"), arguments.get("stage")} - {None, "grpo"}:
         return None  # no groups, and no generation batch
     if world_size < 1 or any(_is_wrong(name, arguments.get(name)) for name in SIZES):
         return None

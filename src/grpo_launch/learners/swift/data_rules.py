@@ -16,7 +16,8 @@ from grpo_launch.config.readable import Sections
 from grpo_launch.config.rule import Context, Finding, Rule, Unknown, rule
 from grpo_launch.engines.model_shape import ModelShape
 from grpo_launch.engines.swift.memory import completion_limit, model_len
-from grpo_launch.learners.swift.batches import trains
+from grpo_launch.learners.swift import stages
+from grpo_launch.learners.swift.batches import generates, trains
 from grpo_launch.learners.swift.dataset_columns import Preprocessed, preprocessed
 from grpo_launch.learners.swift.dataset_files import DataFile, DataFiles
 from grpo_launch.learners.swift.episodes import Episodes
@@ -80,7 +81,7 @@ def messages_can_be_read(context: Context) -> Iterator[Problem]:
         yield Problem(context.config.where(file.key), what, fix, severity)
 
 
-@rule(needs=(Sections, DataFiles), when=trains)
+@rule(needs=(Sections, DataFiles), when=lambda c: trains(c) and stages.of(c).name != "pt")
 def rows_have_a_prompt(context: Context) -> Iterator[Finding]:
     """A column of each file is taken for the prompt; ms-swift drops rows without messages."""
     mapping = _mapping(context)
@@ -99,7 +100,7 @@ def rows_have_a_prompt(context: Context) -> Iterator[Finding]:
         yield Problem(context.config.where(file.key), what, fix, severity)
 
 
-@rule(needs=(Sections, DataFiles), when=trains)
+@rule(needs=(Sections, DataFiles), when=generates)
 def rows_have_the_columns_of_rewards(context: Context) -> Iterator[Finding]:
     """Each reward function gets the columns that it reads.
 
@@ -141,7 +142,7 @@ def rows_have_the_columns_of_rewards(context: Context) -> Iterator[Finding]:
         yield Problem(config.where(file.key), what, fix)
 
 
-@rule(needs=(Sections, DataFiles), when=trains)
+@rule(needs=(Sections, DataFiles), when=generates)
 def prompts_fit_max_model_len(context: Context) -> Iterator[Finding]:
     """The longest prompt leaves room for a completion; its tokens are estimated, not counted."""
     config = context.config

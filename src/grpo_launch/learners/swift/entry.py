@@ -10,7 +10,7 @@ import yaml
 from grpo_launch.base import resources
 from grpo_launch.base.shipped_files import located, relative
 from grpo_launch.learners.base import TrainRequest
-from grpo_launch.learners.swift import timing
+from grpo_launch.learners.swift import stages, timing
 from grpo_launch.plan import PlannedFile
 
 SCRIPT = "scripts/train.sh"
@@ -20,7 +20,7 @@ _NAME = "learner_arguments.yaml"
 def arguments_file(request: TrainRequest, arguments: dict[str, Any]) -> PlannedFile:
     """The file of arguments, a flat block mapping; shipped files are found."""
     found = {key: located(key, value, request.cwd) for key, value in arguments.items()}
-    if request.config.learner.timing:
+    if request.config.learner.timing and stages.of(request.config).needs_servers:
         plugins = found.get("external_plugins")
         found["external_plugins"] = timing.with_plugin(plugins, request.cwd)
     text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=10_000)
@@ -39,13 +39,17 @@ def rehearsal(request: TrainRequest, max_model_len: int | None) -> list[str]:
     python = words[0] if PurePath(words[0]).name.startswith("python") else "python"
     script = str(Path(__file__).with_name("rehearse.py"))
     processes = len(request.devices) if request.cuda else 1
-    return [python, script, _path(request), str(processes), str(max_model_len or 0), *words]
+    program = stages.of(request.config).program
+    limits = [str(processes), str(max_model_len or 0)]
+    return [python, script, program, _path(request), *limits, *words]
 
 
 def env(request: TrainRequest) -> dict[str, str]:
     """The variables of the script."""
     learner = request.config.learner
     variables = {"config": _path(request), "gpus": request.visible}
+    if (program := stages.of(request.config).program) != "rlhf":
+        variables["program"] = program
     if request.nodes > 1:
         variables["NNODES"] = str(request.nodes)
     if learner.debug:

@@ -17,6 +17,8 @@ from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.engines.flag_facts import LearnerFlags, ServerFlags
 from grpo_launch.engines.flags import Flag, accepts
 from grpo_launch.engines.swift.flag_rules import value_problem
+from grpo_launch.learners.swift import stages
+from grpo_launch.learners.swift.batches import generates
 
 _JUDGED_ELSEWHERE = ("use_vllm", "vllm_mode", "vllm_server_host", "vllm_server_port")
 """Flags whose values other rules judge more narrowly."""
@@ -84,7 +86,7 @@ _SUGGESTIONS = 20
 
 @rule(needs=(LearnerFlags,), settles=True)
 def learner_flags_are_valid(context: Context) -> Iterator[Problem]:
-    """Every key of the learner's sections is a flag of ``swift rlhf`` and takes its value."""
+    """Every key of the learner's sections is a flag of its program and takes its value."""
     config, table = context.config, context[LearnerFlags]
     known = [*table.flags, *schema.LAUNCHER_FLAGS]
     served = context.get(ServerFlags)
@@ -131,7 +133,7 @@ def deepspeed_block_is_valid(context: Context) -> Iterator[Problem]:
             yield Problem(where, what, "write true or false")
 
 
-@rule(needs=(LearnerFlags, ServerFlags))
+@rule(needs=(LearnerFlags, ServerFlags), when=generates)
 def flags_have_an_effect_in_server_mode(context: Context) -> Iterator[Problem]:
     """A warning for each key that only ``vllm_mode: colocate`` acts on."""
     config = context.config
@@ -184,8 +186,9 @@ def _arguments(config: LaunchConfig) -> Iterator[tuple[str, str, Any]]:
                 yield "train.deepspeed.config", "deepspeed", value["config"]
         elif isinstance(value, dict):
             for name, item in cast("dict[Any, Any]", value).items():
-                if item is not None:
-                    yield f"train.{section}.{name}", str(name), item
+                key = f"train.{section}.{name}"
+                if item is not None and stages.is_passed(config, key):
+                    yield key, str(name), item
 
 
 def _unset(config: LaunchConfig) -> Iterator[tuple[str, str, None]]:
@@ -194,8 +197,9 @@ def _unset(config: LaunchConfig) -> Iterator[tuple[str, str, None]]:
         block = config.train.get(section)
         if isinstance(block, dict) and not _is_launcher_form(block):
             for name, item in cast("dict[Any, Any]", block).items():
-                if item is None:
-                    yield f"train.{section}.{name}", str(name), None
+                key = f"train.{section}.{name}"
+                if item is None and stages.is_passed(config, key):
+                    yield key, str(name), None
 
 
 def _word(name: str, flag: Flag, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The flags of ``swift rlhf``."""
+"""The flags of ``swift rlhf``, ``swift sft`` and ``swift pt``."""
 
 from __future__ import annotations
 
@@ -13,4 +13,14 @@ FLAGS = dataclasses.replace(
     snapshot=Path(__file__).with_name("flags.json"),
     given={},
 )
-"""``RLHFArguments`` of ms-swift. One script tells those of both programs."""
+"""``RLHFArguments`` of ms-swift, which has the others. One script tells those of all programs."""
+
+SFT = dataclasses.replace(
+    FLAGS, program="swift sft", snapshot=Path(__file__).with_name("flags_sft.json")
+)
+"""``SftArguments``."""
+
+PT = dataclasses.replace(
+    FLAGS, program="swift pt", snapshot=Path(__file__).with_name("flags_pt.json")
+)
+"""``PretrainArguments``."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo_launch.base.host import Host
+from grpo_launch.base.shipped_files import overlay
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.schema import SECTIONS
 from grpo_launch.engines.base import GROUP
 from grpo_launch.learners.base import Resume, TrainRequest
 from grpo_launch.learners.batches import Sizes
-from grpo_launch.learners.swift import arguments, batches, entry, importing, outputs
-from grpo_launch.plan import PlannedFile
+from grpo_launch.learners.swift import arguments, batches, entry, importing, outputs, stages
+from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
 
 if TYPE_CHECKING:
     from grpo_launch.config.rule import Context, Rule
@@ -24,12 +27,19 @@ class SwiftLearner:
     product = "ms-swift"
     entry = ("swift",)
     cpu_entry = ("python", "-m", "grpo_cpu_engine")
-    metrics = outputs.METRICS
-    checkpoints = outputs.CHECKPOINTS
-    signs = outputs.SIGNS
-    resume = Resume(checkpoint_key="resume_from_checkpoint", output_key="output_dir")
+    environment = ".venv-engine"
+    sections = SECTIONS
+    own_keys = ()
+    model_key = "model.model"
+    output_key = "training.output_dir"
+    stages = stages.NAMES
     transfers = frozenset({GROUP})
     packages = ("ms_swift", "torch", "transformers", "trl", "deepspeed", "wandb")
+
+    @property
+    def cpu_overlay(self) -> Mapping[str, Any]:
+        """A tiny local model, float32, a few steps."""
+        return overlay(Path(__file__).with_name("cpu.yaml"))
 
     @property
     def rules(self) -> Sequence[Rule]:
@@ -44,6 +54,39 @@ class SwiftLearner:
         from grpo_launch.learners.swift.flags import FLAGS
 
         return FLAGS
+
+    def needs_servers(self, config: LaunchConfig) -> bool:
+        """Where it generates: GRPO and GKD."""
+        return stages.of(config).needs_servers
+
+    def demands(self, config: LaunchConfig) -> Mapping[str, Any]:
+        """Nothing: what both halves must agree on is given to both."""
+        del config
+        return {}
+
+    def flags_of(self, config: LaunchConfig) -> FlagQuestion:
+        """Those of ``swift rlhf``, ``swift sft`` or ``swift pt``."""
+        return stages.of(config).flags
+
+    def metrics(self, config: LaunchConfig) -> Metrics:
+        """``logging.jsonl``."""
+        del config
+        return outputs.METRICS
+
+    def checkpoints(self, config: LaunchConfig) -> CheckpointLayout:
+        """Those of transformers."""
+        del config
+        return outputs.CHECKPOINTS
+
+    def signs(self, config: LaunchConfig) -> Signs:
+        """Those of torch and torchrun."""
+        del config
+        return outputs.SIGNS
+
+    def resume(self, config: LaunchConfig) -> Resume:
+        """Two keys of its arguments."""
+        del config
+        return Resume(checkpoint_key="resume_from_checkpoint", output_key="output_dir")
 
     def facts(self, config: LaunchConfig, host: Host) -> Iterable[object]:
         """The models, the data, the plugins and the JSON that it reads."""

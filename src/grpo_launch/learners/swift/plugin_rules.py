@@ -17,7 +17,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.readable import Sections
 from grpo_launch.config.rule import Context, Finding, Rule, Unknown, rule
-from grpo_launch.learners.swift.batches import trains
+from grpo_launch.learners.swift.batches import generates
 from grpo_launch.learners.swift.episodes import Episodes
 from grpo_launch.learners.swift.plugin_source import REWARDS, Plugin
 from grpo_launch.learners.swift.registries import Registries
@@ -54,7 +54,7 @@ def plugins_are_python(context: Context) -> Iterator[Finding]:
             yield Problem(where, what, "correct it", severity)
 
 
-@rule(needs=(Sections, Plugins), when=trains)
+@rule(needs=(Sections, Plugins), when=generates)
 def rewards_are_known(context: Context) -> Iterator[Finding]:
     """Each of ``reward_funcs`` is one of ms-swift's or of the learner's plugins.
 
@@ -87,7 +87,7 @@ def rewards_are_known(context: Context) -> Iterator[Finding]:
             yield Problem(where, what, fix)
 
 
-@rule(needs=(Sections, Plugins), when=trains)
+@rule(needs=(Sections, Plugins), when=generates)
 def rewards_can_be_called(context: Context) -> Iterator[Problem]:
     """Each of ``reward_funcs`` that a plugin defines takes what ms-swift gives it.
 

@@ -1,16 +1,17 @@
 """Run by the learner's own interpreter: what its arguments and its data are to ms-swift.
 
-    PYTHON rehearse.py ARGUMENTS_FILE PROCESSES MAX_MODEL_LEN ENTRY...
+    PYTHON rehearse.py PROGRAM ARGUMENTS_FILE PROCESSES MAX_MODEL_LEN ENTRY...
 
-Parses the learner's arguments as ``swift rlhf`` does, imports its plugins, makes its reward
+Parses the learner's arguments as ``swift PROGRAM`` does, imports its plugins, makes its reward
 functions, and reads and encodes its first rows. It sees no device, makes no connection and no
 directory. After each stage it prints a line, ``rehearsal {...}``; the last one is the verdict
 (``runs/rehearsal.py`` reads them).
 
+    PROGRAM         ``rlhf``, ``sft`` or ``pt``
     ARGUMENTS_FILE  the file that the learner gets
     PROCESSES       of the learner on this node; NNODES says how many nodes
     MAX_MODEL_LEN   of the rollout server, tokens; 0: not known
-    ENTRY           the command before ``rlhf``: whose interpreter imports ms-swift
+    ENTRY           the command before ``PROGRAM``: whose interpreter imports ms-swift
 
 Needs nothing of the launcher, only ms-swift 4. What it replaces there it looks up first: where a
 name is gone, this version cannot be rehearsed, which stops nobody.
@@ -64,14 +65,14 @@ GIVEN = {
 
 def main():
     """Rehearse, and print the answer of each stage."""
-    path, processes, max_model_len, *entry = sys.argv[1:]
+    program, path, processes, max_model_len, *entry = sys.argv[1:]
     become_the_interpreter_of(entry)
     answers = os.dup(1)
     os.dup2(2, 1)  # what imports print is no answer
     os.nice(19)
     if "-m" in entry:  # which puts the working directory there; a console script does not
         sys.path.insert(0, str(pathlib.Path.cwd()))
-    rehearsal = Rehearsal(path, int(processes), int(max_model_len))
+    rehearsal = Rehearsal(program, path, int(processes), int(max_model_len))
     stages = (rehearsal.load, rehearsal.parse, rehearsal.rewards, rehearsal.data)
     for stage in stages:
         answer = judged(stage, rehearsal)
@@ -96,7 +97,7 @@ def become_the_interpreter_of(entry):
     python = str(beside) if beside.exists() else named
     if pathlib.Path(python).name.startswith("python") and python != sys.executable:
         # Only once: an interpreter may call itself by another name.
-        os.execv(python, [python, __file__, *sys.argv[1:4]])  # noqa: S606
+        os.execv(python, [python, __file__, *sys.argv[1:5]])  # noqa: S606
 
 
 def judged(stage, rehearsal):
@@ -117,7 +118,8 @@ def judged(stage, rehearsal):
 class Rehearsal:
     """One rehearsal; its stages are called one after the other."""
 
-    def __init__(self, path, local, max_model_len):
+    def __init__(self, program, path, local, max_model_len):
+        self.program = program
         self.path = path
         self.local = local
         self.world = local * int(os.environ.get("NNODES") or 1)
@@ -164,7 +166,7 @@ class Rehearsal:
         from swift.hub import hub
 
         put(swift.utils, "get_device_count", lambda: self.local)
-        from swift.arguments import RLHFArguments, SftArguments
+        from swift.arguments import PretrainArguments, RLHFArguments, SftArguments
         from swift.utils import parse_args
 
         def setup_devices(arguments):
@@ -189,19 +191,21 @@ class Rehearsal:
             put(cls, "download_model", classmethod(local_only(cls.download_model)))
             put(cls, "try_login", classmethod(lambda _cls, _token=None: False))
         self.parser = parse_args
-        self.arguments = RLHFArguments
-        self.names = list(getattr(RLHFArguments, "__dataclass_fields__", {}))
+        of_program = {"rlhf": RLHFArguments, "sft": SftArguments, "pt": PretrainArguments}
+        self.arguments = of_program[self.program]
+        self.names = list(getattr(self.arguments, "__dataclass_fields__", {}))
 
     # Stages
 
     def parse(self):
-        """What ``swift rlhf`` does with its arguments, external plugins included."""
+        """What the program does with its arguments, external plugins included."""
         self.args, rest = self.parser(self.arguments, self.argv)
         if rest and not self.args.ignore_args_error:
-            raise Refused(rest[0].lstrip("-"), f"is no argument of swift rlhf: {' '.join(rest)}")
+            what = f"is no argument of swift {self.program}: {' '.join(rest)}"
+            raise Refused(rest[0].lstrip("-"), what)
         known = LOSS_TYPES.get(".".join(version().split(".")[:2]))
-        loss = self.args.loss_type
-        if self.args.rlhf_type == "grpo" and known and loss not in known:
+        loss, kind = self.args.loss_type, getattr(self.args, "rlhf_type", None)
+        if kind == "grpo" and known and loss not in known:
             raise Refused("loss_type", f"unknown loss type {loss}, choose {', '.join(known)}")
         training = self.args.training_args
         return {"world_size": training.world_size, "template": self.args.template}
@@ -212,7 +216,7 @@ class Rehearsal:
             from swift.rewards import orms
         except ImportError as error:
             raise Missing(str(error)) from error
-        for name in self.args.reward_funcs or []:
+        for name in getattr(self.args, "reward_funcs", None) or []:
             if name not in orms:
                 raise Refused("reward_funcs", f"no reward function is called {name}")
             try:
@@ -248,7 +252,7 @@ class Rehearsal:
 
     def check_columns(self, columns):
         """A function that takes what no row has is called in vain at the first step."""
-        if self.args.multi_turn_scheduler:  # which may add to the rows
+        if getattr(self.args, "multi_turn_scheduler", None):  # which may add to the rows
             return
         for name, function in self.functions:
             call = function if inspect.isfunction(function) else type(function).__call__
@@ -273,18 +277,19 @@ class Rehearsal:
             for row in rows:
                 if time.perf_counter() > until:
                     break
-                lengths.append(len(template.encode(prompt(row))["input_ids"]))
+                whole = row if self.program != "rlhf" else prompt(row)
+                lengths.append(len(template.encode(whole)["input_ids"]))
         except Exception as error:
-            yield f"the prompts could not be encoded: {said(error)}"
+            yield f"the rows could not be encoded: {said(error)}"
         self.longest = max(lengths, default=None)
         limits = {"max_length": self.args.max_length}
-        if self.max_model_len and self.args.max_completion_length:
-            rest = self.max_model_len - self.args.max_completion_length
-            limits["vllm_max_model_len - max_completion_length"] = rest
+        if self.max_model_len and (completion := getattr(self.args, "max_completion_length", 0)):
+            limits["vllm_max_model_len - max_completion_length"] = self.max_model_len - completion
         for name, limit in limits.items():
             over = sum(length > limit for length in lengths) if limit else 0
             if over:
-                yield f"{over} of {len(lengths)} prompts are longer than {name} ({limit} tokens)"
+                what = "prompts" if self.program == "rlhf" else "rows"
+                yield f"{over} of {len(lengths)} {what} are longer than {name} ({limit} tokens)"
 
 
 def put(owner, name, value):

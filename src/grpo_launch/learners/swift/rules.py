@@ -10,8 +10,9 @@ from grpo_launch.config.arguments import find, is_true, listed
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.config.schema import SECTIONS
+from grpo_launch.learners.swift import stages
 from grpo_launch.learners.swift.batch_rules import BATCH_RULES
-from grpo_launch.learners.swift.batches import learns_in_groups
+from grpo_launch.learners.swift.batches import generates, learns_in_groups
 from grpo_launch.learners.swift.data_rules import DATA_RULES
 from grpo_launch.learners.swift.flag_rules import FLAG_RULES
 from grpo_launch.learners.swift.gym import GYM_RULES
@@ -21,11 +22,8 @@ from grpo_launch.learners.swift.model_rules import local_models_are_complete
 from grpo_launch.learners.swift.plugin_rules import PLUGIN_RULES
 from grpo_launch.learners.swift.reward_rules import REWARD_RULES
 
-_WITH_SERVER = ("grpo", "gkd")
-_WITHOUT_SERVER = ("dpo", "orpo", "simpo", "kto", "cpo", "rm", "ppo")
 
-
-@rule
+@rule(when=generates)
 def vllm_mode_is_server(context: Context) -> Iterator[Problem]:
     """``rlhf.use_vllm`` is true and ``rlhf.vllm_mode`` is ``server``, where they are said."""
     config = context.config
@@ -39,19 +37,16 @@ def vllm_mode_is_server(context: Context) -> Iterator[Problem]:
         yield Problem(where, what, "set it to server")
 
 
-@rule
-def rlhf_type_generates_with_a_server(context: Context) -> Iterator[Problem]:
-    """``rlhf_type`` is one that takes its completions from a rollout server: grpo, gkd.
-
-    Source: ``rlhf_support_vllm_types`` in ``swift/arguments/rlhf_args.py``. What is no type at all
-    is reported with the flags.
-    """
+@rule(when=lambda config: config.learner.stage is not None)
+def rlhf_type_is_the_stage(context: Context) -> Iterator[Problem]:
+    """``rlhf_type``, where it is said, is what ``learner.stage`` says."""
     config = context.config
     key, value = find(config, "rlhf_type", "rlhf")
-    if value in _WITHOUT_SERVER:
-        what = f"is {value}, which never asks a rollout server"
-        fix = f"set it to {' or '.join(_WITH_SERVER)}, or train it with swift rlhf itself"
-        yield Problem(config.where(f"train.{key}"), what, fix)
+    stage = config.learner.stage
+    if value is None or value == stage or not stages.is_passed(config, f"train.{key}"):
+        return
+    what = f"is {_shown(value)}, but learner.stage is {stage} ({config.where('learner.stage')})"
+    yield Problem(config.where(f"train.{key}"), what, "keep one of them")
 
 
 @rule(when=learns_in_groups)
@@ -100,7 +95,7 @@ def sections_agree(context: Context) -> Iterator[Problem]:
 
 RULES: Sequence[Rule] = (
     vllm_mode_is_server,
-    rlhf_type_generates_with_a_server,
+    rlhf_type_is_the_stage,
     grpo_reads_no_cached_dataset,
     model_is_set,
     sections_agree,

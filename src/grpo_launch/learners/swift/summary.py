@@ -12,7 +12,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.rule import Context
 from grpo_launch.engines.flag_facts import LearnerFlags
 from grpo_launch.learners.batches import BatchArithmetic
-from grpo_launch.learners.swift import batches
+from grpo_launch.learners.swift import batches, stages
 from grpo_launch.learners.swift.arguments import server_mode
 from grpo_launch.learners.swift.dataset_rows import Counts
 
@@ -37,16 +37,17 @@ def of(context: Context) -> dict[str, dict[str, Any]]:
 
     tuner = value("tuner_type")
     adapter = {name: value(name) for name in _ADAPTER} if tuner == "lora" else {}
-    steps = {"steps": _steps(context), "epochs": value("num_train_epochs")}
+    generates = stages.of(config).needs_servers
+    steps = {"steps": _steps(context) if generates else None, "epochs": value("num_train_epochs")}
     if (most := _max_steps(config)) is not None:
         steps = {"steps": most}
     training = {shown: value(name) for name, shown in _TRAINING.items()}
     return {
-        "defaults": _server_mode(config),
+        "defaults": _server_mode(config) if generates else {},
         "model": _known({"model": value("model"), "dtype": value("torch_dtype")}),
         "tuner": _known({"tuner": tuner, **adapter}),
         "data": _data(context),
-        "rewards": _rewards(config),
+        "rewards": _rewards(config) if generates else {},
         "training": _known({**steps, **training}),
     }
 
