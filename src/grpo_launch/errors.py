@@ -12,6 +12,7 @@
     ├── GuardLostError   (137)  the guard of a process was killed
     ├── StalledError       (6)  no progress, and the watchdog was told to end the run
     ├── AlarmError         (7)  a log tells that the rollouts are stale
+    ├── TimeLimitError   (124)  the learner was not done in time
     └── InterruptedRunError (128 + N)  signal N ended the run, after a clean teardown
 
 The statuses are those of the design: a learner that fails on its own is no
@@ -158,6 +159,12 @@ class AlarmError(LaunchError):
     """A log tells that the training goes on with stale rollouts; the watchdog ended the run."""
 
     status = 7
+
+
+class TimeLimitError(LaunchError):
+    """The job was not done when its time was over; the status is that of ``timeout``."""
+
+    status = 124
 
 
 class InterruptedRunError(LaunchError):

@@ -227,8 +227,36 @@ def test_an_experiment_chooses_a_group_s_option_or_sets_its_values(
     name: str | None,
 ) -> None:
     experiment(project, f"custom: {{extra: {{launch: {{{launch}}}}}}}\n")
-    runtime = compose("x", overrides).runtime
-    assert (runtime.kind.value, runtime.path, runtime.name) == (kind, path, name)
+    config = compose("x", overrides)
+    for part in ("server", "learner"):
+        runtime = config.runtime_of(part)
+        assert (runtime.kind.value, runtime.path, runtime.name) == (kind, path, name)
+
+
+@pytest.mark.parametrize(
+    ("launch", "overrides", "server", "learner"),
+    [
+        ("runtime: {server: {kind: current}}", [], ("current", None), ("conda", None)),
+        (
+            "runtime: {kind: venv, learner: {path: own}}",
+            [],
+            ("venv", ".venv-engine"),
+            ("venv", "own"),
+        ),
+        ("runtime: venv", ["runtime.server.path=s"], ("venv", "s"), ("venv", ".venv-engine")),
+    ],
+)
+def test_each_half_may_have_an_environment_of_its_own(
+    project: Path,
+    launch: str,
+    overrides: list[str],
+    server: tuple[str, str | None],
+    learner: tuple[str, str | None],
+) -> None:
+    experiment(project, f"custom: {{extra: {{launch: {{{launch}}}}}}}\n")
+    config = compose("x", overrides)
+    found = [config.runtime_of(part) for part in ("server", "learner")]
+    assert [(runtime.kind.value, runtime.path) for runtime in found] == [server, learner]
 
 
 def test_launch_settings_of_an_experiment_are_typed(project: Path) -> None:
@@ -724,5 +752,7 @@ def test_the_configuration_as_plain_data_holds_no_objects_of_the_schema(project:
     experiment(project, "a: 1\n")
     plain = json.loads(json.dumps(compose("x").as_dict()))
     assert plain["experiment"] == "x"
-    assert plain["runtime"] == {"kind": "conda", "path": None, "name": "ms"}
+    own = {"kind": None, "path": None, "name": None}
+    both = {"kind": "conda", "path": None, "name": "ms"}
+    assert plain["runtime"] == {**both, "server": own, "learner": own}
     assert plain["health"]["probe"] == "http"

@@ -161,7 +161,7 @@ def test_server_and_gate_follow_the_url() -> None:
     assert made.gates[0].url == "http://127.0.0.1:9000"
     argv = made.processes[0].argv
     assert argv[argv.index("--port") + 1] == "9000"
-    assert endpoint.PORT_KEY not in {
+    assert endpoint.keys(config).port not in {
         wanted.key for wanted in ports._wanted(config, ("server", "learner"), {})
     }
 

@@ -10,6 +10,7 @@ from grpo_launch.errors import (
     AlarmError,
     PreflightError,
     StalledError,
+    TimeLimitError,
     one_line,
 )
 from grpo_launch.execute import waiting
@@ -76,6 +77,7 @@ class Attempt:
             GuardLostError: a guard was killed.
             StalledError: no progress, and the plan says that this ends an attempt.
             AlarmError: the rollouts are stale, and the plan says that this ends an attempt.
+            TimeLimitError: the job was not done in time.
             PreflightError: a process could not be started.
             RefusedError: a rehearsal: the job will not take its arguments.
             InterruptedRunError: a signal asked for the end.
@@ -171,7 +173,7 @@ class Attempt:
 
     def _train(self, job: GuardedProcess) -> Ended:
         """Until the job ends, which no service may do before."""
-        watch = Watch(self._plan.watchdog)
+        watch, started = Watch(self._plan.watchdog), time.monotonic()
         while job.status != 0:
             # First the services: a job that fails then fails because of one.
             for name, service in self._services.items():
@@ -192,6 +194,7 @@ class Attempt:
                 return ended
             self._look_at_rehearsal()
             self._look_at_sides()
+            self._heed_time_limit(time.monotonic() - started)
             self._watch_over(watch)
             self._processes.turn()
         self._look(at_most_every_s=0)  # the last batches may have been stale
@@ -201,6 +204,17 @@ class Attempt:
         with self._around.noting():
             self._around.record.trained(ended.reason)
         return ended
+
+    def _heed_time_limit(self, seconds: float) -> None:
+        """End the run whose job may not take longer.
+
+        Raises:
+            TimeLimitError: it has run for ``seconds``, which is too long.
+        """
+        limit = self._plan.main.timeout_s if self._plan.main else None
+        if limit is not None and seconds >= limit:
+            what = f"was not done after {limit:g} s, the time that it has"
+            raise TimeLimitError(called(self._plan.main.name), what, "raise learner.timeout_s")
 
     # What can go wrong behind a living process
 

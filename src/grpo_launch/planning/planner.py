@@ -124,7 +124,7 @@ def build(
         if learns and trained.checkpoints(config) and variables.uploads(config)
         else (),
         rehearsal=_rehearsal(config, served, trained, request, job[0], arguments_file)
-        if job and arguments_file and config.rehearses
+        if job and arguments_file and _is_rehearsed(config, trained)
         else None,
         downgraded=tuple(downgraded),
     )
@@ -215,6 +215,11 @@ def _learner(
         timeout_s=config.learner.timeout_s,
     )
     return _surrounded(config, bare, tracked)
+
+
+def _is_rehearsed(config: LaunchConfig, trained: Learner) -> bool:
+    """Whether to rehearse: without servers to wait for, the learner itself is as fast."""
+    return config.rehearses and bool(config.rehearse or trained.needs_servers(config))
 
 
 def _rehearsal(

@@ -60,7 +60,7 @@ END_OF_FILE
 
 # rehearsal: tries the learner's arguments meanwhile; log runs/hanabi/NEW/logs/rehearsal.log
 cd /project
-env NCCL_P2P_DISABLE="${NCCL_P2P_DISABLE-0}" NCCL_IB_DISABLE="${NCCL_IB_DISABLE-0}" HANABI_REWARD="${HANABI_REWARD-score}" HANABI_MAX_BYTES="${HANABI_MAX_BYTES-40000}" CUDA_VISIBLE_DEVICES=4,5,6,7 config=runs/hanabi/NEW/learner_arguments.yaml gpus=4,5,6,7 MASTER_PORT=29500 no_proxy="${no_proxy:-${NO_PROXY-}},127.0.0.1,localhost,::1" NO_PROXY="${NO_PROXY:-${no_proxy-}},127.0.0.1,localhost,::1" conda run --no-capture-output -n ms python /shipped/src/grpo_launch/learners/swift/rehearse.py runs/hanabi/NEW/learner_arguments.yaml 4 40960 swift
+env NCCL_P2P_DISABLE="${NCCL_P2P_DISABLE-0}" NCCL_IB_DISABLE="${NCCL_IB_DISABLE-0}" HANABI_REWARD="${HANABI_REWARD-score}" HANABI_MAX_BYTES="${HANABI_MAX_BYTES-40000}" CUDA_VISIBLE_DEVICES=4,5,6,7 config=runs/hanabi/NEW/learner_arguments.yaml gpus=4,5,6,7 MASTER_PORT=29500 no_proxy="${no_proxy:-${NO_PROXY-}},127.0.0.1,localhost,::1" NO_PROXY="${NO_PROXY:-${no_proxy-}},127.0.0.1,localhost,::1" conda run --no-capture-output -n ms python /shipped/src/grpo_launch/learners/swift/rehearse.py rlhf runs/hanabi/NEW/learner_arguments.yaml 4 40960 swift
 
 # server: log runs/hanabi/NEW/logs/server.log
 cd /project

@@ -66,7 +66,7 @@ END_OF_FILE
 
 # rehearsal: tries the learner's arguments meanwhile; log runs/summary_1024/NEW/logs/rehearsal.log
 cd /project
-env CUDA_VISIBLE_DEVICES=6,7 config=runs/summary_1024/NEW/learner_arguments.yaml gpus=6,7 MASTER_PORT=29500 no_proxy="${no_proxy:-${NO_PROXY-}},127.0.0.1,localhost,::1" NO_PROXY="${NO_PROXY:-${no_proxy-}},127.0.0.1,localhost,::1" conda run --no-capture-output -n ms python /shipped/src/grpo_launch/learners/swift/rehearse.py runs/summary_1024/NEW/learner_arguments.yaml 2 12000 swift
+env CUDA_VISIBLE_DEVICES=6,7 config=runs/summary_1024/NEW/learner_arguments.yaml gpus=6,7 MASTER_PORT=29500 no_proxy="${no_proxy:-${NO_PROXY-}},127.0.0.1,localhost,::1" NO_PROXY="${NO_PROXY:-${no_proxy-}},127.0.0.1,localhost,::1" conda run --no-capture-output -n ms python /shipped/src/grpo_launch/learners/swift/rehearse.py rlhf runs/summary_1024/NEW/learner_arguments.yaml 2 12000 swift
 
 # judge: log runs/summary_1024/NEW/logs/judge.log
 cd /project
