@@ -12,7 +12,7 @@ from typing import Any, cast
 from grpo_launch.checks import origins
 from grpo_launch.checks.keys import every, nodes
 from grpo_launch.checks.keys import value as final
-from grpo_launch.config import endpoint, schema, topology
+from grpo_launch.config import endpoint, rollout, schema, topology
 from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import accelerated, document, extends
 from grpo_launch.config.hydra import hints
@@ -104,6 +104,7 @@ def explain(config: LaunchConfig, key: str, facts: Facts) -> tuple[Explanation, 
     Raises:
         ConfigError: nothing sets or derives the key; names near ones.
     """
+    key = rollout.own_key(key, config.engine.name)
     paths = nodes(config, key, _flags(facts))
     found = [_explanation(config, key, path, facts) for path in paths]
     if not any(explanation.chain for explanation in found):

@@ -16,7 +16,8 @@ from omegaconf.errors import ValidationError
 from grpo_launch.config import kinds, rollout, schema, services, topology
 from grpo_launch.config.compat.environment import NOTHING, FromEnvironment
 from grpo_launch.config.compat.reading import without_choice
-from grpo_launch.config.formats import accelerated, document, experiment, leaves, lift
+from grpo_launch.config.formats import accelerated, document, experiment, leaves, lift, naming
+from grpo_launch.config.formats.written_back import write_back
 from grpo_launch.config.mistake import Mistake
 from grpo_launch.config.schema_services import Service
 from grpo_launch.errors import ConfigError
@@ -126,7 +127,9 @@ class LaunchConfig:
             name, _, value = override.lstrip("+~").partition("=")
             # An option's name says nothing of the keys below the group.
             says_more = name not in schema.GROUPS or value.lstrip().startswith("{")
-            if name == key or (says_more and key.startswith(name + ".")):
+            if rollout.own_key(name, self.engine.name) == key or (
+                says_more and key.startswith(name + ".")
+            ):
                 return "command line", key
         if (taken := self.environment.of(key)) is not None:
             return taken.place, taken.variable
@@ -134,7 +137,7 @@ class LaunchConfig:
         if by_topology is not None and not isinstance(by_topology, dict):
             return topology.place(self.overrides), key
         said = self.legacy
-        keys = legacy_keys(key)
+        keys = naming.said_keys(said.train if said else {}, legacy_keys(key))
         if self.block is not None and self.block.says(key):
             keys = accelerated.keys_of(self.block.said, key, native=said is None)
             return said.place(*keys) if said else (document.shown(self.path), ".".join(keys))
@@ -256,10 +259,10 @@ def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
     said = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
     flags = leaves.decode(said)
     lora_policy = flags.pop("lora_policy", None)
-    file = document.shown(path)
+    above = f"{document.shown(path)}: train."
     tree = cast("dict[Any, Any]", train)
     with rollout.choosing(cfg.engine.name if rollout.is_known(cfg.engine.name) else None):
-        wrong = lift.write_back(tree, flags, lambda *k: f"{file}: train.{'.'.join(map(str, k))}")
+        wrong = write_back(tree, flags, lambda *k: above + ".".join(map(str, k)))
     if wrong and source.is_native(path):  # nothing checked the block before
         raise experiment.as_one([mistake.error for mistake in wrong])
     typed = {

@@ -21,6 +21,13 @@ from grpo_launch.plugins import ENGINES
 
 NODE = "rollout_server"
 
+COMMON = (
+    *("tensor_parallel_size", "data_parallel_size", "max_model_len"),
+    *("gpu_memory_utilization", "max_num_seqs"),
+)
+"""Settings that every engine has by one of two names: as they stand here, or with a prefix."""
+
+_PREFIX = "vllm_"
 _NOTHING = frozenset[str]()
 _chosen: ContextVar[str | None] = ContextVar("engine", default=None)
 _named: ContextVar[frozenset[str]] = ContextVar("flags", default=_NOTHING)
@@ -69,6 +76,29 @@ def settings(engine: Any = None) -> type:
             no engine has is reported when the configuration is complete.
     """
     return _with_flags(_name(engine), _named.get())
+
+
+def own_name(name: Any, engine: Any = None) -> Any:
+    """A setting as the engine calls it, where that is another name of one of :data:`COMMON`."""
+    plain = str(name).removeprefix(_PREFIX)
+    if plain not in COMMON:
+        return name
+    known = _hints(ENGINES.get(_name(engine)).settings)
+    return next((spelled for spelled in (plain, _PREFIX + plain) if spelled in known), name)
+
+
+def other_name(name: str) -> str | None:
+    """The other name of one of :data:`COMMON`; None for other settings."""
+    plain = name.removeprefix(_PREFIX)
+    if plain not in COMMON:
+        return None
+    return plain if name != plain else _PREFIX + plain
+
+
+def own_key(key: str, engine: Any = None) -> str:
+    """A dotted key with the chosen engine's own name of a setting, see :func:`own_name`."""
+    node, dot, name = key.partition(".")
+    return f"{node}.{own_name(name, engine)}" if dot and node == NODE else key
 
 
 def flags(engine: Any = None) -> Mapping[str, Any]:

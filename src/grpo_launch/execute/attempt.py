@@ -211,10 +211,10 @@ class Attempt:
         Raises:
             TimeLimitError: it has run for ``seconds``, which is too long.
         """
-        limit = self._plan.main.timeout_s if self._plan.main else None
-        if limit is not None and seconds >= limit:
-            what = f"was not done after {limit:g} s, the time that it has"
-            raise TimeLimitError(called(self._plan.main.name), what, "raise learner.timeout_s")
+        job = self._plan.main
+        if job is not None and job.timeout_s is not None and seconds >= job.timeout_s:
+            what = f"was not done after {job.timeout_s:g} s, the time that it has"
+            raise TimeLimitError(called(job.name), what, "raise learner.timeout_s")
 
     # What can go wrong behind a living process
 

@@ -1,10 +1,9 @@
-"""Move the launcher's own settings out of a legacy tree, and back.
+"""Move the launcher's own settings out of a legacy tree.
 
 A legacy experiment keeps the rollout server's flags in
 ``custom.extra.rollout_server`` and launch settings in ``custom.extra.launch``.
 They are lifted into typed nodes when the file is loaded, so that the command
-line overrides them, and overridden flags are written back after composition, so
-that both spellings read the same.
+line overrides them; ``written_back.py`` is the way back.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from enum import Enum
 from typing import Any, TypeGuard, cast
 
 from grpo_launch.config import kinds, rollout, schema
-from grpo_launch.config.formats import leaves
+from grpo_launch.config.formats import leaves, naming
 from grpo_launch.config.formats.forms import ACCELERATORS as ACCELERATORS
 from grpo_launch.config.formats.forms import LAUNCH_BLOCK as LAUNCH_BLOCK
 from grpo_launch.config.formats.forms import NODES
@@ -107,6 +106,9 @@ def settings(
     node_types = typing.get_type_hints(schema.Launch)
     if SERVER in values:
         node_types[SERVER] = rollout.settings(engine)
+        said, twice = naming.with_own_names(values[SERVER], (*above, SERVER), where, engine)
+        values = {**values, SERVER: said}
+        mistakes.extend(twice)
     for name, value in values.items():
         keys = (*above, name)
         if name not in known:
@@ -317,33 +319,3 @@ def _unknown_setting(where: Where, keys: KeyPath, known: Iterable[str]) -> Mista
     meant = kinds.nearest(keys[-1], [*known, *rollout.flags()])
     error = rollout.unknown(where(*keys), keys[-1])
     return Mistake(error, ((*keys[:-1], meant),) if meant else ())
-
-
-def write_back(
-    train: dict[Any, Any],
-    flags: Mapping[str, Any],
-    where: Where = lambda *keys: ".".join(map(str, keys)),
-) -> tuple[Mistake, ...]:
-    """Write flags that were overridden after the lift into the legacy block.
-
-    Args:
-        train: the legacy tree, changed in place.
-        flags: the final ``rollout_server`` node; None means "not said".
-        where: names the file and key for messages.
-
-    Returns:
-        What is wrong with the block: known from the load for a legacy file, news for a
-        native one.
-    """
-    present = block(train, SERVER_BLOCK) or {}
-    lifted = typed(rollout.settings(), present, where, SERVER_BLOCK)
-    changed = {key: value for key, value in flags.items() if value != lifted.values.get(key)}
-    if not changed:
-        return lifted.mistakes
-    node = train
-    for key in SERVER_BLOCK:
-        if not isinstance(node.get(key), dict):
-            node[key] = {}
-        node = node[key]
-    node.update(changed)
-    return lifted.mistakes

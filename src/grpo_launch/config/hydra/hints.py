@@ -52,11 +52,20 @@ def wrong(overrides: Sequence[str]) -> dict[str, ConfigError]:
 
 
 def _error(override: str) -> ConfigError | None:
+    own = _with_own_name(override)
     try:
-        _check(override)
+        _check(own)
     except ConfigError as error:
-        return error
+        said, taken = key_of(override), key_of(own)
+        return ConfigError(error.where.replace(taken, said), error.what, error.fix)
     return None
+
+
+def _with_own_name(override: str) -> str:
+    """An override of a server's setting by the name that the chosen engine has for it."""
+    said, equals, value = override.partition("=")
+    key = key_of(said)
+    return said.replace(key, rollout.own_key(key)) + equals + value if key else override
 
 
 def _check(override: str) -> None:
@@ -107,7 +116,8 @@ def for_hydra(overrides: Sequence[str]) -> list[str]:
     whether or not the experiment sets it. Whether there is such an argument is judged by the
     rules, which know the flags of the installed learner.
     """
-    added = (f"++{item}" if _needs_no_plus(item) else item for item in overrides)
+    named = map(_with_own_name, overrides)
+    added = (f"++{item}" if _needs_no_plus(item) else item for item in named)
     own_groups = any(key_of(item) == "hydra.searchpath" for item in overrides)
     return [_as_list(_with_text(_not_forced(item, own_groups))) for item in added]
 

@@ -153,6 +153,10 @@ class ExperimentSource(ConfigSource):
             raise ConfigError(where, f"{error.problem}", "correct it") from None
         if isinstance(config, DictConfig):
             config.pop(lift.ACCELERATORS, None)  # served apart, see _accelerated
+            server = config.get(rollout.NODE)
+            for name in [*server] if isinstance(server, DictConfig) else ():
+                if (own := rollout.own_name(name)) != name:
+                    server[own] = server.pop(name)
         OmegaConf.update(config, "experiment", _identity(path))
         return ConfigResult(self.provider, self.full_path(), config, header)
 

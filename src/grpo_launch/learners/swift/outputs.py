@@ -18,6 +18,7 @@ METRICS = Metrics(
     # Rewards are of a generation, which may last for several steps; a row of an evaluation has
     # ``eval_loss``, the last one ``train_loss`` (transformers, ``Trainer.log``).
     trained=("loss", "reward"),
+    loss="loss",  # all that there is of a training without rewards
     reward_std="reward_std",
     kl="kl",
     each_reward="rewards/*/mean",
