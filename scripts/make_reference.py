@@ -28,7 +28,8 @@ PACKAGE = ROOT / "src" / "grpo_launch"
 SOURCES = tuple(
     PACKAGE / name
     for name in (
-        *("config/schema.py", "config/schema_tracking.py", "config/schema_services.py"),
+        *("config/schema.py", "config/schema_programs.py"),
+        *("config/schema_tracking.py", "config/schema_services.py"),
         "config/choices.py",
         "engines/swift/settings.py",
     )
