@@ -8,6 +8,21 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class Counters:
+    """Counters that a server shows over HTTP, in the text format of Prometheus.
+
+    Attributes:
+        path: of the URL, with its slash.
+        metrics: names of metrics, by what people call them; of one with labels the sum counts.
+        progress: what people call the one that grows while it generates; empty: none does.
+    """
+
+    path: str
+    metrics: Mapping[str, str]
+    progress: str = ""
+
+
+@dataclass(frozen=True)
 class Signs:
     """What tells from outside how a process is, as its engine or learner knows it.
 
@@ -22,6 +37,7 @@ class Signs:
             its last group, or all of it, names the process. Empty: nothing.
         wrappers: words in an exception that only tells that another process failed.
         access: a regular expression: lines of its log that only tell of a request. Empty: none.
+        counters: that a server keeps of its work, or None.
     """
 
     alarms: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +47,7 @@ class Signs:
     prefix: str = ""
     wrappers: tuple[str, ...] = ()
     access: str = ""
+    counters: Counters | None = None
 
 
 @dataclass(frozen=True)

@@ -381,3 +381,136 @@ def test_only_an_engine_that_moves_is_looked_for_elsewhere() -> None:
 
     with pytest.raises(NotReadyError, match="not healthy after"):
         wait(handle, probe(), Clock(), Machine({8080: 99, 8081: 7}), moves=False)
+
+
+# Keys, lists and what a server may not have
+
+KEY = "SOME_API_KEY"
+MODELS = HttpCheck(
+    "model",
+    "/v1/models",
+    field="data.*.id",
+    value="policy",
+    meaning="the model",
+    otherwise="this is no such server",
+    bearer=KEY,
+)
+CHAT = HttpCheck(
+    "token",
+    "/v1/chat/completions",
+    body={"messages": []},
+    generates=True,
+    tokens=("usage.completion_tokens",),
+    bearer=KEY,
+    fallback_path="/v1/completions",
+    fallback_body={"prompt": "1"},
+)
+TOKEN = {"usage": {"completion_tokens": 1}}
+
+
+def asking(*checks: HttpCheck) -> Gate:
+    return replace(probe(), checks=checks)
+
+
+def models(*names: object) -> dict[str, Any]:
+    return {"data": [{"id": name} for name in names]}
+
+
+@pytest.mark.parametrize(
+    "body", [models("policy"), models("base", "policy"), models(None, "policy")]
+)
+def test_one_of_the_values_that_a_path_leads_to_is_enough(body: dict[str, Any]) -> None:
+    answer = httpx.Response(200, json=body)
+    assert wait(lambda _: answer, asking(MODELS), Clock()) == Ready(0.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (models("a", "b"), "says a, b, but the model is policy: this is another server"),
+        (models(*"abcdefg"), "says a, b, c, d, e, ..., but the model is policy"),
+        (models(), "says nothing, but the model is policy"),
+        ({"data": 3}, r"no model \(TypeError\), this is no such server"),
+        ({"data": [3]}, r"no model \(TypeError\), this is no such server"),
+        ([], "this is no such server"),
+    ],
+)
+def test_none_of_them_is_another_server(body: Any, said: str) -> None:
+    with pytest.raises(NotReadyError, match=said):
+        wait(lambda _: httpx.Response(200, json=body), asking(MODELS), Clock())
+
+
+def test_a_key_is_sent_where_its_variable_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str | None] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        heard.append(request.headers.get("Authorization"))
+        return httpx.Response(200, json=models("policy"))
+
+    for key in (None, "", "abc", " abc\n"):
+        monkeypatch.delenv(KEY, raising=False)
+        if key is not None:
+            monkeypatch.setenv(KEY, key)
+        assert wait(handle, asking(replace(MODELS, bearer="")), Clock()) == Ready(0.0)
+        assert wait(handle, asking(MODELS), Clock()) == Ready(0.0)
+    assert heard == [*(None,) * 4, None, "Bearer abc", None, "Bearer abc"]
+
+
+@pytest.mark.parametrize("check", [MODELS, CHAT], ids=lambda check: check.name)
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_is_said_at_once_without_it(
+    check: HttpCheck, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = httpx.Response(status, json={"error": {"message": "wrong key: secret-abcdef"}})
+    monkeypatch.delenv(KEY, raising=False)
+    with pytest.raises(NotReadyError, match=rf"asks for an API key .*export {KEY}"):
+        wait(lambda _: answer, asking(check), Clock())
+    monkeypatch.setenv(KEY, "secret-abcdef")
+    with pytest.raises(NotReadyError, match=rf"does not take the key in {KEY}") as refusal:
+        wait(lambda _: answer, asking(check), Clock())
+    assert "secret" not in str(refusal.value)
+    monkeypatch.setenv(KEY, "sécret")
+    with pytest.raises(NotReadyError, match="is no API key"):
+        wait(lambda _: answer, asking(check), Clock())
+
+
+def test_a_server_that_says_why_is_quoted_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "secret-abcdef")
+    answer = httpx.Response(500, json={"error": {"message": "oh\nsecret-abcdef"}})
+    with pytest.raises(NotReadyError, match=r"\(status 500: oh \*{13}\)"):
+        wait(lambda _: answer, asking(CHAT), Clock())
+
+
+def test_what_a_server_may_lack_passes() -> None:
+    check = replace(MODELS, field=None, absent=(404, 405))
+    for status in (404, 405):
+        assert wait(lambda _, s=status: httpx.Response(s), asking(check), Clock()) == Ready(0.0)
+    with pytest.raises(NotReadyError, match="status"):
+        wait(lambda _: httpx.Response(500), asking(replace(check, otherwise="")), Clock())
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_model_without_chats_is_asked_for_plain_text(status: int) -> None:
+    chat = {"error": {"message": "no chat template"}}
+    handle: Handler = lambda request: (  # noqa: E731
+        httpx.Response(status, json=chat)
+        if request.url.path == CHAT.path
+        else httpx.Response(200, json=TOKEN if b"prompt" in request.content else {})
+    )
+    assert wait(handle, asking(CHAT), Clock()) == Ready(0.0)
+    with pytest.raises(NotReadyError, match=rf"\(status {status}: no chat template\)"):
+        wait(handle, asking(replace(CHAT, fallback_path="")), Clock())
+    with pytest.raises(NotReadyError, match=r"status 200, but without a token"):
+        wait(handle, asking(replace(CHAT, fallback_body={})), Clock())
+
+
+def test_a_broken_engine_is_not_asked_for_plain_text() -> None:
+    paths: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        return httpx.Response(500)
+
+    with pytest.raises(NotReadyError, match=r"\(status 500\)"):
+        wait(handle, asking(CHAT), Clock())
+    assert paths == [CHAT.path]

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from grpo_launch.plan import SERVER, ProcessSpec
+from grpo_launch.plan import SERVER, ProcessSpec, Recovery
 from tests.supervise.rig import Rig, process
 
 pytestmark = pytest.mark.slow
@@ -79,3 +79,21 @@ def test_without_a_generation_the_watchdog_asks_for_no_token(rig: Rig) -> None:
     assert rig.ended() == 6
     assert "no progress for 1s" in rig.said
     assert "POST" not in (rig.run / "logs" / "server.log").read_text()
+
+
+def test_a_server_that_ends_by_itself_has_failed_whatever_its_status(rig: Rig) -> None:
+    rig.start(rig.plan(rig.adversary(SERVER), job=None, gates=()))
+    os.kill(rig.wait_until_ready(SERVER), signal.SIGUSR2)
+    assert rig.ended() == 5
+    assert "the server ended, though nobody stopped it (status 0)" in rig.said
+    assert rig.state()["state"] == "failed"
+    assert rig.alive() == []
+
+
+def test_it_is_restarted_where_failures_are(rig: Rig) -> None:
+    recovery = Recovery("restart", 1, 0.0, 0.0, None, versioned=True)
+    rig.start(rig.plan(rig.adversary(SERVER), job=None, gates=(), recovery=recovery))
+    for _ in range(2):
+        os.kill(rig.wait_until_ready(SERVER), signal.SIGUSR2)
+    assert rig.ended() == 5
+    assert rig.said.count("though nobody stopped it") >= 2

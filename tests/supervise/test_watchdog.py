@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from grpo_launch.plan import Watchdog
-from grpo_launch.supervise.watchdog import Duty, HealthCheck, Watch
+from grpo_launch.plan import Counters, Gate, HttpCheck, Watchdog
+from grpo_launch.supervise.watchdog import Duty, HealthCheck, ServerHealth, Watch
 from tests.conftest import free_port
-from tests.supervise.rig import wait_for
+from tests.supervise.rig import make_gate, wait_for
 
 SETTINGS = Watchdog(health_s=30, probe_s=300, stall_s=1800, on_stall="warn")
 
@@ -74,18 +75,21 @@ def test_a_machine_that_slept_does_not_make_up_for_what_it_missed() -> None:
 
 
 @contextmanager
-def answering(answer: bytes | None) -> Iterator[int]:
-    """A server that gives one answer to one question; None: it says nothing. Its port."""
+def answering(*answers: bytes | None, heard: list[str] | None = None) -> Generator[int]:
+    """A server that gives each answer to one question; None: it says nothing. Its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65536)
-                if answer is None:
-                    done.wait(20)
-                else:
-                    connection.sendall(answer)
+            for answer in answers:
+                connection, _ = server.accept()
+                with connection:
+                    question = connection.recv(65536).decode()
+                    if heard is not None:
+                        heard.append(question)
+                    if answer is None:
+                        done.wait(20)
+                    else:
+                        connection.sendall(answer)
 
         done = threading.Event()
         thread = threading.Thread(target=serve)
@@ -95,8 +99,13 @@ def answering(answer: bytes | None) -> Iterator[int]:
         thread.join()
 
 
+def gate_at(port: int, health: HttpCheck | None = None, path: str = "") -> Gate:
+    gate = make_gate(f"http://127.0.0.1:{port}{path}")
+    return replace(gate, checks=(health,)) if health else gate
+
+
 def check(port: int) -> HealthCheck:
-    asked = HealthCheck(f"http://127.0.0.1:{port}", "/health/")
+    asked = HealthCheck(gate_at(port), {})
     assert wait_for(asked.is_done, bool)
     return asked
 
@@ -132,3 +141,52 @@ def test_nobody_there_is_told_apart() -> None:
     asked = check(free_port())
     assert asked.failure == "nobody listens there"
     assert asked.refused
+
+
+def test_a_key_is_sent_and_a_path_that_may_be_absent_is_no_failure() -> None:
+    health = HttpCheck("health", "/models", absent=(404,), bearer="SOME_API_KEY")
+    heard: list[str] = []
+    with answering(b"HTTP/1.1 404 Not Found\r\n\r\n", heard=heard) as port:
+        asked = HealthCheck(gate_at(port, health, "/v1"), {"SOME_API_KEY": "abc\n"})
+        assert wait_for(asked.is_done, bool)
+    assert asked.failure is None
+    assert heard[0].startswith("GET /v1/models HTTP/1.1\r\n")
+    assert "\r\nAuthorization: Bearer abc\r\n" in heard[0]
+
+
+# What a server counts
+
+COUNTERS = Counters("/metrics", {"generated": "x:tokens_total", "running": "x:run"}, "generated")
+
+
+def counts(tokens: int) -> tuple[bytes, bytes]:
+    """Healthy, and so many tokens of two engines."""
+    text = f'x:tokens_total{{engine="0"}} {tokens - 1}.0\nx:tokens_total{{engine="1"}} 1.0\n'
+    return b"HTTP/1.1 200 OK\r\n\r\n", f"HTTP/1.1 200 OK\r\n\r\n# HELP\n{text}".encode()
+
+
+def test_tokens_for_others_are_progress_and_those_of_the_watchdog_are_not() -> None:
+    answers = [part for tokens in (5, 5, 6, 9, 2) for part in counts(tokens)]
+    with answering(*answers) as port:
+        gate = make_gate(f"http://127.0.0.1:{port}", counters=COUNTERS)
+        health = ServerHealth(gate, {})
+
+        def look() -> bool:
+            health.ask()
+            assert wait_for(health.take, bool)
+            return health.has_progressed()
+
+        assert [look(), look()] == [False, False]
+        health.asked()
+        assert not look()
+        assert look()
+        assert not health.has_progressed()
+        assert not look()  # it was started again
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 404 No\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nx"])
+def test_a_server_without_counters_is_healthy_all_the_same(answer: bytes) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n", answer) as port:
+        asked = HealthCheck(make_gate(f"http://127.0.0.1:{port}", counters=COUNTERS), {})
+        assert wait_for(asked.is_done, bool)
+    assert (asked.failure, asked.generated) == (None, None)

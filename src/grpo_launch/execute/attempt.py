@@ -62,18 +62,21 @@ class Attempt:
         self._is_blind = False
         self._services: dict[str, GuardedProcess] = {}
         self._sides: dict[str, GuardedProcess] = {}
-        self._health = {gate.server: ServerHealth(gate) for gate in around.plan.gates}
+        self._health = {
+            gate.server: ServerHealth(gate, around.environ) for gate in around.plan.gates
+        }
 
     def run(self) -> Ended:
         """Supervise until something ends; everything of the attempt has ended then.
 
         Returns:
             The process whose end was the attempt's: the job where there is one, else the
-            first service that ended.
+            first service that failed.
 
         Raises:
             NotReadyError: a server never became ready.
-            ServerDiedError: a server, or the engine behind it, died under the job.
+            ServerDiedError: a server, or the engine behind it, died under the job, or a
+                server ended that nobody had stopped.
             GuardLostError: a guard was killed.
             StalledError: no progress, and the plan says that this ends an attempt.
             AlarmError: the rollouts are stale, and the plan says that this ends an attempt.
@@ -163,9 +166,12 @@ class Attempt:
     def _serve(self) -> Ended:
         """Until a service ends."""
         while True:
-            for service in self._services.values():
+            for name, service in self._services.items():
                 if not service.is_running:
-                    return Ended.of(service, self._around, self.logs)
+                    ended = Ended.of(service, self._around, self.logs)
+                    if ended.status == 0:  # as vLLM's, when its engine has died
+                        raise self._deaths.of_itself(name)
+                    return ended
             self._deaths.check_engines()
             self._heed_alarms()
             self._look_at_sides()
@@ -236,10 +242,11 @@ class Attempt:
             ServerDiedError: a server or its engine is gone.
             StalledError: no progress, and the plan says that this ends an attempt.
         """
-        if self.observer.has_progressed():
-            watch.progress()
         for gate in self._plan.gates:
             self._take_health(gate)
+        serves = [health.has_progressed() for health in self._health.values()]
+        if self.observer.has_progressed() or any(serves):
+            watch.progress()
         for name, answer in self._processes.answers().items():
             if answer.error is not None and not answer.timed_out:
                 if name in self._services:
@@ -255,6 +262,7 @@ class Attempt:
                     with contextlib.suppress(PreflightError):  # no reason to end a training
                         self._processes.ask(gate, only_generate_s=PROBE_S)
                     self.observer.asked(gate.server)
+                    self._health[gate.server].asked()
 
     def _take_health(self, gate: Gate) -> None:
         health = self._health[gate.server]

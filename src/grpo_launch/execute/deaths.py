@@ -32,6 +32,10 @@ class Deaths:
         what = f"{called(name)} died under {under} (status {status})"
         return self._death(name, what, status)
 
+    def of_itself(self, name: str) -> ServerDiedError:
+        """The error for a server that has ended with status 0, which no server does by itself."""
+        return self._death(name, f"{called(name)} ended, though nobody stopped it (status 0)", 1)
+
     def of_engine(self, name: str, which: str = "") -> ServerDiedError:
         """The error for a server whose engine has ended behind it."""
         whose = "" if name == SERVER else f" of {name}"

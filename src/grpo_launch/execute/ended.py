@@ -114,9 +114,8 @@ def gone_server(around: Surroundings, own: Collection[str], processes: Processes
     deadline = time.monotonic() + _PATIENCE_S
     with contextlib.suppress(RuntimeError):  # no thread can be started
         for gate in around.plan.gates:
-            path = gate.checks[0].path if gate.checks else "/"
             while gate.server not in own and time.monotonic() < deadline:
-                check = HealthCheck(gate.url, path)
+                check = HealthCheck(gate, around.environ)
                 while not check.is_done() and time.monotonic() < deadline:
                     processes.turn(_TICK_S)
                 if check.refused:

@@ -309,6 +309,7 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
             advice=f"{advice}, or set a longer health.timeout_s",
             elsewhere=f"change {_address_key(config).removeprefix('train.')}",
             model=request.model,
+            counters=served.signs.counters,
         )
 
 

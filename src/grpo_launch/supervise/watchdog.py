@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from urllib.parse import urlsplit
 
-from grpo_launch.plan import Gate, Watchdog
+from grpo_launch.plan import Gate, HttpCheck, Watchdog
+from grpo_launch.supervise.counters import read
+from grpo_launch.supervise.plain_http import get
 
 HEALTH_TIMEOUT_S = 10.0
 """A server under load answers late; one that takes longer counts as silent."""
 
+
+_OK = 200
 
 IN_A_ROW = 3
 """Failed health checks until one warns of them; a busy server may miss one."""
@@ -69,26 +71,31 @@ class Watch:
 
 
 class ServerHealth:
-    """The cheap health checks of one server.
+    """The cheap health checks of one server, and what its counters tell.
 
     Args:
         gate: of the server; its first check is the one that is asked.
+        environ: has the key that is sent to the server, where it takes one.
 
     Attributes:
         problem: why it seems silent, in words.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, environ: Mapping[str, str]) -> None:
         self._gate = gate
+        self._environ = environ
         self._check: HealthCheck | None = None
         self._refusals = self._silences = 0
+        self._generated: float | None = None
+        self._own = 0
+        self._progressed = False
         self.problem = ""
 
     def ask(self) -> None:
         """Begin a check, unless one is under way or there is none."""
         if self._check is None and self._gate.checks:
             with contextlib.suppress(RuntimeError):  # the system gives no thread now
-                self._check = HealthCheck(self._gate.url, self._gate.checks[0].path)
+                self._check = HealthCheck(self._gate, self._environ)
 
     def take(self) -> bool:
         """Take in the result of a check, once; whether there was one."""
@@ -98,7 +105,18 @@ class ServerHealth:
         self._refusals = self._refusals + 1 if check.refused else 0
         self._silences = self._silences + 1 if check.failure else 0
         self.problem = f"no healthy answer {IN_A_ROW} times in a row ({check.failure})"
+        if check.generated is not None:
+            self._count(check.generated)
         return True
+
+    def asked(self) -> None:
+        """Note that the watchdog asks for a token itself: that one is no progress."""
+        self._own += 1
+
+    def has_progressed(self) -> bool:
+        """Whether the server has generated for others since the last call."""
+        progressed, self._progressed = self._progressed, False
+        return progressed
 
     @property
     def is_gone(self) -> bool:
@@ -110,64 +128,56 @@ class ServerHealth:
         """Whether the last check was the one that makes it worth a warning."""
         return self._silences == IN_A_ROW
 
+    def _count(self, generated: float) -> None:
+        before, self._generated = self._generated, generated
+        if before is None or generated <= before:  # a new server counts from 0
+            return
+        own = min(self._own, int(generated - before))
+        self._own -= own
+        self._progressed |= generated - before > own
+
 
 class HealthCheck:
     """One cheap health check, in a thread beside the event loop.
 
-    A plain socket: an HTTP client would be the largest thing in the memory of a
-    process that is there as long as the training is.
-
     Args:
-        url: of the server.
-        path: of the URL to get.
+        gate: of the server; its first check is the one that is asked.
+        environ: has the key that is sent to the server, where it takes one.
 
     Attributes:
-        failure: after :meth:`is_done`: None when the server answered 200, else what
+        failure: after :meth:`is_done`: None when the server answered as it should, else what
             was seen.
         refused: whether nobody listens on the port at all.
+        generated: what it has generated, by its own count; None: nobody knows.
     """
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, gate: Gate, environ: Mapping[str, str]) -> None:
         self.failure: str | None = None
         self.refused = False
-        self._thread = threading.Thread(target=self._ask, args=(url, path), daemon=True)
+        self.generated: float | None = None
+        self._gate = gate
+        self._environ = environ
+        self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()
 
     def is_done(self) -> bool:
         """Whether there is a result."""
         return not self._thread.is_alive()
 
-    def _ask(self, url: str, path: str) -> None:
+    def _ask(self) -> None:
+        check = self._gate.checks[0] if self._gate.checks else HttpCheck("health", "/")
+        key = self._environ.get(check.bearer, "").strip() if check.bearer else ""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
-            status = _status(url, path)
-            self.failure = None if status == 200 else f"status {status}"
+            status = get(self._gate.url, check.path, HEALTH_TIMEOUT_S, headers).status
+            passes = status == _OK or status in check.absent
+            self.failure = None if passes else f"status {status}"
         except ConnectionRefusedError:
             self.failure, self.refused = "nobody listens there", True
         except (OSError, ValueError) as error:
             self.failure = str(error) or type(error).__name__
-
-
-def _status(url: str, path: str) -> int:
-    """The status of ``GET path`` (RFC 9112, section 4).
-
-    Raises:
-        OSError: no answer.
-        ValueError: no HTTP.
-    """
-    address = urlsplit(url)
-    host, port = address.hostname or "", address.port or 80
-    deadline = time.monotonic() + HEALTH_TIMEOUT_S
-    with socket.create_connection((host, port), HEALTH_TIMEOUT_S) as connection:
-        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        connection.sendall(request.encode())
-        line = b""
-        while b"\n" not in line and len(line) < 1024:
-            connection.settimeout(max(0.01, deadline - time.monotonic()))
-            chunk = connection.recv(1024)
-            if not chunk:
-                break
-            line += chunk
-    version, _, rest = line.partition(b" ")
-    if not version.startswith(b"HTTP/") or not rest[:3].isdigit():
-        raise ValueError("the answer is no HTTP")
-    return int(rest[:3])
+        counters = self._gate.counters
+        if self.failure is None and counters is not None and counters.progress:
+            with contextlib.suppress(OSError, ValueError):  # its health is what counts
+                counts = read(self._gate.url, counters, HEALTH_TIMEOUT_S)
+                self.generated = counts.get(counters.progress)
