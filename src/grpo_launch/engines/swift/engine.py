@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo_launch.base.shipped_files import overlay
-from grpo_launch.engines.base import GROUP, OwnPorts, ServeRequest, SizeKeys, Sizes
+from grpo_launch.engines.base import GROUP, OwnPorts, ServeRequest, Sizes
 from grpo_launch.engines.swift import importing, serve
-from grpo_launch.engines.swift.settings import SwiftSettings
+from grpo_launch.engines.swift.settings import SIZE_KEYS, SwiftSettings
 from grpo_launch.plan import HttpCheck, Signs
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ class SwiftEngine:
     environment = ".venv-engine"
     managed = True
     settings = SwiftSettings
-    size_keys = SizeKeys(
-        "vllm_tensor_parallel_size", "vllm_data_parallel_size", "vllm_max_num_seqs"
-    )
+    size_keys = SIZE_KEYS
     max_num_seqs = 256  # ``VllmEngine.__init__``
     signs: Signs = serve.SIGNS
     transfers = frozenset({GROUP})

@@ -12,6 +12,8 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.rule import Context, Unknown
 from grpo_launch.engines.model_memory import MemoryEstimate, estimate
 from grpo_launch.engines.model_shape import ModelShape
+from grpo_launch.engines.serving import DEFAULT_UTILIZATION, Serving, figures, longest
+from grpo_launch.engines.swift.settings import SIZE_KEYS
 
 TENSOR_PARALLEL = "rollout_server.vllm_tensor_parallel_size"
 DATA_PARALLEL = "rollout_server.vllm_data_parallel_size"
@@ -20,11 +22,8 @@ NUM_SEQS = "rollout_server.vllm_max_num_seqs"
 
 OWN_LENGTH = Unknown("vllm_max_model_len is not set, and the model's own length is not known")
 
-DEFAULT_UTILIZATION = 0.9
 DEFAULT_COMPLETION = 512
-"""Defaults of ms-swift (``VllmArguments``, ``RLHFArguments.max_completion_length``)."""
-
-_LONG_ROPE = ("longrope", "su")
+"""``RLHFArguments.max_completion_length`` of ms-swift."""
 
 _MOVES_MEMORY = (
     *("kv_cache_dtype", "kv_cache_memory_bytes", "num_gpu_blocks_override", "cpu_offload_gb"),
@@ -33,15 +32,34 @@ _MOVES_MEMORY = (
 """Engine arguments that the estimate does not follow."""
 
 
-def estimate_of(
+def serving_of(
     config: LaunchConfig, shape: ModelShape | None, gpu_memory_gib: float | None
+) -> Serving:
+    """What the rollout server of ``config`` asks for."""
+    flags = config.rollout_server
+    return Serving(
+        names=SIZE_KEYS,
+        length="vllm_max_model_len",
+        tensor_parallel=tensor_parallel_size(config),
+        data_parallel=size(flags.get("vllm_data_parallel_size", 1)),
+        max_model_len=size(flags.get("vllm_max_model_len")),
+        utilization=flags.get("vllm_gpu_memory_utilization", DEFAULT_UTILIZATION),
+        estimate=lambda tp: estimate_of(config, shape, gpu_memory_gib, tp),
+    )
+
+
+def estimate_of(
+    config: LaunchConfig,
+    shape: ModelShape | None,
+    gpu_memory_gib: float | None,
+    tp: int | None = None,
 ) -> MemoryEstimate | None:
-    """The memory of the rollout server that ``config`` asks for.
+    """The memory of the rollout server that ``config`` asks for, or with another TP.
 
     None without a shape, with a wrong TP, or where an engine argument moves memory in ways that
     :func:`~grpo_launch.engines.model_memory.estimate` does not follow.
     """
-    tp, flags = tensor_parallel_size(config), config.rollout_server
+    tp, flags = tp or tensor_parallel_size(config), config.rollout_server
     if shape is None or tp is None or _moves_memory(flags.get("vllm_engine_kwargs")):
         return None
     if flags.get("vllm_quantization"):
@@ -65,15 +83,9 @@ def tensor_parallel_size(config: LaunchConfig) -> int | None:
 
 
 def model_len(config: LaunchConfig, shape: ModelShape | None) -> int | None:
-    """Tokens of the longest sequence, or None where they are not known or no positive integer.
-
-    Unset, vLLM takes the model's own, of LongRoPE those before scaling
-    (``_get_and_verify_max_len``, ``vllm/config/model.py``).
-    """
+    """Tokens of the longest sequence, see ``serving.longest``; None where they are no number."""
     said = config.rollout_server.get("vllm_max_model_len")
-    if said is None and shape is not None:
-        return None if shape.rope_type in _LONG_ROPE else shape.max_model_len
-    return size(said)
+    return longest(None, shape) if said is None else size(said)
 
 
 def completion_limit(config: LaunchConfig) -> tuple[str, int | None]:
@@ -104,19 +116,8 @@ def summary(context: Context) -> dict[str, dict[str, Any]]:
         "completion, at most": completion_limit(config)[1],
         "server, both": model_len(config, shape),
     }
-    estimate = estimate_of(config, shape, device.gib if device else None)
-    memory = (
-        {
-            "weights, GiB a device": estimate.weights_gib,
-            "KV cache, bytes a token": estimate.kv_bytes_per_token,
-            "tokens that fit": estimate.tokens,
-            "full sequences that fit": estimate.sequences,
-        }
-        if estimate
-        else {}
-    )
-    rounded = {name: round(value, 3) for name, value in memory.items() if value is not None}
-    return {"tokens": tokens, "memory": rounded, "defaults": _defaults(config, shape)}
+    memory = figures(estimate_of(config, shape, device.gib if device else None))
+    return {"tokens": tokens, "memory": memory, "defaults": _defaults(config, shape)}
 
 
 def _defaults(config: LaunchConfig, shape: ModelShape | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ from grpo_launch.config.formats import lift
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Finding, Rule, rule
+from grpo_launch.engines import serving
 from grpo_launch.engines.model_shape import ModelShape
 from grpo_launch.engines.swift.flag_rules import ROLLOUT_FLAG_RULES
 from grpo_launch.engines.swift.lora_rules import LORA_RULES
@@ -39,23 +40,13 @@ def required_server_flags_are_positive(context: Context) -> Iterator[Problem]:
 @rule
 def gpu_memory_utilization_is_a_fraction(context: Context) -> Iterator[Problem]:
     """``vllm_gpu_memory_utilization`` is above 0 and at most 1."""
-    config = context.config
-    share = config.rollout_server.get("vllm_gpu_memory_utilization")
-    if share is None or 0 < share <= 1:
-        return
-    where = config.where("rollout_server.vllm_gpu_memory_utilization")
-    fix = f"did you mean {share / 100:g}?" if 1 < share <= 100 else "use a number in (0, 1]"
-    yield Problem(where, f"{share:g} is not a fraction of the memory", fix)
+    yield from serving.share_is_a_fraction(context.config, "vllm_gpu_memory_utilization")
 
 
 @rule
 def server_flags_are_not_empty(context: Context) -> Iterator[Problem]:
     """No flag is an empty string: it would swallow the flag after it."""
-    config = context.config
-    for key, value in config.rollout_server.items():
-        if isinstance(value, str) and not value.strip():
-            where = config.where(f"rollout_server.{key}")
-            yield Problem(where, "is empty", "remove it or give a value")
+    yield from serving.are_not_empty(context.config)
 
 
 @rule

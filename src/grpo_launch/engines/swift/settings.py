@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo_launch.config.choices import LoraPolicy
+from grpo_launch.engines.base import SizeKeys
+
+SIZE_KEYS = SizeKeys("vllm_tensor_parallel_size", "vllm_data_parallel_size", "vllm_max_num_seqs")
 
 
 @dataclass
