@@ -53,6 +53,7 @@ def test_versions_by_any_spelling(tmp_path: Path) -> None:
         ({"eng/__init__.py": "", "eng/version.py": '__version__="1.3.dev0"\n'}, "1.3.dev0"),
         ({"eng/__init__.py": "__version__ = read()", "eng_ine-1.4.dist-info/RECORD": ""}, "1.4"),
         ({"eng_ine-1.4.dist-info/RECORD": ""}, "1.4"),
+        ({"eng/__init__.py": "", "eng/_version.py": "__version__ = version = '1.5'\n"}, "1.5"),
         ({"eng/__init__.py": ""}, None),
         ({"eng/version.py": "__version__ = '1.2'"}, None),
         ({}, None),

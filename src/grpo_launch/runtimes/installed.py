@@ -15,7 +15,9 @@ _SYSTEM = Path("/usr")
 _MINOR = re.compile(r"python3\.\d+")
 _INFO = re.compile(r"(.+?)-(\d[^-]*)(-py3.*)?\.(dist|egg)-info")
 _MAPPING = re.compile(r"^MAPPING[^=]*=\s*(\{.*\})$", re.MULTILINE)
-_VERSION = re.compile(rb"""^__version__\s*=\s*['"]([\w.+!-]+)['"]""", re.MULTILINE)
+_VERSION = re.compile(
+    rb"""^__version__\s*=\s*(?:version\s*=\s*)?['"]([\w.+!-]+)['"]""", re.MULTILINE
+)
 _SEES_SYSTEM = re.compile(r"^include-system-site-packages\s*=\s*true", re.MULTILINE | re.IGNORECASE)
 
 
@@ -49,7 +51,8 @@ def version(roots: Iterable[Path], package: str, distribution: str) -> str | Non
     """
     roots = tuple(roots)
     home = next((r / package for r in roots if (r / package / "__init__.py").is_file()), None)
-    for path in (home / "version.py", home / "__init__.py") if home else ():
+    names = ("version.py", "__init__.py", "_version.py")  # the last is that of setuptools-scm
+    for path in (home / name for name in names) if home else ():
         with contextlib.suppress(OSError):
             if literal := _VERSION.search(files.read(path)):
                 return literal[1].decode()
