@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from grpo_launch.errors import one_line
+from grpo_launch.monitor import serving
 from grpo_launch.monitor.detail import Detail
 from grpo_launch.monitor.gpus import Gpu
 from grpo_launch.monitor.listing import remarks
@@ -85,6 +86,8 @@ def _head(shown: Detail, now: float, width: int) -> Iterable[Text]:
         line.append("" if took is None else f"  {age(took)}")
         line.append(f"  {addresses(view.recorded.urls)}", style="dim")
     yield line
+    if shown.serving:
+        yield Text(f"  {serving.words(shown.serving)}")
     for remark in remarks(view):
         yield Text(f"  {remark}", style="yellow")
     if view.recorded is not None and view.recorded.reason:

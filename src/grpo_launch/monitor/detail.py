@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from grpo_launch.monitor import planned
 from grpo_launch.monitor.listing import brief, finite
+from grpo_launch.monitor.serving import Counts, counts
 from grpo_launch.monitor.view import View
 from grpo_launch.runs import checkpoints, pace, plans, record, shares
 from grpo_launch.runs.checkpoints import Checkpoint
@@ -38,6 +39,7 @@ class Detail:
         metrics: the numbers of the newest row, by the learner's own names.
         latest: the newest number of each name.
         split: what its seconds have gone into lately, where its learner writes that down.
+        serving: what its servers count, while it goes on.
     """
 
     view: View
@@ -48,6 +50,7 @@ class Detail:
     metrics: dict[str, float]
     latest: dict[str, float]
     split: Split | None = None
+    serving: Counts = field(default_factory=dict[str, Mapping[str, float]])
 
     @property
     def step_s(self) -> float | None:
@@ -108,6 +111,7 @@ def detail(
         metrics=dict(past.newest) if past else {},
         latest=dict(past.latest) if past else {},
         split=_recent(timings or Timings(directory)),
+        serving=counts(shown, plan.plan),
     )
 
 
@@ -165,6 +169,7 @@ def full(shown: Detail, now: float) -> dict[str, Any]:
         "step_s": shown.step_s,
         "eta_s": shown.eta_s,
         "split": None if shown.split is None else _split(shown.split),
+        "serving": {name: dict(values) for name, values in shown.serving.items()},
         "metrics": {name: finite(value) for name, value in shown.metrics.items()},
         "notes": shown.notes,
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grpo_launch.errors import one_line
-from grpo_launch.monitor import living
+from grpo_launch.monitor import living, serving
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.detail import Detail, detail, full
 from grpo_launch.monitor.listing import FORMAT, remarks
@@ -88,6 +88,8 @@ def _facts(shown: Detail, now: float, cwd: str) -> Iterator[tuple[str, str]]:
         if view.is_supervised:
             yield "supervisor", f"pid {recorded.supervisor.pid}"
         yield "url", addresses(recorded.urls)
+    if shown.serving:
+        yield "serving", serving.words(shown.serving)
     yield "directory", short(str(view.found.directory), cwd)
     if shown.steps:
         last = shown.steps[-1]
