@@ -204,9 +204,8 @@ def assert_is_a_script(command: Command, shown: str) -> None:
         for argument in command.arguments
         if "--multirun" in command.arguments and "=" in argument
     )
-    starts = [line for line in shown.splitlines() if line.startswith("env ")]
-    for half, words in (("server", " rollout "), ("learner", "scripts/train.sh ")):
-        started = sum(words in line for line in starts)
+    for half in ("server", "learner"):
+        started = len(re.findall(rf"^# {half}(?:_\d+)?: log ", shown, re.MULTILINE))
         # There may be several servers.
         assert started >= runs if half in HALVES[command.value("role")] else started == 0
 

@@ -84,8 +84,10 @@ ENGINES: Registry[Any] = Registry(
     kind="engine",
     group="grpo_launch.engines",
     shipped={
+        "external": "grpo_launch.engines.external.engine:ENGINE",
         "none": "grpo_launch.engines.absent:ENGINE",
         "swift": "grpo_launch.engines.swift.engine:ENGINE",
+        "vllm": "grpo_launch.engines.vllm.engine:ENGINE",
     },
     needs=(
         *("product", "entry", "cpu_entry", "environment", "cpu_overlay", "managed", "settings"),

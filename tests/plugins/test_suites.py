@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from grpo_launch.config import compose
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.external.engine import ENGINE as EXTERNAL
 from grpo_launch.engines.swift.engine import ENGINE
+from grpo_launch.engines.vllm.engine import ENGINE as VLLM
 from grpo_launch.learners.swift.learner import LEARNER
 from grpo_launch.testing import EngineSuite, LearnerSuite
 
@@ -31,3 +33,25 @@ class TestSwiftLearner(LearnerSuite):
 
     def config(self) -> LaunchConfig:
         return compose.compose("summary_1024", ["role=learner"])
+
+
+class TestVllmEngine(EngineSuite):
+    engine = VLLM
+    settings = (
+        {},
+        {"tensor_parallel_size": 2, "data_parallel_size": 2, "max_model_len": "32k"},
+        {
+            "served_model_name": ["policy", "other"],
+            "enforce_eager": False,
+            "disable_log_stats": True,
+            "limit_mm_per_prompt": {"video": 0},
+            "gpu_memory_utilization": 0.95,
+            "override_generation_config": {"temperature": 0.5},
+            "lora_modules": ["a=b"],
+        },
+    )
+
+
+class TestExternalEngine(EngineSuite):
+    engine = EXTERNAL
+    settings = ({}, {"url": "https://api.example.com/v1", "api_key_env": "OPENAI_API_KEY"})

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -514,3 +515,22 @@ def test_a_broken_engine_is_not_asked_for_plain_text() -> None:
     with pytest.raises(NotReadyError, match=r"\(status 500\)"):
         wait(handle, asking(CHAT), Clock())
     assert paths == [CHAT.path]
+
+
+def test_who_asks_for_its_model_by_name_is_not_told_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run serves under a name of its own what its plan calls a directory."""
+    plan = {
+        "processes": [{"name": "server"}],
+        "gates": [{"server": "server", "model": "models/tiny"}],
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    monkeypatch.setattr("grpo_launch.supervise.sockets.run_of", lambda _: tmp_path)
+    theirs = Machine(OURS, started=False)
+    named = replace(CHAT, body={"model": "policy"})
+    token: Handler = lambda _: httpx.Response(200, json=TOKEN)  # noqa: E731
+    ready = wait(token, replace(asking(named), model="policy"), Clock(), theirs)
+    assert ready == Ready(0.0, str(tmp_path))
+    with pytest.raises(NotReadyError, match=r"serves models/tiny .*learner trains policy"):
+        wait(token, replace(asking(CHAT), model="policy"), Clock(), theirs)

@@ -28,7 +28,8 @@ def vllm_server_host_is_valid(context: Context) -> list[Problem]:
         return [Problem(where, "names no host", f"set it to {_local(config)}")]
     found = (_of_host(config, where, host) for host in hosts)
     problems = [problem for problem in dict.fromkeys(found) if problem is not None]
-    if config.role != "learner" and not any(p.severity is Severity.ERROR for p in problems):
+    starts = config.starts_servers and config.role != "learner"
+    if starts and not any(p.severity is Severity.ERROR for p in problems):
         problems += _of_machines(config, where, hosts)
     return problems
 

@@ -12,7 +12,8 @@ from grpo_launch.config.rule import Context, Rule, rule
 
 
 def _has_urls(config: LaunchConfig) -> bool:
-    return bool(endpoint.urls(config))
+    """Whether the learner's arguments say them; an engine with URLs of its own judges those."""
+    return bool(endpoint.urls(config)) and endpoint.keys(config).url.startswith("train.")
 
 
 @rule(when=_has_urls)

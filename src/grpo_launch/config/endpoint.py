@@ -76,7 +76,7 @@ class Endpoint:
     @property
     def url(self) -> str:
         """The base URL, without a slash at the end."""
-        return self.base or url(self.host, self.port)
+        return self.base.rstrip("/") or url(self.host, self.port)
 
 
 def url(host: str, port: int, scheme: str = "http") -> str:
@@ -89,7 +89,7 @@ def keys(config: LaunchConfig) -> Keys:
     served = ENGINES.get(config.engine.name)
     group = _OF_LEARNER.group_port if _GROUP in served.transfers else ""
     own = {field.name for field in fields(served.settings)}
-    if "port" in own:
+    if own & {"port", "url"}:
         host, port, url = (f"{NODE}.{n}" if n in own else "" for n in ("host", "port", "url"))
         return Keys(host, port, url, group)
     return Keys(_OF_LEARNER.host, _OF_LEARNER.port, _OF_LEARNER.url, group)

@@ -91,6 +91,7 @@ class ServeRequest:
         encoding: what decides how a prompt is encoded, by the experiment's names
             (``model_type``, ``template``, ...): server and learner must agree on it.
         cwd: the working directory.
+        url: the base URL, where the experiment says one.
     """
 
     entry: tuple[str, ...]
@@ -101,6 +102,7 @@ class ServeRequest:
     settings: Mapping[str, Any]
     encoding: Mapping[str, Any]
     cwd: Path
+    url: str = ""
 
 
 class Engine(Protocol):

@@ -16,9 +16,10 @@ from typing import Any, Literal, cast, get_args
 FORMAT = 2
 """The version of the JSON form."""
 
-Kind = Literal["int", "float", "bool", "str", "json", "object", "any"]
+Kind = Literal["int", "float", "bool", "switch", "size", "str", "json", "object", "any"]
 """What one word of a flag's value is read as.
 
+``switch``: nothing, it is given or not; ``size``: an integer that may end in ``k``, ``M``, ...;
 ``json``: text that the engine reads as JSON later, or the name of a file or preset;
 ``object``: the parser refuses every text, only Python code can set it;
 ``any``: not known, every text passes.
@@ -30,6 +31,9 @@ TAKEN_FOR_A_FLAG = " to argparse, which takes it for a flag"
 _KINDS = frozenset[str](get_args(Kind))
 _NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 """``argparse.ArgumentParser._negative_number_matcher``, the same up to Python 3.13."""
+
+_SIZE = re.compile(r"[+-]?\d+|\d+(\.\d+)?[kmgt]|\d+[KMGT]")
+"""``human_readable_int`` of vLLM (``vllm/utils/argparse_utils.py``)."""
 
 _TRUE_OR_FALSE = frozenset({"yes", "true", "t", "y", "1", "no", "false", "f", "n", "0"})
 """``string_to_bool`` of transformers (``hf_argparser.py``), in lower case."""
@@ -133,7 +137,8 @@ def accepts(flag: Flag, value: Any) -> str | None:
         return expected(flag)
     if not items:
         return expected(flag) + (" with at least one item" if flag.is_list else "")
-    if isinstance(value, list) and any(i is None or isinstance(i, dict | list) for i in items):
+    nested = (list,) if flag.kind == "json" else (dict, list)
+    if isinstance(value, list) and any(i is None or isinstance(i, nested) for i in items):
         return expected(flag)
     if flag.kind == "json" and isinstance(value, int | float):
         return expected(flag)
@@ -191,11 +196,24 @@ def _nothing(word: str) -> None:
     raise ValueError(word)
 
 
-_TYPES: Mapping[Kind, type] = {"int": int, "float": float, "bool": bool, "str": str}
+def _size(word: str) -> None:
+    if not _SIZE.fullmatch(word.strip()):
+        raise ValueError(word)
+
+
+_TYPES: Mapping[Kind, type] = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "switch": bool,
+    "str": str,
+}
 _READERS: Mapping[Kind, Callable[[str], object]] = {
     "int": int,
     "float": float,
     "bool": _boolean,
+    "switch": _boolean,
+    "size": _size,
     "str": str,
     "json": str,
     "object": _nothing,
@@ -205,6 +223,8 @@ _NAMES: Mapping[Kind, tuple[str, str]] = {
     "int": ("an integer", "integers"),
     "float": ("a number", "numbers"),
     "bool": ("true or false", "booleans"),
+    "switch": ("true or false", "booleans"),
+    "size": ("an integer, as 4096 or 4k", "integers"),
     "str": ("a string", "strings"),
     "json": ("a mapping or a string", "mappings"),
     "object": ("a value that only Python code can give", "Python objects"),

@@ -94,7 +94,8 @@ def build(
     output_dir = trained.output_dir(config, f"{stage.run_dir}/output")
     learns = LEARNER in stage.parts
     request = _training(config, stage, output_dir)
-    services = [*_servers(config, served, stage)] if SERVER in stage.parts else []
+    serves = SERVER in stage.parts and config.starts_servers
+    services = [*_servers(config, served, stage)] if serves else []
     job = [_learner(config, trained, request, stage)] if learns else []
     files = [*trained.files(request)] if learns else []
     arguments_file = files[0].path if files else None
@@ -145,6 +146,7 @@ def _serving(config: LaunchConfig, address: Endpoint, cwd: Path) -> ServeRequest
         settings=config.rollout_server,
         encoding=encoding.of(config),
         cwd=cwd,
+        url=address.base,
     )
 
 
@@ -296,14 +298,17 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
     for address in endpoints(config) if LEARNER in stage.parts else here(config):
         is_ours = SERVER in stage.parts and address.is_here
         advice = "look at its log" if is_ours else "start it with role=server"
+        advice = advice if config.starts_servers else "look at it where it runs"
         request = _serving(config, address, stage.cwd)
         generation = served.generation(request)
         asks = config.health.probe is schema.HealthProbe.generate
-        last = (generation,) if asks and generation else ()
+        checks = served.checks(request, path)
+        if asks and generation and generation not in checks:
+            checks = (*checks, generation)
         yield Gate(
             server=address.name,
             url=address.url,
-            checks=(*served.checks(request, path), *last),
+            checks=checks,
             generation=generation,
             timeout_s=config.health.timeout_s,
             advice=f"{advice}, or set a longer health.timeout_s",
