@@ -54,6 +54,7 @@ _GROUPS = (
     "tracking",
     "launch",
     "compat",
+    "rollout_server/preset",
     "rollout_server/topology",
 )
 _NO_OPTIONS = ("hanabi_env",)  # data beside the options, see make_compat.py

@@ -183,3 +183,47 @@ def test_it_composes_with_hydra_s_own_groups_too() -> None:
 def test_a_near_miss_of_a_key_of_a_topology_is_known() -> None:
     config = compose("exp", [f"{TOPOLOGY}=two", "train.rlhf.vllm_server_groupport=1"])
     assert "did you mean vllm_server_group_port?" in "\n".join(map(str, validate(config)))
+
+
+# Presets, the settings of a kind of use
+
+WEBAGENT = ["role=server", "engine=vllm", "learner=none", "rollout_server/preset=webagent"]
+
+
+def served(*overrides: str, text: str = "rollout_server: {model: m, max_num_seqs: 4}") -> Any:
+    Path("configs/served.yaml").write_text(f"engine: vllm\nlearner: none\n{text}\n")
+    return compose("served", [*WEBAGENT, *overrides])
+
+
+@pytest.mark.parametrize(("devices", "replicas"), [("[0,1,2]", 3), ("[0]", 1), ("null", None)])
+def test_webagent_has_a_replica_on_each_device(devices: str, replicas: int | None) -> None:
+    config = served(f"gpus.server={devices}")
+    assert config.rollout_server == {
+        "model": "m",
+        "port": 8999,
+        "max_num_seqs": 512,
+        "gpu_memory_utilization": 0.95,
+        "max_model_len": 32768,
+        "tensor_parallel_size": 1,
+        "limit_mm_per_prompt": {"video": 0},
+        **({} if replicas is None else {"data_parallel_size": replicas}),
+    }
+    assert config.where("rollout_server.max_num_seqs").startswith("rollout_server/preset=webagent")
+
+
+def test_the_command_line_wins_over_a_preset_and_reaches_others_only_when_told() -> None:
+    config = served("rollout_server.max_num_seqs=8", "rollout_server.host=0.0.0.0")
+    assert config.rollout_server["max_num_seqs"] == 8
+    assert config.rollout_server["host"] == "0.0.0.0"
+    assert "host" not in served().rollout_server
+
+
+def test_a_preset_that_is_misspelled_is_answered_with_the_nearest() -> None:
+    served()
+    for said, meant in (
+        ("rollout_server/preset=webagnt", "did you mean webagent?"),
+        ("rollout_server.preset=webagent", "write rollout_server/preset=webagent"),
+        ("rollout_server/presets=webagent", "did you mean rollout_server/preset?"),
+    ):
+        with pytest.raises(ConfigError, match=meant.replace("?", r"\?")):
+            compose_arguments(["role=check", "config=served", said])

@@ -123,7 +123,7 @@ def _explanation(config: LaunchConfig, key: str, path: str, facts: Facts) -> Exp
         chain.append(Saying(_bringer(config, path), value))
     chain += [Saying(*said) for said in origins.variables_of(config, path)]
     if by_topology is not None:
-        chain.append(Saying(topology.place(config.overrides), by_topology))
+        chain.append(Saying(topology.place(config.overrides, path), by_topology))
     chain += [Saying("command line", text) for text in said]
     derived = _derived(config, path, value, facts)
     if derived is not None:

@@ -138,7 +138,7 @@ def _key(word: str, overrides: Sequence[str]) -> _Key | None:
     """The setting that a word names, with its section or without; None where it names none."""
     plain = word.removeprefix("train.")
     section, _, name = plain.rpartition(".")
-    if word in ("config", "role", schema.TOPOLOGY):
+    if word in ("config", "role", *schema.SERVER_GROUPS):
         return _Key(word)
     if (hint := hints.type_of(word)) is not None:
         return _Key(word, hint is bool or word == "dry_run")

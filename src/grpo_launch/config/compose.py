@@ -281,7 +281,7 @@ def _known_keys(overrides: Sequence[str]) -> Iterator[str]:
 
     from grpo_launch.config.hydra import source
 
-    groups = ("config", "role", schema.TOPOLOGY, *schema.GROUPS)
+    groups = ("config", "role", *schema.SERVER_GROUPS, *schema.GROUPS)
     choices = [item for item in overrides if item.partition("=")[0] in groups]
     try:
         cfg = _composed(choices, source.WHOLE)

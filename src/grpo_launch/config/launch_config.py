@@ -135,7 +135,7 @@ class LaunchConfig:
             return taken.place, taken.variable
         by_topology = topology.value(self.overrides, key)
         if by_topology is not None and not isinstance(by_topology, dict):
-            return topology.place(self.overrides), key
+            return topology.place(self.overrides, key), key
         said = self.legacy
         keys = naming.said_keys(said.train if said else {}, legacy_keys(key))
         if self.block is not None and self.block.says(key):

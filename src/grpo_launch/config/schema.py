@@ -281,8 +281,14 @@ LIFTED = (
 GROUPS = ("engine", "learner", "runtime", "accelerator", "env", "tracking", "launch")
 """Nodes that are groups too: there a legacy experiment gives an option's name or values."""
 
+PRESET = "rollout_server/preset"
+"""The group with the settings that a kind of use has; only the command line chooses in it."""
+
 TOPOLOGY = "rollout_server/topology"
 """The group that says how many servers there are; only the command line chooses in it."""
+
+SERVER_GROUPS = (PRESET, TOPOLOGY)
+"""In the order in which they are merged: a topology wins over a preset."""
 
 NO_OPTIONS = ("hanabi_env",)
 """Files beside the options of a group that are data: the table of `compat=env`."""

@@ -40,10 +40,11 @@ def read(overrides: Sequence[str], environ: Mapping[str, str] | None) -> FromEnv
     if environ is None:
         what = "is env, but no environment was handed in"
         raise ConfigError(KEY, what, "hand it in as environ=, or leave compat out")
-    if "," in (name := _choice(overrides, schema.TOPOLOGY, "")):
-        what = "one topology may say a key that a variable says too, and another may not"
-        fix = "name one, or type the keys and leave compat=env out"
-        raise ConfigError(f"command line: {schema.TOPOLOGY}={name}", what, fix)
+    for group in schema.SERVER_GROUPS:
+        if "," in (name := _choice(overrides, group, "")):
+            what = f"one {group.rpartition('/')[2]} may say a key that a variable says too, "
+            fix = "name one, or type the keys and leave compat=env out"
+            raise ConfigError(f"command line: {group}={name}", f"{what}and another may not", fix)
     role = _choice(overrides, "role", "check")
     if "," in role:
         what = "a variable may mean one key for the server and another for the learner"

@@ -81,8 +81,9 @@ def _check(override: str) -> None:
         what = "a sweep has one engine, its settings are the engine's own"
         raise ConfigError(where(override), what, "start one sweep for each engine")
     _check_spelling(override)
-    if key in ("topology", schema.TOPOLOGY.replace("/", ".")):
-        raise ConfigError(where(key), "no such key", f"write {schema.TOPOLOGY}={value or 'NAME'}")
+    for group in schema.SERVER_GROUPS:
+        if key in (group.rpartition("/")[2], group.replace("/", ".")):
+            raise ConfigError(where(key), "no such key", f"write {group}={value or 'NAME'}")
     _check_known(key)
     if said.startswith("~"):
         _check_deletion(key)
@@ -101,8 +102,8 @@ def culprit(error: ConfigError, overrides: Sequence[str]) -> str | None:
 
 def decides(override: str) -> bool:
     """Whether an override chooses the experiment, the role or another group's option."""
-    groups = ("config", "role", "rollout_server", "compat", schema.TOPOLOGY, *schema.GROUPS)
-    return key_of(override) in groups
+    groups = ("config", "role", "rollout_server", "compat")
+    return key_of(override) in (*groups, *schema.SERVER_GROUPS, *schema.GROUPS)
 
 
 def for_hydra(overrides: Sequence[str]) -> list[str]:

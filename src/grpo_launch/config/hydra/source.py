@@ -198,12 +198,20 @@ def bases() -> list[Path]:
 
 
 def register() -> None:
-    """Register the plugins with Hydra; they stay out of other Hydra programs."""
+    """Register the plugins with Hydra; they stay out of other Hydra programs.
+
+    And what presets count with: ``${count:${gpus.server}}`` is the length of a list, null of null.
+    """
+    OmegaConf.register_new_resolver("count", _count, replace=True)
     plugins = Plugins.instance()
     plugins.register(ExperimentSource)
     plugins.register(shipped.ShippedSource)
     plugins.register(plugged.PluginSource)
     plugins.register(ExperimentSearchPath)
+
+
+def _count(items: Any) -> int | None:
+    return None if items is None else len(items)
 
 
 def _schema_of(loaded: experiment.Experiment) -> list[dict[str, str]]:

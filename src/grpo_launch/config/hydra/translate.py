@@ -99,7 +99,7 @@ def _unreadable(override: str) -> ConfigError:
 def _missing(error: Any, line: CommandLine) -> ConfigError:
     missing = str(error.missing_cfg_file or "")
     group, _, name = missing.partition("/")
-    if group == "hydra" or missing.startswith(f"{schema.TOPOLOGY}/"):
+    if group == "hydra" or missing.rpartition("/")[0] in schema.SERVER_GROUPS:
         group, _, name = missing.rpartition("/")
     if group == "config" and line.experiment != line.find("config"):  # it was found, not its parts
         where = line.in_experiment("defaults")
@@ -165,8 +165,8 @@ def _given_twice(found: re.Match[str], _: Exception, line: CommandLine) -> Confi
 def _no_group(found: re.Match[str], _: Exception, __: CommandLine) -> ConfigError:
     key = hints.key_of(found[1])
     fix = f"write {key.replace('/', '.')}=... for a key"
-    if difflib.get_close_matches(key, [schema.TOPOLOGY]):
-        fix = f"did you mean {schema.TOPOLOGY}?"
+    if meant := difflib.get_close_matches(key, schema.SERVER_GROUPS, 1):
+        fix = f"did you mean {meant[0]}?"
     return ConfigError(hints.where(key), "no such group", fix)
 
 
