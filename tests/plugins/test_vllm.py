@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from grpo_launch.config.compose import compose
 from grpo_launch.engines.base import ServeRequest
 from grpo_launch.engines.vllm import serve
 from grpo_launch.engines.vllm.engine import ENGINE
@@ -81,7 +82,14 @@ def test_development_mode_is_a_variable() -> None:
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [
-        *((4096, 4096), ("4096", 4096), ("32k", 32_000), ("32K", 32_768), ("1.5k", 1500)),
+        *(
+            (4096, 4096),
+            ("4096", 4096),
+            ("4_096", 4096),
+            ("32k", 32_000),
+            ("32K", 32_768),
+            ("1.5k", 1500),
+        ),
         *((" 1m ", 1_000_000), ("1M", 1 << 20)),
         *(("auto", None), (-1, None), (None, None), ("1.5K", None), ("12.0", None), ("x", None)),
     ],
@@ -165,3 +173,14 @@ def test_what_is_not_understood_is_named(line: str, said: str) -> None:
     with pytest.raises(ValueError, match=said) as error:
         keys_of(line.split())
     assert "abc" not in str(error.value)
+
+
+def test_on_a_cpu_a_tiny_model_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = "rollout_server: {model: org/big, gpu_memory_utilization: 0.9}"
+    Path("x.yaml").write_text(f"engine: vllm\nlearner: none\n{server}\n")
+    config = compose("x", ["role=server", "accelerator=cpu"])
+    assert config.model == "models/tiny-qwen2"
+    assert config.rollout_server["dtype"] == "float32"
+    assert "gpu_memory_utilization" not in config.rollout_server
+    assert config.engine.entry == [*ENGINE.cpu_entry]

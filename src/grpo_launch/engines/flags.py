@@ -32,7 +32,7 @@ _KINDS = frozenset[str](get_args(Kind))
 _NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 """``argparse.ArgumentParser._negative_number_matcher``, the same up to Python 3.13."""
 
-_SIZE = re.compile(r"[+-]?\d+|\d+(\.\d+)?[kmgt]|\d+[KMGT]")
+_SIZE = re.compile(r"[+-]?\d+(_\d+)*|\d+(\.\d+)?[kmgt]|\d+[KMGT]")
 """``human_readable_int`` of vLLM (``vllm/utils/argparse_utils.py``)."""
 
 _TRUE_OR_FALSE = frozenset({"yes", "true", "t", "y", "1", "no", "false", "f", "n", "0"})

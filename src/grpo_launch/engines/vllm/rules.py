@@ -179,7 +179,10 @@ def not_taken(name: str, flag: Flag, value: Any) -> str | None:
         is_length = serve.length(value) not in (None, 0) or str(value) in ("auto", "-1")
         return None if is_length else "a number of tokens, as 32768 or 32k, or auto"
     as_json = flag.kind == "json" and isinstance(value, list) and not flag.is_list
-    return accepts(flag, serve.render(value) if as_json else value)
+    wanted = accepts(flag, serve.render(value) if as_json else value)
+    if wanted and wanted.endswith(TAKEN_FOR_A_FLAG) and not flag.is_list:
+        return accepts(flag, f" {value}")  # it is given as --flag=value
+    return wanted
 
 
 def _variables(config: LaunchConfig, name: str) -> Iterator[str]:

@@ -104,7 +104,10 @@ def length(value: Any) -> int | None:
 
     None where it is not set, ``auto``, or no such text.
     """
-    found = re.fullmatch(r"\s*(\d+)(?:(\.\d+)?([kmgt])|([KMGT]))?\s*", str(value))
+    text = str(value).strip()
+    if re.fullmatch(r"\d+(_\d+)*", text):
+        return int(text)
+    found = re.fullmatch(r"(\d+)(?:(\.\d+)?([kmgt])|([KMGT]))", text)
     if found is None:
         return None
     whole, part, decimal, binary = found.groups()
