@@ -1,8 +1,8 @@
 """The plan: what would be started, as data.
 
 It goes to JSON and back unchanged. Backends execute or render it, in processes that
-import nothing but the standard library, so only ``signs.py`` is imported here besides it;
-``planner.py`` builds it.
+import nothing but the standard library, so only ``signs.py`` and ``transfer.py``, which do the
+same, are imported here besides it; ``planner.py`` builds it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from grpo_launch.signs import CheckpointLayout as CheckpointLayout
 from grpo_launch.signs import Metrics as Metrics
 from grpo_launch.signs import Signs as Signs
+from grpo_launch.transfer import Reload as Reload
 
 SERVER = "server"
 LEARNER = "learner"
@@ -128,6 +129,7 @@ class Gate:
         advice: what to do when it never becomes healthy.
         elsewhere: how to choose another address: ``change rlhf.vllm_server_port``.
         model: the model that it must serve, where it tells.
+        reload: how it takes new weights while it runs; None: it does not.
     """
 
     server: str
@@ -138,6 +140,7 @@ class Gate:
     advice: str
     elsewhere: str
     model: str
+    reload: Reload | None = None
 
 
 @dataclass(frozen=True)

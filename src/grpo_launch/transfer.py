@@ -75,6 +75,8 @@ class Reload:
         resume: lets requests be worked on again.
         probe: asked before and after.
         modes: the engine's words for those of :data:`MODES` that it has; the first is usual.
+        bearer: the environment variable with the key that is sent to the server, where the
+            variable is set; never the key itself. Empty: none is sent.
         unloaded: regular expressions of the tensors that the engine does not load.
         absent: what it means that the server does not know the path of ``pause``.
         enable: what to do about that.
@@ -86,6 +88,7 @@ class Reload:
     resume: ReloadStep
     probe: Probe
     modes: Mapping[str, str]
+    bearer: str = ""
     unloaded: tuple[str, ...] = ()
     absent: str = ""
     enable: str = ""

@@ -74,6 +74,28 @@ def read(directory: Path) -> Weights:
     return Weights(directory, config, tensors, digest.hexdigest())
 
 
+def located(model: str, cwd: Path, environ: Mapping[str, str]) -> Path:
+    """The directory of a model that an engine was started with; it need not be there.
+
+    Args:
+        model: a directory, or a name on the Hugging Face hub: then that of its newest snapshot in
+            the cache (``huggingface_hub/constants.py``).
+        cwd: what a relative directory is relative to.
+        environ: of the engine.
+    """
+    directory = cwd / Path(model).expanduser()
+    if directory.is_dir():
+        return directory
+    caches = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = environ.get("HF_HOME") or f"{caches}/huggingface"
+    hub = Path(environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+    cached = hub / f"models--{model.replace('/', '--')}"
+    try:
+        return cached / "snapshots" / files.text(cached / "refs" / "main", 1000).strip()
+    except (OSError, ValueError):
+        return directory
+
+
 def _shards(directory: Path) -> dict[Path, set[str]]:
     """The files with weights, and the tensors that the index says are in each."""
     there = {path.name: path for path in sorted(directory.glob("*.safetensors"))}

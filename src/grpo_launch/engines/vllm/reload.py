@@ -55,6 +55,7 @@ RELOAD = Reload(
         timeout_s=120.0,  # the first generation of an engine takes longest
     ),
     modes={"wait": "wait", "abort": "abort", "keep": "keep"},
+    bearer="VLLM_API_KEY",
     # ``AutoWeightsLoader`` (model_executor/models/utils.py).
     unloaded=(r".*\.rotary(_pos)?_emb\.(inv_freq|cos_cached|sin_cached)",),
     absent="vLLM takes new weights in development mode only",
