@@ -16,7 +16,9 @@ from typing import Any
 from grpo_launch.signs import CheckpointLayout as CheckpointLayout
 from grpo_launch.signs import Metrics as Metrics
 from grpo_launch.signs import Signs as Signs
+from grpo_launch.transfer import Probe as Probe
 from grpo_launch.transfer import Reload as Reload
+from grpo_launch.transfer import ReloadStep as ReloadStep
 
 SERVER = "server"
 LEARNER = "learner"

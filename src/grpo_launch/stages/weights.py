@@ -1,8 +1,7 @@
 """The weights in a directory, as their headers tell: no torch, no tensor is read.
 
-Which files count is decided as an engine decides it: ``DefaultModelLoader._prepare_weights`` of
-vLLM 0.32 (``model_executor/model_loader/default_loader.py``). That also loads tensors of a shard
-which the index does not name.
+Which files count is decided as engines decide it: those that the index names, with all tensors in
+them; without an index all that there are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How a vLLM server takes new weights from a directory; seen with vLLM 0.32 on a CPU.
 
 ``entrypoints/serve/dev/rpc``, ``serve/dev/cache`` and ``rl/online`` of vLLM. All of these paths
-are there in development mode only (``VLLM_SERVER_DEV_MODE=1``).
+are there in development mode only (``VLLM_SERVER_DEV_MODE=1``). Which files it loads:
+``DefaultModelLoader._prepare_weights`` (``model_executor/model_loader/default_loader.py``).
 """
 
 from __future__ import annotations
