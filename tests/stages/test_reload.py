@@ -150,6 +150,10 @@ def test_what_may_not_be_asked(start: Start) -> None:
         result = reload(rig.server(url=url), rig.new, rig.record)
         assert result.outcome == REFUSED
         assert "no address of this machine alone" in result.problems[0]
+    odd = rig.new.with_name("\udcff")
+    odd.symlink_to(rig.new)
+    assert "is not UTF-8" in rig.reload(version="\udcff").problems[0]
+    assert rig.reload(odd, version="v", mode="sleep").outcome == REFUSED
     gone = reload(rig.server(model=rig.old / "gone"), rig.new, rig.record)
     assert "the model that is served cannot be compared" in gone.problems[0]
     assert rig.fake.state()["asked"] == []

@@ -78,6 +78,7 @@ def reload(
         try:
             fresh = _fitting(server, path, mode)
             begun = replace(begun, path=str(fresh.directory), digest=fresh.digest)
+            _check_text(f"{begun.path} as {begun.version}")
             ended = _loaded(server, begun, record)
         except _RefusedError as refused:
             ended = _ended(begun, REFUSED, *refused.errors)
@@ -89,6 +90,19 @@ class _RefusedError(Exception):
     def __init__(self, *errors: LaunchError) -> None:
         super().__init__(*map(str, errors))
         self.errors = errors
+
+
+def _check_text(text: str) -> None:
+    """See whether JSON can say it.
+
+    Raises:
+        _RefusedError: it cannot.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        error = ConfigError(ascii(text), "is not UTF-8", "choose other names")
+        raise _RefusedError(error) from None
 
 
 def _fitting(server: Server, directory: Path, mode: str) -> weights.Weights:
@@ -106,10 +120,6 @@ def _fitting(server: Server, directory: Path, mode: str) -> weights.Weights:
         raise _RefusedError(ConfigError(server.url, "is no address of this machine alone", fix))
     try:
         fresh = weights.read(directory)
-        str(fresh.directory).encode()
-    except UnicodeEncodeError:
-        fix = "choose another, in UTF-8"
-        raise _RefusedError(ConfigError(str(directory), "is no name for JSON", fix)) from None
     except ConfigError as error:
         raise _RefusedError(error) from None
     try:
