@@ -84,3 +84,15 @@ def test_what_is_wrong_with_a_directory(tmp_path: Path) -> None:
     assert "has lm_head.weight, as another file does" in why(twice)
     (twice / weights.INDEX).write_text(json.dumps({"weight_map": []}))
     assert "has no weight_map" in why(twice)
+
+
+def test_where_the_model_of_a_server_is(tmp_path: Path) -> None:
+    there = save(tmp_path / "models" / "m")
+    assert weights.located("models/m", tmp_path, {}) == there
+    assert weights.located(str(there), Path("/"), {}) == there
+    assert weights.located("a/b", tmp_path, {"HF_HOME": str(tmp_path)}) == tmp_path / "a/b"
+    cached = tmp_path / "hub" / "models--a--b"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0123\n")
+    for variables in ({"HF_HOME": str(tmp_path)}, {"HF_HUB_CACHE": str(tmp_path / "hub")}):
+        assert weights.located("a/b", tmp_path, variables) == cached / "snapshots" / "0123"

@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -17,10 +16,9 @@ from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.listing import FORMAT
 from grpo_launch.monitor.status import short
 from grpo_launch.monitor.view import View, view
-from grpo_launch.plan import Gate, LaunchPlan
+from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs import find
-from grpo_launch.stages import journal, weights
-from grpo_launch.stages.asking import authorization
+from grpo_launch.stages import journal
 from grpo_launch.stages.journal import FAILED, REFUSED, RELOADED, RESTART, Result
 from grpo_launch.stages.reload import Server, reload
 
@@ -94,29 +92,17 @@ def _servers(shown: View, plan: LaunchPlan) -> list[Server]:
         raise PreflightError(name, f"is over ({shown.state})", "start it again")
     urls = plan.server_urls
     gates = [gate for gate in plan.gates if gate.url in urls]
-    if unable := [gate.server for gate in gates if gate.reload is None]:
-        what = f"{unable[0]} takes no new weights while it runs"
-        raise ConfigError(name, what, "start it with the weights")
     if not gates:
         raise ConfigError(name, "has no rollout server", "name another run")
     since = recorded.attempts[-1].started if recorded.attempts else recorded.started
-    return [server for gate in gates if (server := _server(plan, gate, since))]
-
-
-def _server(plan: LaunchPlan, gate: Gate, since: float) -> Server | None:
-    if gate.reload is None:
-        return None
-    spec = plan.process(gate.server) or next(iter(plan.processes), None)
-    cwd = Path(spec.cwd if spec else "")
-    environ = {**(spec.env_defaults if spec else {}), **os.environ, **(spec.env if spec else {})}
-    return Server(
-        name=gate.server,
-        url=gate.url,
-        model=weights.located(gate.model, cwd, environ),
-        reload=gate.reload,
-        since=since,
-        headers=authorization(gate.reload.bearer, os.environ),
-    )
+    servers: list[Server] = []
+    for gate in gates:
+        server = Server.planned(plan, gate, since, os.environ)
+        if server is None:
+            what = f"{gate.server} takes no new weights while it runs"
+            raise ConfigError(name, what, "start it with the weights")
+        servers.append(server)
+    return servers
 
 
 def _sentence(result: Result, cwd: str) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from grpo_launch.errors import ConfigError, LaunchError, NotReadyError, PreflightError
+from grpo_launch.plan import Gate, LaunchPlan
 from grpo_launch.stages import fit, journal, weights
-from grpo_launch.stages.asking import Asking, UnansweredError
+from grpo_launch.stages.asking import Asking, UnansweredError, authorization
 from grpo_launch.stages.journal import FAILED, REFUSED, RELOADED, RESTART, Result
 from grpo_launch.transfer import WAIT, Reload, ReloadStep
 
@@ -43,6 +44,31 @@ class Server:
     reload: Reload
     since: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def planned(
+        plan: LaunchPlan, gate: Gate, since: float, environ: Mapping[str, str]
+    ) -> Server | None:
+        """A server of a plan; None where it takes no new weights while it runs.
+
+        Args:
+            plan: of the run.
+            gate: the server's.
+            since: when it was started, seconds since the epoch.
+            environ: of the caller; has the API key, if there is one.
+
+        Raises:
+            NotReadyError: no header can hold the key.
+        """
+        if gate.reload is None:
+            return None
+        spec = plan.process(gate.server) or next(iter(plan.processes), None)
+        own = (spec.env_defaults, environ, spec.env) if spec else (environ,)
+        engine = {name: value for each in own for name, value in each.items()}
+        cwd = Path(spec.cwd if spec else "")
+        model = weights.located(gate.model, cwd, engine)
+        headers = authorization(gate.reload.bearer, environ)
+        return Server(gate.server, gate.url, model, gate.reload, since, headers)
 
 
 def reload(
