@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import httpx
@@ -54,7 +54,7 @@ def scaled(out: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, port: int) -> Iterator[str]:
+def serving(directory: Path, port: int) -> Generator[str]:
     """A server; on the way out it is stopped, and gone."""
     command = [str(ROOT / ".venv-engine/bin/python"), "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(MODEL), "--host", "127.0.0.1", "--port", str(port)]
