@@ -16,7 +16,7 @@ from grpo_launch.supervise import guard, spawn
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 
 ROOMS = (
-    ("errors", "signs", "plan"),
+    ("errors", "signs", "transfer", "plan"),
     ("base",),
     ("plugins",),
     ("config",),
@@ -31,6 +31,7 @@ ROOMS = (
     ("checks",),
     ("settle",),
     ("backends",),
+    ("stages",),
     ("monitor",),
     ("advice",),
     ("roles",),

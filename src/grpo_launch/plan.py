@@ -1,8 +1,8 @@
 """The plan: what would be started, as data.
 
 It goes to JSON and back unchanged. Backends execute or render it, in processes that
-import nothing but the standard library, so only ``signs.py`` is imported here besides it;
-``planner.py`` builds it.
+import nothing but the standard library, so only ``signs.py`` and ``transfer.py``, which do the
+same, are imported here besides it; ``planner.py`` builds it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from grpo_launch.signs import CheckpointLayout as CheckpointLayout
 from grpo_launch.signs import Counters as Counters
 from grpo_launch.signs import Metrics as Metrics
 from grpo_launch.signs import Signs as Signs
+from grpo_launch.transfer import Probe as Probe
+from grpo_launch.transfer import Reload as Reload
+from grpo_launch.transfer import ReloadStep as ReloadStep
 
 SERVER = "server"
 LEARNER = "learner"
@@ -141,6 +144,7 @@ class Gate:
         elsewhere: how to choose another address: ``change rlhf.vllm_server_port``.
         model: the model that it must serve, where it tells.
         counters: that it keeps of its work, or None.
+        reload: how it takes new weights while it runs; None: it does not.
     """
 
     server: str
@@ -152,6 +156,7 @@ class Gate:
     elsewhere: str
     model: str
     counters: Counters | None = None
+    reload: Reload | None = None
 
 
 @dataclass(frozen=True)

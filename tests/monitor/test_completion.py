@@ -30,7 +30,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 LINES = {
-    "": ["list", "status", "logs", "stop", "watch", "prune"],
+    "": ["list", "status", "logs", "stop", "watch", "reload", "prune"],
     "st": ["status", "stop"],
     "--v": ["--version"],
     "nothing ": [],
@@ -49,6 +49,10 @@ LINES = {
     "status --runs=else f": ["far", "far/20261121-140000-eeee"],
     "status --runs none ": [],
     "list e": [],
+    "reload e": ["exp", NEW, OLD],
+    "reload --version latest e": ["exp", NEW, OLD],
+    "reload exp l": [],
+    "reload exp --pause a": ["abort"],
     "prune --state f": ["failed"],
     "prune --state failed,l": ["failed,lost"],
 }

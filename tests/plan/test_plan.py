@@ -30,6 +30,7 @@ from grpo_launch.learners.swift import arguments
 from grpo_launch.planning import devices, planner, shell
 from grpo_launch.runs import plans
 from grpo_launch.settle import ports
+from grpo_launch.transfer import MODES
 from tests.composed import shipped
 from tests.effort import costly
 
@@ -170,8 +171,11 @@ _NARROWER: dict[tuple[Any, str], st.SearchStrategy[Any]] = {
     (plan.CheckpointLayout, "directories"): _patterns,
     (plan.CheckpointLayout, "weights"): _patterns,
     (plan.CheckpointLayout, "named_by"): st.sampled_from(["", "a (.*) b"]),
+    (plan.Reload, "steps"): st.tuples(st.builds(plan.ReloadStep, _text, _text)),
+    (plan.Reload, "modes"): st.dictionaries(st.sampled_from(MODES), _text),
+    (plan.Reload, "unloaded"): st.sampled_from([(), ("a (.*) b",)]),
 }
-"""Fields that take only patterns below a directory, or a regular expression."""
+"""Fields that take only patterns below a directory, a regular expression, or a few words."""
 
 
 def _built(kind: Any) -> st.SearchStrategy[Any]:

@@ -17,6 +17,7 @@ from grpo_launch import plan
 from grpo_launch.learners.swift.outputs import CHECKPOINTS, METRICS
 from grpo_launch.plan import FORMAT, HttpCheck, LaunchPlan
 from grpo_launch.runs import plans, reading
+from grpo_launch.transfer import MODES
 from tests.supervise.rig import make_plan, process
 
 OLD = Path(__file__).parent / "format3"
@@ -44,6 +45,11 @@ _CHECKED: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "directories": _patterns,
         "weights": _patterns,
         "named_by": _text.map(re.escape),
+    },
+    "Reload": {
+        "steps": st.lists(st.builds(plan.ReloadStep, _text, _text), min_size=1).map(tuple),
+        "modes": st.dictionaries(st.sampled_from(MODES), _text),
+        "unloaded": st.lists(_text.map(re.escape), max_size=2).map(tuple),
     },
 }
 """Fields that not every text may have."""

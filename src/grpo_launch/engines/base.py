@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from grpo_launch.plan import HttpCheck, Signs
+from grpo_launch.plan import HttpCheck, Reload, Signs
 from grpo_launch.plugins import ENGINES
 
 if TYPE_CHECKING:
@@ -199,6 +199,15 @@ class Engine(Protocol):
         Raises:
             ValueError: it is no command line of this engine; names the word that is wrong.
         """
+        ...
+
+
+@runtime_checkable
+class Reloading(Protocol):
+    """What an engine has as well where its servers take new weights from a directory."""
+
+    def reload(self, request: ServeRequest) -> Reload | None:
+        """How a server takes new weights while it runs; None: it does not."""
         ...
 
 

@@ -13,6 +13,7 @@ from grpo_launch.monitor.detail import LAUNCHER
 from grpo_launch.monitor.prune import STATES
 from grpo_launch.plan import LEARNER, SERVER
 from grpo_launch.runs.find import LATEST
+from grpo_launch.transfer import MODES, WAIT
 
 _USUAL = re.compile(rf"{SERVER}(_\d+)?|{LEARNER}|{LAUNCHER}")
 """What alone, without a run beside it, is the name of a process."""
@@ -37,7 +38,8 @@ examples:
 
 completion: eval "$(grpo-runs -sc install=bash)", or zsh for bash
 
-exit status: 0 done, 2 the command line is wrong, 3 this machine does not let it happen
+exit status: 0 done, 2 the command line is wrong, 3 this machine does not let it happen,
+4 a server must be restarted
 """
 
 
@@ -82,7 +84,7 @@ def _sort_out(options: argparse.Namespace) -> None:
     options.run = words[0] if words else LATEST
 
 
-OF_A_RUN = ("status", "logs", "stop", "watch")
+OF_A_RUN = ("status", "logs", "stop", "watch", "reload")
 """The subcommands that take a run."""
 
 
@@ -112,6 +114,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     _logs(add("logs", "what its processes wrote, and go on to write", _LOGS))
     _stop(add("stop", "end a run; returns when nothing of it is left", _STOP))
     _run(add("watch", "one run, live; without a terminal once", _WATCH))
+    _reload(add("reload", "let the servers of a run serve other weights", _RELOAD))
     _prune(add("prune", "remove the directories of runs that have ended", _PRUNE))
     return parser, dict(commands.choices)
 
@@ -135,13 +138,12 @@ class _Adder:
         )
 
 
+_WHICH = "latest{}, an id or its beginning, an experiment, EXPERIMENT/ID, a path"
+
+
 def _run(parser: argparse.ArgumentParser, default: str | None = LATEST) -> None:
     parser.add_argument(
-        "run",
-        metavar="RUN",
-        nargs="?",
-        default=default,
-        help="latest (default), an id or its beginning, an experiment, EXPERIMENT/ID, a path",
+        "run", metavar="RUN", nargs="?", default=default, help=_WHICH.format(" (default)")
     )
 
 
@@ -218,6 +220,32 @@ def _prune(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+_RELOAD = """\
+DIR holds a model as transformers saves it, in safetensors. What does not fit the model that
+is served is refused before a server hears of it. Then requests are paused, the weights are
+loaded, the prefix cache is reset and requests go on; a prompt before and after tells
+whether other weights are served. Each reload is recorded in the run's reload.jsonl.
+"""
+
+
+def _reload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help=_WHICH.format(""))
+    parser.add_argument("directory", metavar="DIR", help="the directory with the weights")
+    parser.add_argument(
+        "--version",
+        metavar="NAME",
+        default="",
+        help="what the server calls the weights (default: the name of DIR)",
+    )
+    parser.add_argument(
+        "--pause",
+        metavar="MODE",
+        choices=MODES,
+        default=WAIT,
+        help="requests in flight: wait for them (default), abort, or keep and go on with them",
+    )
 
 
 def _count(text: str) -> int:

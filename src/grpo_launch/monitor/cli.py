@@ -55,6 +55,11 @@ def run(words: Sequence[str]) -> int:
     if options.command == "prune":
         choice = _choice(options)
         return prune.run(context, choice, dry=options.dry_run, yes=options.yes, as_json=as_json)
+    if options.command == "reload":
+        from grpo_launch.monitor import reload
+
+        wanted = reload.Wanted(options.directory, options.version, options.pause)
+        return reload.run(context, options.run, wanted, as_json=as_json)
     from grpo_launch.monitor import watch  # rich takes longer than all else together
 
     return watch.run(context, options.run, as_json=as_json)

@@ -6,7 +6,7 @@ The shell asks this program, with the words up to the cursor; it never evaluates
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError
@@ -14,6 +14,7 @@ from grpo_launch.monitor import arguments, planned
 from grpo_launch.monitor.detail import LAUNCHER
 from grpo_launch.monitor.prune import STATES
 from grpo_launch.runs import find
+from grpo_launch.transfer import MODES
 
 FLAG = "-sc"
 """The flag that ``grpo-launch`` has for it as well."""
@@ -81,9 +82,11 @@ def _offered(before: Sequence[str], word: str) -> Iterator[str]:
     takes_value = dict(_OPTION.findall(helps.get(command, "")))
     last = others[-1] if others else ""
     if takes_value.get(last):
-        yield from _states(word) if last == "--state" else ()
+        yield from _states(word) if last == "--state" else MODES if last == "--pause" else ()
     elif word.startswith("-"):
         yield from takes_value
+    elif command == "reload" and _named(others, takes_value):
+        return  # a directory, which the shell completes
     elif command in arguments.OF_A_RUN:
         yield from _runs(_root(others), word)
         if command == "logs":
@@ -113,6 +116,12 @@ def _processes(others: Sequence[str]) -> Iterator[str]:
     except ConfigError:
         return
     yield from (*planned.read(run.directory).names, LAUNCHER)
+
+
+def _named(others: Sequence[str], takes_value: Mapping[str, str]) -> list[str]:
+    """The words that are neither options nor their values."""
+    behind = zip(("", *others), others, strict=False)
+    return [w for option, w in behind if not (w.startswith("-") or takes_value.get(option))]
 
 
 def _root(others: Sequence[str]) -> Path:

@@ -20,7 +20,7 @@ from grpo_launch.config.endpoint import (
 )
 from grpo_launch.config.env import of_half
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.engines.base import Engine, ServeRequest, engine
+from grpo_launch.engines.base import Engine, Reloading, ServeRequest, engine
 from grpo_launch.errors import ConfigError
 from grpo_launch.learners.base import Learner, TrainRequest, learner
 from grpo_launch.plan import (
@@ -315,6 +315,7 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
             elsewhere=f"change {_address_key(config).removeprefix('train.')}",
             model=request.model,
             counters=served.signs.counters,
+            reload=served.reload(request) if isinstance(served, Reloading) else None,
         )
 
 

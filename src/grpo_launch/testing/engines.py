@@ -13,8 +13,8 @@ import pytest
 
 from grpo_launch.base import codec
 from grpo_launch.config.encoding import ENCODING
-from grpo_launch.engines.base import GROUP, RELOAD, RESTART, Engine, ServeRequest
-from grpo_launch.plan import HttpCheck
+from grpo_launch.engines.base import GROUP, RELOAD, RESTART, Engine, Reloading, ServeRequest
+from grpo_launch.plan import HttpCheck, Reload
 
 
 class EngineSuite:
@@ -98,6 +98,17 @@ class EngineSuite:
                 assert check.path.startswith("/")
                 body = json.loads(json.dumps(dataclasses.asdict(check)))
                 assert codec.decode(HttpCheck, body, []) == check
+
+    def test_a_reload_is_data(self) -> None:
+        """It goes through JSON unchanged, in the plan; who has one says so in ``transfers``."""
+        for request in self.requests():
+            if not isinstance(self.engine, Reloading) or not (how := self.engine.reload(request)):
+                continue
+            assert RELOAD in self.engine.transfers
+            assert all(step.path.startswith("/") for step in (how.pause, *how.steps, how.resume))
+            body = json.loads(json.dumps(dataclasses.asdict(how)))
+            again = dataclasses.asdict(codec.decode(Reload, body, []))
+            assert json.loads(json.dumps(again)) == body
 
     def test_health_path_is_a_path(self) -> None:
         """It is what ``health.path`` is unless somebody sets it."""

@@ -10,8 +10,9 @@ from grpo_launch.base.shipped_files import overlay
 from grpo_launch.config.arguments import size
 from grpo_launch.engines.base import RELOAD, RESTART, OwnPorts, ServeRequest, SizeKeys, Sizes
 from grpo_launch.engines.vllm import importing, serve
+from grpo_launch.engines.vllm.reload import RELOAD as RELOAD_STEPS
 from grpo_launch.engines.vllm.settings import VllmSettings
-from grpo_launch.plan import HttpCheck, Signs
+from grpo_launch.plan import HttpCheck, Reload, Signs
 
 if TYPE_CHECKING:
     from grpo_launch.config.rule import Context, Rule
@@ -87,6 +88,11 @@ class VllmEngine:
     def generation(self, request: ServeRequest) -> HttpCheck:
         """One token of a chat."""
         return serve.generation(request)
+
+    def reload(self, request: ServeRequest) -> Reload:
+        """In development mode, see ``reload.py``."""
+        del request
+        return RELOAD_STEPS
 
     def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
         """See ``importing.keys_of``."""
