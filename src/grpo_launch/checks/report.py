@@ -10,7 +10,7 @@ from typing import Any
 
 from grpo_launch.checks import replaced
 from grpo_launch.config import schema
-from grpo_launch.config.endpoint import endpoints, here
+from grpo_launch.config.endpoint import Endpoint, endpoints, here
 from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import document, forms
 from grpo_launch.config.hydra import lookup, source
@@ -185,9 +185,14 @@ def _ports(config: LaunchConfig) -> dict[str, Any]:
     if len(addresses) == 1:
         one = addresses[0]
         http = f"{one.host}:{one.port}"
-        return {"http": http, "weight sync": one.group_port, "torchrun": master}
-    said = {at.name: f"{at.host}:{at.port}, weight sync {at.group_port}" for at in addresses}
+        group = {} if one.group_port is None else {"weight sync": one.group_port}
+        return {"http": http, **group, "torchrun": master}
+    said = {at.name: f"{at.host}:{at.port}{_group(at)}" for at in addresses}
     return {**said, "torchrun": master}
+
+
+def _group(address: Endpoint) -> str:
+    return "" if address.group_port is None else f", weight sync {address.group_port}"
 
 
 def _batches(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
