@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from grpo_launch.plan import HttpCheck, Signs
 from grpo_launch.plugins import ENGINES
@@ -91,6 +91,8 @@ class ServeRequest:
         encoding: what decides how a prompt is encoded, by the experiment's names
             (``model_type``, ``template``, ...): server and learner must agree on it.
         cwd: the working directory.
+        run_dir: the run directory, absolute or relative to ``cwd``; empty: there is none.
+        devices: ids of the devices that it gets, where they are known.
     """
 
     entry: tuple[str, ...]
@@ -101,6 +103,8 @@ class ServeRequest:
     settings: Mapping[str, Any]
     encoding: Mapping[str, Any]
     cwd: Path
+    run_dir: str = ""
+    devices: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
@@ -197,6 +201,15 @@ class Engine(Protocol):
         Raises:
             ValueError: it is no command line of this engine; names the word that is wrong.
         """
+        ...
+
+
+@runtime_checkable
+class Own(Protocol):
+    """What an engine may say besides, whose signs are in its settings."""
+
+    def signs_of(self, settings: Mapping[str, Any]) -> Signs:
+        """What its log and its processes tell with ``settings``."""
         ...
 
 
