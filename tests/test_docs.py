@@ -76,6 +76,11 @@ class Command:
         said = [item.partition("=")[2] for item in self.arguments if item.startswith(f"{key}=")]
         return said[0] if said else None
 
+    @property
+    def experiment(self) -> str:
+        """The name of its experiment, which may be said as a path."""
+        return Path(self.value("config") or "").stem
+
 
 def commands() -> list[Command]:
     """The launch commands in shell blocks of the documents; advice needs a run first."""
@@ -144,7 +149,7 @@ def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
         assert_shows_a_configuration(command, done.stdout)
     elif "--info" in flags:
         assert "Defaults Tree" in done.stdout
-        assert command.value("config") in done.stdout
+        assert command.experiment in done.stdout
     elif command.value("role") == "check":
         assert_is_a_check(command, done.stdout)
     elif command.value("role") == "explain":
@@ -154,7 +159,7 @@ def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
         assert_is_a_script(command, done.stdout)
     else:
         planned = plans.parse(done.stdout)[0]
-        assert planned.experiment == command.value("config")
+        assert planned.experiment == command.experiment
         assert [spec.name for spec in planned.processes] == HALVES[command.value("role")]
         assert all(spec.argv for spec in planned.processes)
 
@@ -193,7 +198,7 @@ def assert_is_a_check(command: Command, shown: str) -> None:
         assert (body["status"], body["problems"]) == (0, [])
         assert body["summary"]
     else:
-        assert shown.splitlines()[-1].startswith(f"{command.value('config')}: ready to launch")
+        assert shown.splitlines()[-1].startswith(f"{command.experiment}: ready to launch")
 
 
 def assert_is_a_script(command: Command, shown: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from grpo_launch.signs import CheckpointLayout as CheckpointLayout
 from grpo_launch.signs import Counters as Counters
 from grpo_launch.signs import Metrics as Metrics
+from grpo_launch.signs import Resuming as Resuming
 from grpo_launch.signs import Signs as Signs
 from grpo_launch.transfer import Probe as Probe
 from grpo_launch.transfer import Reload as Reload
@@ -193,6 +194,7 @@ class Recovery:
         checkpoint_key, output_key: its keys for the checkpoint and the output directory.
         versioned: whether each start of the learner writes into a directory of its own.
         resumed_from: the checkpoint that the run itself goes on from, or None.
+        resuming: how else the learner is told where to go on; None: in its arguments file.
     """
 
     on_failure: str
@@ -204,6 +206,7 @@ class Recovery:
     checkpoint_key: str = ""
     output_key: str = ""
     resumed_from: str | None = None
+    resuming: Resuming | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,8 @@ class Watchdog:
         health_s, probe_s, stall_s: seconds; 0 turns a check off.
         on_stall: ``warn``, ``stop`` or ``restart``.
         on_alarm: ``warn`` or ``stop``, see ``Signs.alarms``.
+        silence_s: seconds without progress before the first step, where they are more than
+            ``stall_s``.
     """
 
     health_s: float
@@ -221,6 +226,7 @@ class Watchdog:
     stall_s: float
     on_stall: str
     on_alarm: str = "stop"
+    silence_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -264,6 +270,8 @@ class LaunchPlan:
         output_dir: where the learner writes.
         processes: in the order of their start: the services, then the job.
         job: the name of the process whose end ends all; None: a service's end does.
+        members: names of processes that are one job together with it: all must end well, and
+            the first that fails ends all.
         gates: what the job waits for, one for each server.
         files: what is written first.
         deadlines: of the teardown.
@@ -303,6 +311,7 @@ class LaunchPlan:
     rehearsal: Rehearsal | None = None
     downgraded: tuple[str, ...] = ()
     chosen: tuple[ChosenPort, ...] = ()
+    members: tuple[str, ...] = ()
 
     def process(self, name: str) -> ProcessSpec | None:
         """The process called ``name``, or None where the plan does not have it."""
@@ -313,12 +322,17 @@ class LaunchPlan:
     @property
     def of_attempt(self) -> tuple[ProcessSpec, ...]:
         """What each attempt starts, in this order: services, sides, the job."""
-        return (*self.services, *self.sides, *filter(None, (self.main,)))
+        return (*self.services, *self.sides, *self.team)
 
     @property
     def services(self) -> tuple[ProcessSpec, ...]:
         """The servers that the plan starts."""
-        return tuple(spec for spec in self.processes if spec.name != self.job)
+        return tuple(s for s in self.processes if s.name not in (self.job, *self.members))
+
+    @property
+    def team(self) -> tuple[ProcessSpec, ...]:
+        """The process of the job, and the members that are one job with it."""
+        return tuple(s for s in self.processes if s.name in (self.job, *self.members))
 
     @property
     def main(self) -> ProcessSpec | None:

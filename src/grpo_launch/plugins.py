@@ -84,6 +84,7 @@ ENGINES: Registry[Any] = Registry(
     kind="engine",
     group="grpo_launch.engines",
     shipped={
+        "command": "grpo_launch.engines.command.engine:ENGINE",
         "external": "grpo_launch.engines.external.engine:ENGINE",
         "none": "grpo_launch.engines.absent:ENGINE",
         "swift": "grpo_launch.engines.swift.engine:ENGINE",
@@ -102,6 +103,7 @@ LEARNERS: Registry[Any] = Registry(
     kind="learner",
     group="grpo_launch.learners",
     shipped={
+        "command": "grpo_launch.learners.command.learner:LEARNER",
         "none": "grpo_launch.learners.absent:LEARNER",
         "swift": "grpo_launch.learners.swift.learner:LEARNER",
     },

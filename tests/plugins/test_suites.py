@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from grpo_launch.config import compose
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.engines.command.engine import ENGINE as COMMAND_ENGINE
 from grpo_launch.engines.external.engine import ENGINE as EXTERNAL
 from grpo_launch.engines.swift.engine import ENGINE
 from grpo_launch.engines.vllm.engine import ENGINE as VLLM
+from grpo_launch.learners.command.learner import LEARNER as COMMAND_LEARNER
 from grpo_launch.learners.swift.learner import LEARNER
 from grpo_launch.testing import EngineSuite, LearnerSuite
 
@@ -26,6 +30,43 @@ class TestSwiftEngine(EngineSuite):
             "multi_turn_scheduler": "gym_scheduler",
         },
     )
+
+
+class TestCommandEngine(EngineSuite):
+    engine = COMMAND_ENGINE
+    settings = (
+        {"argv": ["serve", "{model}", "--at={host}:{port}", '{{"a": {{}}}}']},
+        {
+            "argv": ["serve", "{port}", "{host}", "{devices}", "{tensor_parallel_size}"],
+            "env": {"MODEL": "{model}"},
+            "tensor_parallel_size": 2,
+            "data_parallel_size": 2,
+            "checks": [{"path": "/v1/models", "field": "id", "value": "{model}"}],
+            "generation": {"path": "/generate", "body": {"model": "{model}"}, "tokens": "count"},
+        },
+    )
+
+    def test_another_command_line_is_refused(self) -> None:
+        """Any is one of it, but none at all."""
+        with pytest.raises(ValueError, match="is empty"):
+            self.engine.from_argv([])
+
+
+class TestCommandLearner(LearnerSuite):
+    learner = COMMAND_LEARNER
+
+    def config(self) -> LaunchConfig:
+        return compose.compose("examples/command/shell.yaml", ["role=learner"])
+
+    def test_another_command_line_is_refused(self) -> None:
+        """Any is one of it, but none at all."""
+        with pytest.raises(ValueError, match="is empty"):
+            self.learner.from_argv([])
+
+
+class TestCommandLearnerWithItsConfig(TestCommandLearner):
+    def config(self) -> LaunchConfig:
+        return compose.compose("tests/command/formats/tunix.yaml", ["role=learner"])
 
 
 class TestSwiftLearner(LearnerSuite):

@@ -36,11 +36,15 @@ _TYPES: dict[Any, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "float": _seconds,
     "Mapping[str, str]": st.dictionaries(_text, _text, max_size=2),
+    "Mapping[str, int]": st.dictionaries(_text, st.integers(), max_size=2),
     "Mapping[str, Any]": st.dictionaries(_text, _json, max_size=2),
 }
 _patterns = st.lists(st.sampled_from(["*/x.jsonl", "**/a", "a"]), max_size=2).map(tuple)
 _CHECKED: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "Metrics": {"files": _patterns},
+    "Metrics": {
+        "files": _patterns,
+        "patterns": st.lists(_text.map(re.escape), max_size=2).map(tuple),
+    },
     "CheckpointLayout": {
         "directories": _patterns,
         "weights": _patterns,

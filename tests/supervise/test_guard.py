@@ -66,7 +66,7 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
 def test_it_says_what_happens_and_stays_until_it_is_dismissed(launcher: Launcher) -> None:
     launcher.start("raise SystemExit(3)")
     assert "started" in launcher.hear()
-    assert launcher.hear() == {"exited": 3}
+    assert launcher.hear()["exited"] == 3
     launcher.say(STOP)
     assert launcher.hear() == {"stopped": []}
     with pytest.raises(subprocess.TimeoutExpired):
@@ -114,7 +114,7 @@ def test_a_signal_to_the_guard_ends_its_tree(launcher: Launcher, signum: int) ->
     launcher.start(SLEEP)
     pid, start_time = launcher.hear()["started"]
     launcher.guard.send_signal(signum)
-    assert launcher.hear() == {"exited": 128 + signal.SIGTERM}
+    assert launcher.hear()["exited"] == 128 + signal.SIGTERM
     assert launcher.hear() == {"stopped": []}
     assert not proc.is_running(pid, start_time)
 
@@ -154,7 +154,7 @@ def test_a_process_whose_first_thread_has_ended_is_ended_too(launcher: Launcher)
     assert seen.state == "Z"
     assert proc.is_running(pid, start_time)
     launcher.say({"stop": {"term_s": 0.1, "kill_s": 5}})
-    assert launcher.hear() == {"exited": 128 + signal.SIGKILL}
+    assert launcher.hear()["exited"] == 128 + signal.SIGKILL
     assert launcher.hear() == {"stopped": []}
 
 

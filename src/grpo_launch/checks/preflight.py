@@ -176,7 +176,7 @@ def _commands(
             continue
         entry = config.engine.entry if spec.part == SERVER else config.learner.entry
         kind_of = config.runtime_of(spec.part).kind.value
-        for name, kind in _absent(config, spec, entry, environment(spec, environ)):
+        for name, kind in _absent(config, spec, entry or [*spec.argv], environment(spec, environ)):
             if name not in absent:  # several servers have one environment
                 absent.add(name)
                 what = f"no such {kind} in runtime={kind_of}"
@@ -201,14 +201,19 @@ def _absent(
 ) -> Iterator[tuple[str, str]]:
     """What a process needs and is not there, and what kind of thing that is."""
     path = environ.get("PATH")
-    if shutil.which(spec.argv[0], path=path) is None:
+    if _which(spec.argv[0], spec, path) is None:
         yield spec.argv[0], "command"
     if not runtimes.of(config.runtime_of(spec.part)).path_is_known:
         return
-    command = shutil.which(entry[0], path=path)
+    command = _which(entry[0], spec, path)
     if command is None:
         yield entry[0], "command"
     elif entry[1:2] == ["-m"]:
         asked = [command, "-c", _HAS_MODULE, entry[2]]
-        if subprocess.run(asked, env=environ, check=False).returncode != 0:
+        if subprocess.run(asked, env=environ, check=False, cwd=spec.cwd).returncode != 0:
             yield entry[2], "module"
+
+
+def _which(command: str, spec: ProcessSpec, path: str | None) -> str | None:
+    """Where a command is; a relative one counts from the working directory of its process."""
+    return shutil.which(str(Path(spec.cwd, command)) if "/" in command else command, path=path)

@@ -185,12 +185,13 @@ def _ports(config: LaunchConfig) -> dict[str, Any]:
     if len(addresses) == 1:
         one = addresses[0]
         http = f"{one.host}:{one.port}"
-        return {"http": http, "weight sync": one.group_port, "torchrun": master}
-    said = {at.name: f"{at.host}:{at.port}{_sync(at)}" for at in addresses}
+        group = {} if one.group_port is None else {"weight sync": one.group_port}
+        return {"http": http, **group, "torchrun": master}
+    said = {at.name: f"{at.host}:{at.port}{_group(at)}" for at in addresses}
     return {**said, "torchrun": master}
 
 
-def _sync(address: Endpoint) -> str:
+def _group(address: Endpoint) -> str:
     return "" if address.group_port is None else f", weight sync {address.group_port}"
 
 

@@ -137,9 +137,8 @@ def _halves(summary: Mapping[str, Any], look: Look) -> Iterator[str]:
     for name in [name for name in devices if name != "learner"]:
         at = ports.get(name)
         if at is None and "http" in ports:
-            at = ports["http"]
-            if ports["weight sync"] is not None:
-                at += f", weight sync {ports['weight sync']}"
+            group = f", weight sync {ports['weight sync']}" if "weight sync" in ports else ""
+            at = f"{ports['http']}{group}"
         yield from _line(name, [*filter(None, (_short(devices[name]), split, at))], look, "; ")
     if "learner" in devices:
         master = f"torchrun port {torchrun}" if isinstance(torchrun, int) else None

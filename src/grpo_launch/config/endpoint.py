@@ -91,6 +91,9 @@ def keys(config: LaunchConfig) -> Keys:
     own = {field.name for field in fields(served.settings)}
     if own & {"port", "url"}:
         host, port, url = (f"{NODE}.{n}" if n in own else "" for n in ("host", "port", "url"))
+        if "group_port" in own:
+            is_set = config.rollout_server.get("group_port") is not None
+            group = f"{NODE}.group_port" if is_set else ""
         return Keys(host, port, url, group)
     return Keys(_OF_LEARNER.host, _OF_LEARNER.port, _OF_LEARNER.url, group)
 

@@ -92,6 +92,8 @@ class ServeRequest:
             (``model_type``, ``template``, ...): server and learner must agree on it.
         cwd: the working directory.
         url: the base URL, where the experiment says one.
+        run_dir: the run directory, absolute or relative to ``cwd``; empty: there is none.
+        devices: ids of the devices that it gets, where they are known.
     """
 
     entry: tuple[str, ...]
@@ -103,6 +105,8 @@ class ServeRequest:
     encoding: Mapping[str, Any]
     cwd: Path
     url: str = ""
+    run_dir: str = ""
+    devices: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
@@ -208,6 +212,15 @@ class Reloading(Protocol):
 
     def reload(self, request: ServeRequest) -> Reload | None:
         """How a server takes new weights while it runs; None: it does not."""
+        ...
+
+
+@runtime_checkable
+class Own(Protocol):
+    """What an engine may say besides, whose signs are in its settings."""
+
+    def signs_of(self, settings: Mapping[str, Any]) -> Signs:
+        """What its log and its processes tell with ``settings``."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_launch.errors import (
@@ -100,10 +101,10 @@ class Attempt:
                 waiting.wait_for_servers(self._around, self._processes, self._deaths, look)
             for spec in self._plan.sides:
                 self._start_side(spec)
-            job = self._start(self._plan.main) if self._plan.main else None
+            team = [self._start(spec) for spec in self._plan.team]
             with self._around.noting():
-                self._around.record.enter(record.TRAINING if job else record.SERVING)
-            return self._serve() if job is None else self._train(job)
+                self._around.record.enter(record.TRAINING if team else record.SERVING)
+            return self._train(team) if team else self._serve()
         finally:
             self._processes.tear_down()
             self._look(at_most_every_s=0)
@@ -177,19 +178,25 @@ class Attempt:
             self._look_at_sides()
             self._processes.turn()
 
-    def _train(self, job: GuardedProcess) -> Ended:
-        """Until the job ends, which no service may do before."""
+    def _train(self, team: Sequence[GuardedProcess]) -> Ended:
+        """Until the job ends, which no service may do before.
+
+        Args:
+            team: its process, and those that are one job with it.
+        """
         watch, started = Watch(self._plan.watchdog), time.monotonic()
-        while job.status != 0:
+        while any(member.status != 0 for member in team):
             # First the services: a job that fails then fails because of one.
             for name, service in self._services.items():
                 if not service.is_running:
                     raise self._deaths.of_server(name, service)
             self._deaths.check_engines()
             self._heed_alarms()
-            if not job.is_running:
+            if failed := [m for m in team if not m.is_running and m.status != 0]:
                 self._rehearsing.last_words()
-                ended = Ended.of(job, self._around, self.logs)
+                # Where one member fails, others fail because of it.
+                first = min(failed, key=lambda member: member.ended_at)
+                ended = Ended.of(first, self._around, self.logs)
                 if gone := gone_server(self._around, self._services, self._processes):
                     raise self._deaths.elsewhere(gone, GONE)
                 if dead := self._dead_engine():
@@ -206,7 +213,7 @@ class Attempt:
         self._look(at_most_every_s=0)  # the last batches may have been stale
         self._heed_alarms()
         self._processes.stop()
-        ended = Ended(job.name, 0)
+        ended = Ended(team[0].name, 0)
         with self._around.noting():
             self._around.record.trained(ended.reason)
         return ended
@@ -242,6 +249,8 @@ class Attempt:
             ServerDiedError: a server or its engine is gone.
             StalledError: no progress, and the plan says that this ends an attempt.
         """
+        if self.observer.has_begun:
+            watch.begun()
         for gate in self._plan.gates:
             self._take_health(gate)
         serves = [health.has_progressed() for health in self._health.values()]

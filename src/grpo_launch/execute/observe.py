@@ -39,6 +39,8 @@ class Observer:
 
     Attributes:
         alarms: what the logs have told of stale rollouts.
+        has_begun: whether the job has done its first step; where nothing tells of steps,
+            whether it has written anything.
     """
 
     def __init__(self, plan: LaunchPlan, cwd: Path, logs: Path, console: Console) -> None:
@@ -47,13 +49,15 @@ class Observer:
         specs = plan.of_attempt
         self._tails = {spec.name: TextTail(logs / f"{spec.name}.log") for spec in specs}
         self._alarms = {spec.name: LogAlarm(spec.signs.alarms) for spec in specs}
-        self._metrics = MetricsFollower(cwd / plan.output_dir, plan.metrics)
+        log = logs / f"{plan.job}.log"
+        self._metrics = MetricsFollower(cwd / plan.output_dir, plan.metrics, log)
         self._shown = _shown(plan, console)
         self._beginning: dict[str, str] = dict.fromkeys(self._shown, "")
         self._looked = 0.0
         self._progressed = False
         self._asked: dict[str, int] = {}
         self.alarms: list[Alarm] = []
+        self.has_begun = False
 
     @property
     def steps(self) -> list[Step]:
@@ -72,8 +76,9 @@ class Observer:
             text = self._tails[spec.name].read()
             if spec.name in self._shown:
                 self._console.log(self._labelled(spec, text))
-            if spec.name == self._plan.job:
+            if spec.name in (self._plan.job, *self._plan.members):
                 self._progressed |= bool(text or steps)
+                self.has_begun |= bool(steps or (text and self._plan.metrics is None))
             elif spec.signs.served:
                 self._progressed |= self._serves_others(spec, text)
             for message in self._alarms[spec.name].heard(text):

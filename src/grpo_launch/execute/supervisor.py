@@ -23,7 +23,6 @@ from grpo_launch.errors import (
     InterruptedRunError,
     LaunchError,
     NotReadyError,
-    PreflightError,
     ServerDiedError,
     StalledError,
 )
@@ -224,7 +223,8 @@ class _Run:
                 return ended
             self._back_off(number, reason)
             number += 1
-            resumed_from = self._prepare(number)
+            self._around, resumed_from = resume.prepared(self._around, self._outputs, number)
+            self._plan = self._around.plan
 
     def _attempt(self, number: int, resumed_from: str | None) -> Attempt:
         logs = self._around.record.directory / "logs" / f"attempt_{number}"
@@ -279,36 +279,6 @@ class _Run:
             events.wait([signals.fd], rest)
         if signals.received:
             raise InterruptedRunError(signals.received[0])
-
-    def _prepare(self, number: int) -> str | None:
-        """Let the learner go on from the newest complete checkpoint; its path, or None.
-
-        Raises:
-            PreflightError: its arguments cannot be written; it would begin anew then,
-                perhaps over its own checkpoints.
-        """
-        recovery = self._plan.recovery
-        if (file := recovery.arguments_file) is None:
-            return None
-        newest = self._outputs.newest() if recovery.checkpoint_key else None
-        path = self._around.cwd / file
-        try:
-            text = path.read_text(encoding="utf-8")
-            if recovery.output_key and not recovery.versioned:
-                directory = f"{self._plan.output_dir}/attempt_{number}"
-                text = resume.with_argument(text, recovery.output_key, directory)
-            if newest is not None:
-                text = resume.with_argument(text, recovery.checkpoint_key, str(newest.path))
-            atomic.write(path, text)
-        except OSError as error:
-            what = f"cannot be rewritten for a restart ({error.strerror})"
-            raise PreflightError(file, what, "start again with resume=") from None
-        # Without a new one the learner goes on from where the run itself began.
-        if (origin := str(newest.path) if newest else recovery.resumed_from) is None:
-            self._around.console.say("no complete checkpoint yet, training starts anew")
-        else:
-            self._around.console.say(f"training goes on from {origin}")
-        return origin
 
     def _end(self, state: str, status: int, reason: str) -> None:
         self._note_the_end(state, status, reason)

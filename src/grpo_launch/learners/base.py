@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from grpo_launch.base.host import Host
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.learners.batches import Sizes
-from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
+from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Resuming, Signs
 from grpo_launch.plugins import LEARNERS
 
 if TYPE_CHECKING:
@@ -234,6 +234,40 @@ class Learner(Protocol):
         Raises:
             ValueError: it is no command line of this learner; names the word that is wrong.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the processes of a learner that is started as several.
+
+    Attributes:
+        argv: the whole command line.
+        env: its variables, whatever the caller's environment says.
+        devices: ids of those of the learner's devices that it gets.
+        cwd: its working directory, absolute or relative to the learner's; empty: the same.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    devices: tuple[str, ...]
+    cwd: str = ""
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """What a learner may say besides, where it is not started and continued as most are."""
+
+    def members(self, request: TrainRequest) -> tuple[Member, ...]:
+        """Its processes on this machine; its progress is told by the first."""
+        ...
+
+    def resuming(self, request: TrainRequest) -> Resuming:
+        """How a restart tells it where to go on."""
+        ...
+
+    def silence_s(self, config: LaunchConfig) -> float:
+        """Seconds that it may be silent before its first step; 0: no longer than later."""
         ...
 
 

@@ -57,6 +57,8 @@ def history(
     """
     metrics, path = planned.plan.metrics, planned.output_dir
     inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory))
+    logs = (directory / "logs").glob(f"attempt_*/{planned.plan.job}.log")
+    own = sorted(logs, key=lambda log: (len(log.parent.name), log.parent.name))
     if inside:
-        return History(path, metrics, at_most=at_most)
-    return History(path, metrics, recorded.started, recorded.ended, at_most)
+        return History(path, metrics, at_most=at_most, own=own)
+    return History(path, metrics, recorded.started, recorded.ended, at_most, own)

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from grpo_launch.errors import ConfigError, PreflightError, one_line
 from grpo_launch.monitor import living, planned, uses
@@ -182,8 +182,9 @@ def _weigh(directory: Path) -> tuple[int, bool]:
     layout = planned.read(directory).plan.checkpoints
     for path, directories, files in os.walk(directory):  # follows no links
         if layout is not None:
-            numbers = (checkpoints.number(Path(name), layout) for name in directories)
-            has_checkpoints |= any(number is not None for number in numbers)
+            named = directories if layout.state else (*directories, *files)
+            paths = (PurePath(path, name) for name in named)
+            has_checkpoints |= any(checkpoints.is_named(found, layout) for found in paths)
         for name in (".", *files):
             with contextlib.suppress(OSError):
                 used += os.lstat(f"{path}{os.sep}{name}").st_blocks * 512

@@ -20,9 +20,9 @@ from grpo_launch.config.endpoint import (
 )
 from grpo_launch.config.env import of_half
 from grpo_launch.config.launch_config import LaunchConfig
-from grpo_launch.engines.base import Engine, Reloading, ServeRequest, engine
+from grpo_launch.engines.base import Engine, Own, Reloading, ServeRequest, engine
 from grpo_launch.errors import ConfigError
-from grpo_launch.learners.base import Learner, TrainRequest, learner
+from grpo_launch.learners.base import Learner, Member, Particular, TrainRequest, learner
 from grpo_launch.plan import (
     LEARNER,
     REHEARSAL,
@@ -32,12 +32,10 @@ from grpo_launch.plan import (
     LaunchPlan,
     PlannedFile,
     ProcessSpec,
-    Recovery,
     Rehearsal,
     Signs,
-    Watchdog,
 )
-from grpo_launch.planning import side
+from grpo_launch.planning import recovery, side
 from grpo_launch.planning.devices import Devices
 from grpo_launch.planning.listening import listening
 from grpo_launch.tracking import upload, variables
@@ -96,7 +94,7 @@ def build(
     request = _training(config, stage, output_dir)
     serves = SERVER in stage.parts and config.starts_servers
     services = [*_servers(config, served, stage)] if serves else []
-    job = [_learner(config, trained, request, stage)] if learns else []
+    job = [*_learner(config, trained, request, stage)] if learns else []
     files = [*trained.files(request)] if learns else []
     arguments_file = files[0].path if files else None
     cuda = stage.devices.cuda
@@ -116,8 +114,8 @@ def build(
         deadlines=Deadlines(config.shutdown.term_s, config.shutdown.kill_s),
         groups=config.shutdown.cgroup is schema.CgroupUse.auto,
         ports=tuple(port for port, _ in listening(config, stage.parts)),
-        recovery=_recovery(config, trained, arguments_file),
-        watchdog=_watchdog(config),
+        recovery=recovery.of(config, trained, request, arguments_file),
+        watchdog=recovery.watchdog(config, trained),
         console=config.console.learner.value,
         metrics=trained.metrics(config),
         checkpoints=trained.checkpoints(config),
@@ -128,6 +126,7 @@ def build(
         if job and arguments_file and _is_rehearsed(config, trained)
         else None,
         downgraded=tuple(downgraded),
+        members=tuple(spec.name for spec in job[1:]),
     )
 
 
@@ -136,7 +135,7 @@ def serve_requests(config: LaunchConfig, cwd: Path) -> list[ServeRequest]:
     return [_serving(config, address, cwd) for address in here(config)]
 
 
-def _serving(config: LaunchConfig, address: Endpoint, cwd: Path) -> ServeRequest:
+def _serving(config: LaunchConfig, address: Endpoint, cwd: Path, run_dir: str = "") -> ServeRequest:
     return ServeRequest(
         entry=tuple(config.engine.entry),
         model=str(config.model),
@@ -147,6 +146,7 @@ def _serving(config: LaunchConfig, address: Endpoint, cwd: Path) -> ServeRequest
         encoding=encoding.of(config),
         cwd=cwd,
         url=address.base,
+        run_dir=run_dir,
     )
 
 
@@ -170,15 +170,15 @@ def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[Pr
             config.where("rollout_server"), what, "set its tensor and data parallel size"
         )
     tracked = variables.of_server(config, stage.directory)
+    signs = served.signs_of(config.rollout_server) if isinstance(served, Own) else served.signs
     addresses = here(config)
     if not addresses and LEARNER not in stage.parts:
         what = "names no host of this machine, so there is no server to start"
         where = config.where(address_key(config))
         raise ConfigError(where, what, "start role=server on the server's machine")
-    requests = serve_requests(config, stage.cwd)
     split = stage.devices.of_servers(len(addresses))
-    each = enumerate(zip(addresses, requests, split, strict=True))
-    for number, (address, request, own) in each:
+    for number, (address, own) in enumerate(zip(addresses, split, strict=True)):
+        request = replace(_serving(config, address, stage.cwd, stage.run_dir), devices=own)
         visible = ",".join(own) if stage.devices.cuda else ""
         bare = ProcessSpec(
             name=address.name,
@@ -188,7 +188,7 @@ def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[Pr
             log=f"{stage.run_dir}/logs/{address.name}.log",
             env={"CUDA_VISIBLE_DEVICES": visible, **served.env(request)},
             devices=own,
-            signs=served.signs,
+            signs=signs,
         )
         spec = _surrounded(config, bare, tracked)
         own_ports = served.own_ports(config.rollout_server)
@@ -200,23 +200,30 @@ def _servers(config: LaunchConfig, served: Engine, stage: _Stage) -> Iterator[Pr
 
 def _learner(
     config: LaunchConfig, trained: Learner, request: TrainRequest, stage: _Stage
-) -> ProcessSpec:
+) -> Iterator[ProcessSpec]:
     if not request.devices:
         what = "is not set, and no visible device is left for the learner"
         raise ConfigError(config.where("gpus.learner"), what, "set gpus.learner=[...]")
     tracked = variables.of_learner(config, stage.run_id, stage.directory)
-    bare = ProcessSpec(
-        name=LEARNER,
-        part=LEARNER,
-        argv=tuple(trained.argv(request)),
-        cwd=str(stage.cwd),
-        log=f"{stage.run_dir}/logs/{LEARNER}.log",
-        env={"CUDA_VISIBLE_DEVICES": request.visible, **trained.env(request)},
-        devices=request.devices,
-        signs=trained.signs(config),
-        timeout_s=config.learner.timeout_s,
-    )
-    return _surrounded(config, bare, tracked)
+    if isinstance(trained, Particular):
+        members = trained.members(request)
+    else:
+        members = (Member(tuple(trained.argv(request)), trained.env(request), request.devices),)
+    for rank, member in enumerate(members):
+        name = f"{LEARNER}_{rank}" if rank else LEARNER
+        visible = replace(request, devices=member.devices).visible
+        bare = ProcessSpec(
+            name=name,
+            part=LEARNER,
+            argv=member.argv,
+            cwd=str(stage.cwd / member.cwd),
+            log=f"{stage.run_dir}/logs/{name}.log",
+            env={"CUDA_VISIBLE_DEVICES": visible, **member.env},
+            devices=member.devices,
+            signs=trained.signs(config),
+            timeout_s=config.learner.timeout_s,
+        )
+        yield _surrounded(config, bare, tracked)
 
 
 def _is_rehearsed(config: LaunchConfig, trained: Learner) -> bool:
@@ -299,7 +306,7 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
         is_ours = SERVER in stage.parts and address.is_here
         advice = "look at its log" if is_ours else "start it with role=server"
         advice = advice if config.starts_servers else "look at it where it runs"
-        request = _serving(config, address, stage.cwd)
+        request = _serving(config, address, stage.cwd, stage.run_dir)
         generation = served.generation(request)
         asks = config.health.probe is schema.HealthProbe.generate
         checks = served.checks(request, path)
@@ -321,31 +328,3 @@ def _gates(config: LaunchConfig, served: Engine, trained: Learner, stage: _Stage
 
 def _address_key(config: LaunchConfig) -> str:
     return keys(config).url if urls(config) else keys(config).port
-
-
-def _recovery(config: LaunchConfig, trained: Learner, arguments_file: str | None) -> Recovery:
-    resume = trained.resume(config)
-    key = "" if resume is None else resume.checkpoint_key
-    checkpoint = arguments.find(config, key)[1] if key and arguments_file else None
-    return Recovery(
-        on_failure=config.on_failure.value,
-        restarts=config.restart.budget,
-        backoff_s=config.restart.backoff_s,
-        max_backoff_s=config.restart.max_backoff_s,
-        arguments_file=arguments_file,
-        versioned=trained.is_versioned(config),
-        checkpoint_key=key,
-        output_key="" if resume is None else resume.output_key,
-        resumed_from=None if checkpoint is None else str(checkpoint),
-    )
-
-
-def _watchdog(config: LaunchConfig) -> Watchdog:
-    settings = config.watchdog
-    return Watchdog(
-        health_s=settings.health_s,
-        probe_s=settings.probe_s,
-        stall_s=settings.stall_s,
-        on_stall=settings.on_stall.value,
-        on_alarm=settings.on_alarm.value,
-    )

@@ -2,7 +2,8 @@
 
 A learner writes a checkpoint in place, and its state last (``CheckpointLayout.state``). So one
 is complete when its state is whole, says the step that its name says, and every file of
-weights has the length that its header promises.
+weights has the length that its header promises. Others count the complete ones in a file beside
+them (``tracker``), or rename them when they are (``ignored``).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from fnmatch import fnmatch
+from pathlib import Path, PurePath
+from typing import Any, cast
 
 from grpo_launch.base import files
 from grpo_launch.plan import CheckpointLayout
@@ -28,7 +30,7 @@ class Checkpoint:
     """A complete checkpoint.
 
     Attributes:
-        path: its directory, absolute.
+        path: its directory, or the file that it is, absolute.
         step: optimizer steps that it has seen.
         written: when its state was written, seconds since the epoch.
     """
@@ -56,20 +58,26 @@ def complete(path: Path, layout: CheckpointLayout) -> Checkpoint | None:
     if fault(path, layout) is not None:
         return None
     try:
-        written = (path / layout.state).stat().st_mtime
+        written = (path / layout.state if layout.state else path).stat().st_mtime
         return Checkpoint(Path(os.path.abspath(path)), _step(path, layout), written)
     except (OSError, ValueError, KeyError, TypeError):  # it is being deleted
         return None
 
 
 def fault(path: Path, layout: CheckpointLayout) -> str | None:
-    """What keeps the directory ``path`` from being a complete checkpoint, or None."""
-    if not (path / layout.state).is_file():
+    """What keeps ``path`` from being a complete checkpoint, or None."""
+    if any(fnmatch(path.name, pattern) for pattern in layout.ignored):
+        return "it was not written to its end"
+    if layout.state and not (path / layout.state).is_file():
         return f"{layout.state} is missing, it was not written to its end"
+    if not layout.step and number(path, layout) is None:
+        return "its name says no step"
     try:
         step = _step(path, layout)
         if number(path, layout) not in (None, step):
             return f"{layout.state} says step {step}"
+        if layout.tracker and (newest := _tracked(path.parent / layout.tracker)) < step:
+            return f"{layout.tracker} says that step {newest} is the newest"
         if (missing := _missing_weights(path, layout)) is not None:
             return missing
         parts = [file.name for file in sorted(path.glob("*.safetensors")) if not _is_whole(file)]
@@ -79,16 +87,31 @@ def fault(path: Path, layout: CheckpointLayout) -> str | None:
 
 
 def candidates(output_dir: Path, layout: CheckpointLayout) -> Iterator[Path]:
-    """The directories below a learner's output directory that may be checkpoints."""
+    """What lies below a learner's output directory and may be a checkpoint."""
     for pattern in layout.directories:
-        yield from (path for path in output_dir.glob(pattern) if path.is_dir())
+        found = output_dir.glob(pattern)
+        yield from (p for p in found if p.is_dir() or (not layout.state and p.is_file()))
 
 
 def number(path: Path, layout: CheckpointLayout) -> int | None:
-    """The step in the name of a checkpoint's directory, or None where it has no such name."""
-    digits = path.name.removeprefix(layout.prefix)
-    is_one = path.name.startswith(layout.prefix) and digits.isdecimal() and len(digits) < 16
-    return int(digits) if is_one else None
+    """The step in the name of a checkpoint, or None where it has no such name."""
+    name, prefix, suffix = path.name, layout.prefix, layout.suffix
+    digits = name[len(prefix) : len(name) - len(suffix)]
+    is_one = name.startswith(prefix) and name.endswith(suffix)
+    return int(digits) if is_one and digits.isdecimal() and len(digits) < 16 else None
+
+
+def is_named(path: PurePath, layout: CheckpointLayout) -> bool:
+    """Whether a path, wherever it begins, ends as that of a checkpoint does."""
+    named = any(path.match(pattern) for pattern in layout.directories)
+    return named and number(Path(path), layout) is not None
+
+
+def root(checkpoint: Path, layout: CheckpointLayout) -> Path:
+    """The output directory that a checkpoint lies below."""
+    matching = (pattern for pattern in layout.directories if checkpoint.match(pattern))
+    depth = max((len(PurePath(pattern).parts) for pattern in matching), default=1)
+    return checkpoint.parents[depth - 1]
 
 
 def _step(path: Path, layout: CheckpointLayout) -> int:
@@ -97,11 +120,22 @@ def _step(path: Path, layout: CheckpointLayout) -> int:
     Raises:
         OSError, ValueError, KeyError, TypeError: its state cannot be read.
     """
+    if not layout.step:
+        return cast("int", number(path, layout))
     state: dict[str, Any] = files.loads(files.read(path / layout.state))
     step = state[layout.step]
     if not isinstance(step, int):
         raise TypeError(f"{layout.step} is {step!r}")
     return step
+
+
+def _tracked(tracker: Path) -> int:
+    """The newest complete step, -1 where none is.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    return int(files.text(tracker)) if tracker.exists() else -1
 
 
 def _missing_weights(path: Path, layout: CheckpointLayout) -> str | None:
@@ -110,6 +144,8 @@ def _missing_weights(path: Path, layout: CheckpointLayout) -> str | None:
         shards = set(files.loads(files.read(index))["weight_map"].values())
         missing = sorted(shard for shard in shards if not (path / shard).is_file())
         return f"{', '.join(missing)} is missing" if missing else None
+    if not layout.weights:
+        return None
     found = {file.name for pattern in layout.weights for file in path.glob(pattern)}
     return None if found.difference(layout.no_weights) else "it has no weights"
 

@@ -29,7 +29,7 @@ class Current:
     def python(self, entry: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Path | None:
         """The command itself, ``python`` beside it, or what its first line names."""
         del cwd
-        command = shutil.which(entry[0], path=environ.get("PATH"))
+        command = shutil.which(entry[0], path=environ.get("PATH")) if entry else None
         if command is None:
             return None
         path = Path(command)

@@ -10,7 +10,7 @@ from typing import Any
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError, PreflightError
-from grpo_launch.learners.base import learner
+from grpo_launch.learners.base import Learner, Resume, learner
 from grpo_launch.plan import LEARNER, CheckpointLayout
 from grpo_launch.runs import checkpoints, find, plans, reading, record
 from grpo_launch.runs.checkpoints import Checkpoint
@@ -59,14 +59,14 @@ def settled(
     if config.resume is not None and resume is not None:
         layout = trained.checkpoints(config)
         checkpoint, run = _found(config.resume, config.experiment, layout, cwd, where, say)
+        values |= _told(trained, resume, layout, checkpoint, where)
         say(f"training goes on from {document.shown(checkpoint.path)}, step {checkpoint.step}")
-        key = resume.checkpoint_key
-        values[".".join(filter(None, ("train", trained.section(key), key)))] = str(checkpoint.path)
         if not environ.get("WANDB_RUN_ID"):
             config = _in_the_same_wandb_run(config, run or _around(checkpoint.path), say)
     output_dir = config.get(trained.output_key) if trained.output_key else None
     if (
         isinstance(output_dir, str)
+        and f"train.{trained.output_key}" not in values
         and not trained.is_versioned(config)
         and _holds(config, cwd / output_dir)
     ):
@@ -74,6 +74,31 @@ def settled(
         values[f"train.{trained.output_key}"] = fresh = f"{output_dir}/{run_id}"
         say(f"{output_dir} holds checkpoints of another run, writing into {fresh}")
     return amended(config, values)
+
+
+def _told(
+    trained: Learner,
+    resume: Resume,
+    layout: CheckpointLayout | None,
+    checkpoint: Checkpoint,
+    where: str,
+) -> dict[str, Any]:
+    """The values that tell the learner of a checkpoint, by dotted key.
+
+    Raises:
+        PreflightError: it would find a newer one by itself.
+    """
+    if key := resume.checkpoint_key:
+        return {".".join(filter(None, ("train", trained.section(key), key))): str(checkpoint.path)}
+    assert layout is not None  # or there would be no checkpoint
+    root = checkpoints.root(checkpoint.path, layout)
+    if (newest := checkpoints.every(root, layout)[-1]).step > checkpoint.step:
+        what = (
+            f"the learner goes on from the newest checkpoint of its directory, step {newest.step}"
+        )
+        fix = f"name the run, or copy the earlier ones of {document.shown(root)} elsewhere"
+        raise PreflightError(where, what, fix)
+    return {f"train.{resume.output_key}": str(root)}
 
 
 def resolve(
@@ -158,8 +183,9 @@ def _named(
 ) -> Checkpoint:
     """The checkpoint at the path ``said``; ``no_run`` says why it is no run."""
     path = cwd / said
-    fault = checkpoints.fault(path, layout) if layout and path.is_dir() else None
-    if not layout or not path.is_dir() or (fault and not path.name.startswith(layout.prefix)):
+    fault = checkpoints.fault(path, layout) if layout and path.exists() else None
+    named = layout is not None and path.name.startswith(layout.prefix or tuple("0123456789"))
+    if not layout or not path.exists() or (fault and not named):
         what = f"{said} is neither a checkpoint nor a run ({no_run.where}: {no_run.what})"
         named = f", or the path of a directory {layout.prefix}N" if layout else ""
         raise ConfigError(where, what, f"say {LATEST}, EXPERIMENT/ID{named}")

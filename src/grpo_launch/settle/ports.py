@@ -21,6 +21,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.schema import PortPolicy
 from grpo_launch.engines.base import engine
 from grpo_launch.errors import ConfigError
+from grpo_launch.learners.base import Particular, learner
 from grpo_launch.plan import LEARNER, SERVER, ChosenPort, LaunchPlan
 from grpo_launch.planning import substitution
 from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port, of_services
@@ -212,7 +213,8 @@ def _wanted(config: LaunchConfig, parts: Sequence[str], environ: Mapping[str, st
         found += [(keys.group_port, GROUP_START, number) for number in here]
     elif every and group:
         found += [(keys.group_port, group[number], number) for number in here]
-    if LEARNER in parts:
+    # One that is started in its own way is not told of torchrun's port.
+    if LEARNER in parts and not isinstance(learner(config.learner.name), Particular):
         variables = _variables(config, LEARNER, environ)
         found += [(MASTER_PORT_KEY, port, 0) for port in _master(config, variables)]
     if not all(is_port(port) for _, port, _ in found):

@@ -8,8 +8,8 @@ and notes in the run's record that the run is lost.
 Each message is a line of JSON. From the launcher: first the orders
 (:func:`grpo_launch.supervise.process.orders`), later ``{"go": true}``, ``{"stop":
 {"term_s", "kill_s"}}``, ``{"hurry": true}`` and ``{"dismissed": true}``. To it:
-``{"started": [pid, start_time]}`` or ``{"failed": text}``, ``{"exited": status}``, and
-last ``{"stopped": [pids left]}``.
+``{"started": [pid, start_time]}`` or ``{"failed": text}``, ``{"exited": status, "at":
+seconds}`` (of the monotonic clock), and last ``{"stopped": [pids left]}``.
 A guard whose tree has ended stays until it is dismissed: the launcher and the guard
 that is still at work could be killed together.
 
@@ -144,7 +144,7 @@ class _Guard:
     def _ended(self, pid: int, status: int) -> None:
         if pid == self._pid:
             self._is_running = False
-            self._say(exited=status)
+            self._say(exited=status, at=time.monotonic())
 
     def _is_in_a_hurry(self) -> bool:
         self._turn(0)

@@ -52,6 +52,7 @@ class GuardedProcess:
         fd: readable when there is news; see :meth:`take_news`.
         pid, start_time: of the process itself; 0 until the guard has started it.
         status: its exit status, 128 + N for signal N, or None while it runs.
+        ended_at: when it ended, in seconds of the monotonic clock; 0 until then.
         failure: why it could not be started, or None.
         is_guarded: whether the guard is there.
         has_stopped: whether the guard has ended its tree, as far as it could.
@@ -84,6 +85,7 @@ class GuardedProcess:
         self.spec = spec
         self.pid = self.start_time = 0
         self.status: int | None = None
+        self.ended_at = 0.0
         self.failure: str | None = None
         self.is_guarded = True
         self.has_stopped = False
@@ -117,6 +119,7 @@ class GuardedProcess:
                 self.pid, self.start_time = message["started"]
             self.failure = message.get("failed", self.failure)
             self.status = message.get("exited", self.status)
+            self.ended_at = message.get("at", self.ended_at)
             self.has_stopped = self.has_stopped or "stopped" in message
             self.survivors = message.get("stopped", self.survivors)
 

@@ -42,12 +42,16 @@ class Watch:
         self._settings = settings
         self._clock = clock
         self._progress = self._asked = self._probed = clock()
-        self._has_stalled = False
+        self._has_stalled = self._has_begun = False
 
     def progress(self) -> None:
         """Note that the training goes on."""
         self._progress = self._probed = self._clock()
         self._has_stalled = False
+
+    def begun(self) -> None:
+        """Note that the first step is done: from now on it may not be silent for as long."""
+        self._has_begun = True
 
     @property
     def idle_s(self) -> float:
@@ -64,7 +68,9 @@ class Watch:
         if 0 < self._settings.probe_s <= now - self._probed:
             self._probed = now
             duties.append(Duty.PROBE)
-        if 0 < self._settings.stall_s <= now - self._progress and not self._has_stalled:
+        stall_s, silence_s = self._settings.stall_s, self._settings.silence_s
+        limit = stall_s if self._has_begun else max(stall_s, silence_s)
+        if stall_s and limit <= now - self._progress and not self._has_stalled:
             self._has_stalled = True
             duties.append(Duty.STALL)
         return duties

@@ -18,7 +18,7 @@ from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.rule import Context
 from grpo_launch.engines.base import GROUP, RELOAD, RESTART
-from grpo_launch.learners.base import Learner, TrainRequest
+from grpo_launch.learners.base import Learner, Particular, TrainRequest
 from grpo_launch.settle.amend import amended
 
 
@@ -74,7 +74,7 @@ class LearnerSuite:
     def test_a_learner_that_resumes_has_one_key_a_line(self) -> None:
         """A restart writes the checkpoint and the directory into the arguments file."""
         resume = self.learner.resume(self.config())
-        if resume is None:
+        if resume is None or isinstance(self.learner, Particular):
             return
         text = self.learner.files(self.request())[0].text
         changed = [line for line in text.split("\n") if not line.startswith(resume.output_key)]
