@@ -100,6 +100,7 @@ LEARNERS: Registry[Any] = Registry(
     kind="learner",
     group="grpo_launch.learners",
     shipped={
+        "llamafactory": "grpo_launch.learners.llamafactory.learner:LEARNER",
         "none": "grpo_launch.learners.absent:LEARNER",
         "swift": "grpo_launch.learners.swift.learner:LEARNER",
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grpo_launch.config import compose
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.swift.engine import ENGINE
+from grpo_launch.learners.llamafactory.learner import LEARNER as LLAMAFACTORY
 from grpo_launch.learners.swift.learner import LEARNER
 from grpo_launch.testing import EngineSuite, LearnerSuite
 
@@ -31,3 +32,10 @@ class TestSwiftLearner(LearnerSuite):
 
     def config(self) -> LaunchConfig:
         return compose.compose("summary_1024", ["role=learner"])
+
+
+class TestLlamaFactory(LearnerSuite):
+    learner = LLAMAFACTORY
+
+    def config(self) -> LaunchConfig:
+        return compose.compose("sft_llamafactory", ["role=learner"])
