@@ -1,10 +1,11 @@
-"""Ask the installed engines for their flags and write them as the snapshots that are shipped.
+"""Ask installed programs for their flags and write them as the snapshots that are shipped.
 
-    python scripts/make_flag_snapshot.py [--check] [--python .venv-engine/bin/python]
+    python scripts/make_flag_snapshot.py [--check] [--product ms-swift] [--python PYTHON]
 
-Run it with the launcher's Python; the engine's is asked (some seconds). Writes flags.json of
-engines/swift (``swift rollout``), learners/swift (``swift rlhf``, and beside it flags_sft.json and
-flags_pt.json) and engines/vllm (``vllm serve``), where ms-swift or vLLM is installed.
+Run it with the launcher's Python; that of each product's environment is asked (some seconds), or
+``--python`` for one product. Writes flags.json of engines/swift (``swift rollout``), learners/swift
+(``swift rlhf``; ``flags_sft.json``, ``flags_pt.json``), engines/vllm (``vllm serve``) and
+learners/llamafactory (``llamafactory-cli train``).
 """
 
 from __future__ import annotations
@@ -21,45 +22,54 @@ from grpo_launch.engines.flags import FlagTable
 from grpo_launch.engines.snapshot import Snapshot, digest
 from grpo_launch.engines.swift.flags import FLAGS as ROLLOUT
 from grpo_launch.engines.vllm.flags import FLAGS as SERVE
+from grpo_launch.learners.llamafactory.flags import FLAGS as TRAIN
 from grpo_launch.learners.swift.flags import FLAGS as RLHF
 from grpo_launch.learners.swift.flags import PT, SFT
 from grpo_launch.runtimes import installed
 
-PRODUCTS = {"ms-swift": (ROLLOUT, RLHF, SFT, PT), "vLLM": (SERVE,)}
-"""Programs by what people call the package that has them; one script asks for all of a package."""
+PRODUCTS = {
+    "ms-swift": (".venv-engine", (ROLLOUT, RLHF, SFT, PT)),
+    "vLLM": (".venv-engine", (SERVE,)),
+    "LLaMA-Factory": (".venv-llamafactory", (TRAIN,)),
+}
+"""Their environments and programs; one script tells of all programs of a product."""
 
 
 def main() -> int:
-    """Write or check the snapshots; 1 where one differs or nothing is installed."""
+    """Write or check the snapshots; 1 where one differs or a product is not installed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--python", type=Path, default=Path(".venv-engine/bin/python"))
+    parser.add_argument("--product", choices=PRODUCTS, help="only this one")
+    parser.add_argument("--python", type=Path, help="of its environment; needs --product")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     options = parser.parse_args()
-    python = Path.cwd() / options.python
-    roots = installed.roots(python, os.environ)
-    status, found = 0, False
-    for product, questions in PRODUCTS.items():
-        first = questions[0]
-        version = installed.version(roots, first.package, first.distribution)
-        if version is None:
-            continue
-        found = True
-        programs = ask(first.script, python, os.environ)
-        for question in questions:
-            told = programs[question.program]
-            table = FlagTable.of(question.program, product, version, told.flags, told.defaults)
-            digests = {name: digest(Path(file)) for name, file in told.files.items()}
-            text, out = Snapshot(table, digests).to_json(), question.snapshot
-            if not options.check:
-                out.write_text(text, encoding="utf-8")
-            elif not out.is_file() or out.read_text(encoding="utf-8") != text:
-                print(f"error: {out}: is not what {product} {version} has", file=sys.stderr)
-                status = 1
-            print(f"{out}: {len(table.flags)} flags of {question.program} of {product} {version}")
-    if not found:
-        names = " or ".join(PRODUCTS)
-        print(f"error: {python}: no {names} is installed for it", file=sys.stderr)
-    return status if found else 1
+    if options.python and not options.product:
+        parser.error("--python needs --product")
+    chosen = [options.product] if options.product else [*PRODUCTS]
+    return max(_of(name, options.python, check=options.check) for name in chosen)
+
+
+def _of(product: str, python: Path | None, *, check: bool) -> int:
+    environment, questions = PRODUCTS[product]
+    python = Path.cwd() / (python or Path(environment, "bin", "python"))
+    first, roots = questions[0], installed.roots(python, os.environ)
+    version = installed.version(roots, first.package, first.distribution)
+    if version is None:
+        print(f"error: {python}: no {product} is installed for it", file=sys.stderr)
+        return 1
+    status = 0
+    programs = ask(first.script, python, os.environ)
+    for question in questions:
+        told = programs[question.program]
+        table = FlagTable.of(question.program, product, version, told.flags, told.defaults)
+        digests = {name: digest(Path(file)) for name, file in told.files.items()}
+        text, out = Snapshot(table, digests).to_json(), question.snapshot
+        if not check:
+            out.write_text(text, encoding="utf-8")
+        elif not out.is_file() or out.read_text(encoding="utf-8") != text:
+            print(f"error: {out}: is not what {product} {version} has", file=sys.stderr)
+            status = 1
+        print(f"{out}: {len(table.flags)} flags of {question.program} of {product} {version}")
+    return status
 
 
 if __name__ == "__main__":

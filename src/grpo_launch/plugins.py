@@ -104,6 +104,7 @@ LEARNERS: Registry[Any] = Registry(
     group="grpo_launch.learners",
     shipped={
         "command": "grpo_launch.learners.command.learner:LEARNER",
+        "llamafactory": "grpo_launch.learners.llamafactory.learner:LEARNER",
         "none": "grpo_launch.learners.absent:LEARNER",
         "swift": "grpo_launch.learners.swift.learner:LEARNER",
     },

@@ -30,11 +30,11 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-MODULES = {name: _load(name) for name in NAMES}
+MODULES = {name: _load(name) for name in (*NAMES, "sft")}
 summary: Any = MODULES["summary"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "sft"])
 def test_the_committed_dataset_is_what_the_script_makes(name: str, tmp_path: Path) -> None:
     made = tmp_path / "dataset.jsonl"
     assert MODULES[name].main([str(made)]) == 0
@@ -57,6 +57,15 @@ def test_rows_have_the_form_that_ms_swift_reads(name: str) -> None:
 def test_prompts_differ(name: str) -> None:
     prompts = {json.dumps(row["messages"]) for row in MODULES[name].make_rows()}
     assert len(prompts) == MODULES[name].ROWS
+
+
+def test_the_answers_of_sft_are_right() -> None:
+    for row in MODULES["sft"].make_rows():
+        question, answer = row["messages"]
+        assert [question["role"], answer["role"]] == ["user", "assistant"]
+        one, _, other, _, total = answer["content"].rstrip(".").split()
+        assert question["content"] == f"What is {one} plus {other}?"
+        assert int(one) + int(other) == int(total)
 
 
 @pytest.mark.parametrize("count", [-1, 257])

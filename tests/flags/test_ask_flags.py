@@ -161,7 +161,8 @@ def test_a_failure_is_one_note_for_both_programs(python: Path, tmp_path: Path) -
 
 
 def test_the_snapshots_are_compared_with_what_is_installed(python: Path, tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "scripts/make_flag_snapshot.py", "--check", "--python"]
+    script = ROOT / "scripts/make_flag_snapshot.py"
+    command = [sys.executable, script, "--check", "--product", "ms-swift", "--python"]
     done = subprocess.run([*command, python], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.count("is not what ms-swift 4.9.1 has") == 2

@@ -11,6 +11,7 @@ from grpo_launch.engines.external.engine import ENGINE as EXTERNAL
 from grpo_launch.engines.swift.engine import ENGINE
 from grpo_launch.engines.vllm.engine import ENGINE as VLLM
 from grpo_launch.learners.command.learner import LEARNER as COMMAND_LEARNER
+from grpo_launch.learners.llamafactory.learner import LEARNER as LLAMAFACTORY
 from grpo_launch.learners.swift.learner import LEARNER
 from grpo_launch.testing import EngineSuite, LearnerSuite
 
@@ -96,3 +97,10 @@ class TestVllmEngine(EngineSuite):
 class TestExternalEngine(EngineSuite):
     engine = EXTERNAL
     settings = ({}, {"url": "https://api.example.com/v1", "api_key_env": "OPENAI_API_KEY"})
+
+
+class TestLlamaFactory(LearnerSuite):
+    learner = LLAMAFACTORY
+
+    def config(self) -> LaunchConfig:
+        return compose.compose("sft_llamafactory", ["role=learner"])

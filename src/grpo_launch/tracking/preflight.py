@@ -77,7 +77,11 @@ def _missing(python: Path, modules: Sequence[str], environ: Mapping[str, str]) -
 def _no_package(config: LaunchConfig, name: str) -> Problem:
     runtime, package = runtimes.of(config.runtime_of(LEARNER)), _MODULES[name][0]
     by_report_to = variables.chosen(config) is None
-    at = config.where("train.training.report_to") if by_report_to else f"tracking={name}"
+    at = (
+        config.where(f"train.{variables.key_of(config, 'report_to')}")
+        if by_report_to
+        else f"tracking={name}"
+    )
     what = f"the learner's environment ({runtime.shown}) has no package {package}"
     fix = (
         f"run '{runtime.python_command} -m pip install {package}', or choose another with tracking="

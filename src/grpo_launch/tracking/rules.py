@@ -13,7 +13,6 @@ from grpo_launch.tracking import variables
 
 _LOG_MODEL = ("checkpoint", "end", "false")
 _WATCH = ("false", "gradients", "parameters", "all")
-_REPORT_TO = "train.training.report_to"
 
 
 @rule
@@ -34,9 +33,10 @@ def tracking_and_report_to_agree(context: Context) -> list[Problem]:
     chosen, reported = variables.chosen(config), variables.reported(config)
     if chosen is None or set(chosen) == set(reported):
         return []
-    what = f"is {kinds.said(config.get('training.report_to'))}, but tracking is "
+    key = variables.key_of(config, "report_to")
+    what = f"is {kinds.said(config.get(key))}, but tracking is "
     what += " and ".join(chosen) or "none"
-    return [Problem(config.where(_REPORT_TO), what, "keep one of them")]
+    return [Problem(config.where(f"train.{key}"), what, "keep one of them")]
 
 
 @rule

@@ -57,7 +57,7 @@ class Variables:
 def chosen(config: LaunchConfig) -> tuple[str, ...] | None:
     """The trackers that ``tracking`` chooses; empty: none at all; None: it does not say.
 
-    ``train.training.report_to`` on the command line wins over an experiment's choice.
+    The learner's ``report_to`` on the command line wins over an experiment's choice.
     """
     if said_report_to(config) and not said_tracking(config):
         return None
@@ -76,15 +76,20 @@ def said_tracking(config: LaunchConfig) -> bool:
     )
 
 
+def key_of(config: LaunchConfig, name: str) -> str:
+    """The key below ``train`` of an argument of the learner's: ``training.report_to``."""
+    return f"training.{name}" if config.sections else name
+
+
 def said_report_to(config: LaunchConfig) -> bool:
-    """Whether the command line says ``training.report_to``."""
+    """Whether the command line says ``report_to``."""
     keys = [item.partition("=")[0].lstrip("+~") for item in config.overrides]
-    return "train.training.report_to" in keys
+    return f"train.{key_of(config, 'report_to')}" in keys
 
 
 def reported(config: LaunchConfig) -> list[str]:
-    """What ``training.report_to`` names, whether a list or a text with commas; without ``none``."""
-    said = config.get("training.report_to")
+    """What ``report_to`` names, whether a list or a text with commas; without ``none``."""
+    said = config.get(key_of(config, "report_to"))
     items = cast("list[Any]", said) if isinstance(said, list) else str(said or "").split(",")
     return [name for item in items if (name := str(item).strip()) and name != NONE]
 
@@ -112,7 +117,7 @@ def arguments(config: LaunchConfig) -> dict[str, Any]:
 
 def run_name(config: LaunchConfig) -> str:
     """The name of the run at W&B; :func:`with_name_of` brings in the caller's own."""
-    said = config.tracking.wandb.name or config.get("training.run_name")
+    said = config.tracking.wandb.name or config.get(key_of(config, "run_name"))
     return str(said or config.experiment)
 
 
@@ -122,7 +127,7 @@ def with_name_of(config: LaunchConfig, environ: Mapping[str, str]) -> LaunchConf
     The learner gets the name as an argument, which wins over its environment.
     """
     name = environ.get("WANDB_NAME", "").strip()
-    said = config.tracking.wandb.name or config.get("training.run_name")
+    said = config.tracking.wandb.name or config.get(key_of(config, "run_name"))
     if not name or said or WANDB not in trackers(config):
         return config
     wandb = replace(config.tracking.wandb, name=name)

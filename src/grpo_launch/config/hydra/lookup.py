@@ -2,7 +2,7 @@
 
 A file of the working directory that is named with its ending, ``x.yaml``, is itself. A
 bare name is searched in an ordered list of roots; the first hit wins. Roots
-are the bases below, each with ``train/grpo`` first and the base itself second:
+are the bases below, each with its ``SUBDIRECTORIES`` first and the base itself last:
 
 1. ``configs/`` in the working directory,
 2. the directories of ``GRPO_LAUNCH_CONFIGS`` (separated by ``:``),

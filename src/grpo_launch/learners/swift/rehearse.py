@@ -21,27 +21,28 @@ name is gone, this version cannot be rehearsed, which stops nobody.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import inspect
-import io
-import json
 import os
 import pathlib
-import shutil
-import socket
 import sys
 import time
-import traceback
 import types
 import typing
 
-HERE = str(pathlib.Path(__file__).parent)
-sys.path.insert(0, HERE)
-from rehearse_verdict import Missing, Refused, said, verdict_on  # noqa: E402
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from rehearse_stages import (  # noqa: E402
+    answers,
+    become_the_interpreter_of,
+    no_network,
+    put,
+    rehearse,
+)
+from rehearse_verdict import Missing, Refused, said  # noqa: E402
 
 # The modules beside this file are the launcher's: they must not hide the engine's.
-sys.path[:] = [entry for entry in sys.path if entry != HERE]
+sys.path[:] = [entry for entry in sys.path if entry not in (str(HERE), str(HERE.parent))]
 
 ROWS = 64
 """How many rows are read."""
@@ -67,52 +68,11 @@ def main():
     """Rehearse, and print the answer of each stage."""
     program, path, processes, max_model_len, *entry = sys.argv[1:]
     become_the_interpreter_of(entry)
-    answers = os.dup(1)
-    os.dup2(2, 1)  # what imports print is no answer
-    os.nice(19)
+    told = answers()
     if "-m" in entry:  # which puts the working directory there; a console script does not
         sys.path.insert(0, str(pathlib.Path.cwd()))
-    rehearsal = Rehearsal(program, path, int(processes), int(max_model_len))
-    stages = (rehearsal.load, rehearsal.parse, rehearsal.rewards, rehearsal.data)
-    for stage in stages:
-        answer = judged(stage, rehearsal)
-        if stage is stages[-1] and answer["verdict"] == "ok":
-            answer["verdict"] = "passed"
-        os.write(answers, f"\nrehearsal {json.dumps(answer, default=str)}\n".encode())
-        if answer["verdict"] != "ok":
-            break
-    os._exit(0)  # whatever threads plugins have started
-
-
-def become_the_interpreter_of(entry):
-    """Go on in the interpreter that a console script names, where that is another one."""
-    command = shutil.which(entry[0]) if entry else None
-    if command is None or pathlib.Path(command).name.startswith("python"):
-        return
-    beside = pathlib.Path(command).with_name("python")
-    with open(command, "rb") as file:
-        first = file.readline(4096)
-    words = first.removeprefix(b"#!").decode("utf-8", "replace").split()
-    named = words[0] if first.startswith(b"#!") and words else ""
-    python = str(beside) if beside.exists() else named
-    if pathlib.Path(python).name.startswith("python") and python != sys.executable:
-        # Only once: an interpreter may call itself by another name.
-        os.execv(python, [python, __file__, *sys.argv[1:5]])  # noqa: S606
-
-
-def judged(stage, rehearsal):
-    """The answer of a stage: ``ok``, ``refused``, or ``unknown``."""
-    started, printed = time.perf_counter(), io.StringIO()
-    answer = {"stage": stage.__name__, "verdict": "ok"}
-    try:
-        with contextlib.redirect_stderr(printed):
-            answer |= stage() or {}
-    except BaseException as error:  # a plugin may raise anything
-        traceback.print_exception(error)
-        answer |= verdict_on(error, stage.__name__, printed.getvalue(), rehearsal.given)
-    finally:
-        print(printed.getvalue(), end="", file=sys.stderr, flush=True)
-    return {**answer, "seconds": round(time.perf_counter() - started, 2)}
+    own = Rehearsal(program, path, int(processes), int(max_model_len))
+    rehearse(own, (own.load, own.parse, own.rewards, own.data), told)
 
 
 class Rehearsal:
@@ -292,12 +252,6 @@ class Rehearsal:
                 yield f"{over} of {len(lengths)} {what} are longer than {name} ({limit} tokens)"
 
 
-def put(owner, name, value):
-    """Replace what must be there."""
-    getattr(owner, name)
-    setattr(owner, name, value)
-
-
 def local_only(download):
     """``download_model`` that looks at what is here already."""
 
@@ -305,17 +259,6 @@ def local_only(download):
         return download(*arguments, **{**more, "local_files_only": True})
 
     return of_class
-
-
-def no_network():
-    """No connection leaves this process, whoever wants one: a learner's rehearsal is its own."""
-
-    def refuse(*_, **__):
-        raise ConnectionRefusedError("no connections in a rehearsal")
-
-    for name in ("connect", "connect_ex"):
-        setattr(socket.socket, name, refuse)
-    socket.getaddrinfo = refuse
 
 
 def given(argv):
