@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch.config import kinds, schema
-from grpo_launch.config.formats import sorting
-from grpo_launch.config.formats.document import SELF, shown
+from grpo_launch.config.formats import jobs, sorting
+from grpo_launch.config.formats.document import PYTHON, SELF, shown
 from grpo_launch.config.formats.sorting import holds as holds
 from grpo_launch.config.formats.sorting import merge as merge
 from grpo_launch.config.mistake import KeyPath, Mistake
@@ -54,6 +54,7 @@ class Form(Enum):
     FLAT = "flags of the learner at the top"
     RECORD = "the record of a run"
     NATIVE = "native Hydra"
+    JOB = "a job"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Reading:
         moves: where each key that was moved stands in the file -> in the one form.
         mistakes: keys that it says in two places, differently.
         name: of the experiment, where the file says it: the record of a run.
+        job: the job that the file is, if it is one.
     """
 
     form: Form
@@ -75,9 +77,12 @@ class Reading:
     moves: Mapping[KeyPath, KeyPath] = field(default_factory=dict[KeyPath, KeyPath])
     mistakes: tuple[Mistake, ...] = ()
     name: str | None = None
+    job: jobs.Mapped | None = None
 
     def spelled(self, *keys: Any) -> KeyPath:
         """Keys of the one form as the file says them, or would."""
+        if self.job is not None:
+            return self.job.spelled(*keys)
         longest_first = sorted(self.moves.items(), key=lambda move: -len(move[1]))
         for source, target in longest_first:
             if keys[: len(target)] == target:
@@ -100,6 +105,8 @@ class Reading:
 
     def of_origins(self, origins: Mapping[Any, Any]) -> dict[Any, Any]:
         """A tree of origins as ``document.read_origins`` gives it, in the one form."""
+        if self.job is not None:
+            return self.job.of_origins(origins)
         return _moved(origins, self.moves) if self.moves else dict(origins)
 
 
@@ -121,6 +128,9 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
         said: what it says, without ``extends``.
         below: its bases, merged, in the one form: a flag goes where they have it.
     """
+    if path.suffix == PYTHON or jobs.is_job(said):
+        job = jobs.mapped(path, said, extends=bool(below))
+        return Reading(Form.JOB, said, job.data, job=job)
     if _is_record(said):
         return _of_record(said)
     if all(map(_is_in_place, said, said.values())):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo_launch.config.formats.document import shown
+from grpo_launch.config.formats.document import SELF, shown
 from grpo_launch.config.mistake import KeyPath
 from grpo_launch.errors import ConfigError, InvalidConfigError
-from grpo_launch.job.fields import RL, SFT, JobError
+from grpo_launch.job.fields import RL, SFT, JobError, Key
 from grpo_launch.job.reading import TOP, read
 from grpo_launch.job.shape import Job
 
@@ -219,14 +219,53 @@ class Mapped:
     """A job in the one form.
 
     Attributes:
+        path: its file.
         job: it.
         data: the experiment.
         sources: where the file says, or would say, what stands at each of its keys.
+        fields: where the file says each field of the job that it says.
     """
 
+    path: Path
     job: Job
     data: Mapping[str, Any]
     sources: Mapping[KeyPath, KeyPath]
+    fields: Mapping[Key, Key]
+
+    def where(self, field: str) -> str:
+        """``FILE: FIELD`` for messages, as the file spells it."""
+        key = tuple(field.split("."))
+        return f"{shown(self.path)}: {'.'.join(self.fields.get(key, key))}"
+
+    def spelled(self, *keys: Any) -> KeyPath:
+        """Keys of the one form as the file says them, or as the command line would."""
+        for depth in range(len(keys), 0, -1):
+            if (source := self.sources.get(keys[:depth])) is not None:
+                return source
+        above = tuple(LAUNCH.split("."))
+        if keys[: len(above)] == above and len(keys) > len(above):
+            return keys[len(above) :]
+        server = tuple(SERVER.split("."))
+        return keys[len(server) - 1 :] if keys[: len(server)] == server else ("train", *keys)
+
+    def of_origins(self, origins: Mapping[Any, Any]) -> dict[Any, Any]:
+        """A tree of origins as ``document.read_origins`` gives it, in the one form."""
+
+        def at(keys: KeyPath) -> Any:
+            node: Any = origins
+            for key in self.sources.get(keys, ()):
+                if not isinstance(node, dict) or key not in node:
+                    break  # a default: the section's place, or the file's
+                node = cast("dict[Any, Any]", node)[key]
+            return cast("dict[Any, Any]", node)[SELF] if isinstance(node, dict) else node
+
+        def tree(node: Any, keys: KeyPath) -> Any:
+            if not isinstance(node, dict):
+                return at(keys)
+            items = cast("dict[Any, Any]", node).items()
+            return {SELF: at(keys), **{key: tree(value, (*keys, key)) for key, value in items}}
+
+        return tree(self.data, ())
 
 
 def is_job(said: Mapping[Any, Any]) -> bool:
@@ -240,12 +279,21 @@ _OTHERS = frozenset(("template", "tuner", "rlhf", "custom", "train"))
 """What an experiment of sections has at its top, and no job."""
 
 
-def mapped(path: Path, said: Mapping[Any, Any]) -> Mapped:
+def mapped(path: Path, said: Mapping[Any, Any], *, extends: bool = False) -> Mapped:
     """A job as an experiment.
+
+    Args:
+        path: its file.
+        said: what it says.
+        extends: whether it names a base.
 
     Raises:
         ConfigError: the job is wrong; each of its fields that is gets a line.
     """
+    if extends:
+        what = "cannot stand in a job, which says every field or takes its default"
+        fix = "write the fields here, or an experiment of YAML that extends this job"
+        raise ConfigError(f"{shown(path)}: extends", what, fix)
     try:
         found = read(said)
     except JobError as error:
@@ -266,4 +314,4 @@ def mapped(path: Path, said: Mapping[Any, Any]) -> Mapped:
                 node = cast("dict[str, Any]", node.setdefault(key, {}))
             node[target[-1]] = value
             sources.setdefault(target, found.spelled.get(field, field))
-    return Mapped(found.job, data, sources)
+    return Mapped(path, found.job, data, sources, found.spelled)
