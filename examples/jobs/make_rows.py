@@ -1,7 +1,4 @@
-"""Write rows.jsonl: small sums, each with its solution in words of a chat and as a column.
-
-    python examples/jobs/make_rows.py
-"""
+"""Write rows.jsonl: small sums, each with its solution as an answer and as a column."""
 
 from __future__ import annotations
 

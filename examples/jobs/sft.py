@@ -1,4 +1,4 @@
-"""The job of sft.json, in Python: ``python -m grpo_launch role=learner config=examples/jobs/sft.py``."""
+"""The job of sft.json in Python."""
 
 from grpo_launch.job import Data, Job, Model, Training
 

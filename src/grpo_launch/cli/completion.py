@@ -103,7 +103,8 @@ def rewritten(line: str, point: str = "") -> str:
 
     Returns:
         ``grpo-launch OVERRIDES WORD``: no flags, no short form, and a role and an experiment,
-        or its absence, where none is said, or one that would have to be run. ``WORD`` is what is being completed.
+        or its absence, where none is said, or one that would have to be run. ``WORD`` is what
+        is being completed.
     """
     before, word = _typed(line, point)
     typed = words.split(words.expanded(before))

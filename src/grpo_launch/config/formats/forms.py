@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch.config import kinds, schema
-from grpo_launch.config.formats import jobs, sorting
+from grpo_launch.config.formats import jobs, sorting, variables
+from grpo_launch.config.formats.blocks import LAUNCH_BLOCK as LAUNCH_BLOCK
+from grpo_launch.config.formats.blocks import SERVER as SERVER
+from grpo_launch.config.formats.blocks import SERVER_BLOCK as SERVER_BLOCK
 from grpo_launch.config.formats.document import PYTHON, SELF, shown
 from grpo_launch.config.formats.sorting import holds as holds
 from grpo_launch.config.formats.sorting import merge as merge
 from grpo_launch.config.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
-
-SERVER = "rollout_server"
-SERVER_BLOCK = ("custom", "extra", SERVER)
-LAUNCH_BLOCK = ("custom", "extra", "launch")
 
 ACCELERATORS = "accelerators"
 """Among the launcher's nodes: what an accelerator replaces (see ``accelerated``)."""
@@ -33,14 +32,6 @@ NODES = (*schema.LIFTED, *schema.GROUPS, ACCELERATORS)
 """What may stand in the launch block, or at the top of a file."""
 
 _ROOTS = frozenset(node.name for node in fields(schema.Launch))
-
-ENV = "ENV"
-"""In a file of flags: variables that yield to the caller's environment (``parse_yaml_args``)."""
-
-_DEVICES = (ENV, "CUDA_VISIBLE_DEVICES")
-"""The one of them that says the learner's devices."""
-
-_LEARNERS_DEVICES = (*LAUNCH_BLOCK, "gpus", "learner")
 
 _BATCH_PLAN = ("custom", "grpo", "batch_plan")
 _ONLY_OF_A_RUN = ("dry_run", "run")
@@ -144,12 +135,12 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
         isinstance(said.get(name), str) and name in flags for name in ("model", "template")
     )
     form = Form.FLAT if flat and not sectioned else Form.SECTIONS
-    mistakes = [*_native(path, said), *_no_variables(path, said)]
-    said = _with_variables(said)
+    mistakes = [*_native(path, said), *variables.wrong(path, said)]
+    said = variables.with_texts(said)
     moves: dict[KeyPath, KeyPath] = {}
     for name, value in said.items():
-        if name == ENV and isinstance(value, dict):
-            moves = {**_of_variables(said), **moves}
+        if name == variables.ENV and isinstance(value, dict):
+            moves = {**variables.moves(said), **moves}
         elif (target := _target(name, value, form, flags, below)) is not None:
             moves[(name,)] = target
     moves = {source: target for source, target in moves.items() if _is_free(said, target, moves)}
@@ -202,40 +193,6 @@ def _target(
     if name in flags or (is_flat and name not in schema.SECTIONS):
         return (flags.section(name, below), name)
     return None
-
-
-def _with_variables(said: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """``said`` with the values of ``ENV`` as texts, and its devices as ids, where it has any."""
-    variables = said.get(ENV)
-    if not variables or not isinstance(variables, dict):
-        return {name: value for name, value in said.items() if name != ENV}
-    texts = {key: str(value) for key, value in cast("dict[Any, Any]", variables).items()}
-    ids = texts.get(_DEVICES[1], "").split(",")
-    if all(map(str.strip, ids)) and not any(holds(said, keys) for keys in _own_devices()):
-        return {**said, ENV: {**texts, _DEVICES[1]: [*map(str.strip, ids)]}}
-    return {**said, ENV: texts}
-
-
-def _no_variables(path: Path, said: Mapping[Any, Any]) -> Iterator[Mistake]:
-    """The mistake of an ``ENV`` that is no mapping."""
-    if not isinstance(said.get(ENV), dict | None):
-        where = f"{shown(path)}: {ENV}"
-        what = f"must be a mapping of variables, not {kinds.said_at(where, said[ENV])}"
-        yield Mistake(ConfigError(where, what, "write 'NAME: VALUE' lines below"), ((ENV,),))
-
-
-def _own_devices() -> tuple[KeyPath, KeyPath]:
-    return ("gpus", "learner"), _LEARNERS_DEVICES
-
-
-def _of_variables(said: Mapping[Any, Any]) -> dict[KeyPath, KeyPath]:
-    """Where the variables of ``ENV`` belong: those that choose devices are ids by now."""
-    return {
-        (ENV, key): _LEARNERS_DEVICES
-        if isinstance(value, list)
-        else (*LAUNCH_BLOCK, "env", "defaults", key)
-        for key, value in said[ENV].items()
-    }
 
 
 def _is_free(said: Mapping[Any, Any], target: KeyPath, moves: Mapping[KeyPath, KeyPath]) -> bool:

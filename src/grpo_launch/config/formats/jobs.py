@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from grpo_launch.config.formats import blocks
 from grpo_launch.config.formats.document import SELF, shown
 from grpo_launch.config.mistake import KeyPath
 from grpo_launch.errors import ConfigError, InvalidConfigError
@@ -17,8 +18,8 @@ from grpo_launch.job.fields import RL, SFT, JobError, Key
 from grpo_launch.job.reading import TOP, read
 from grpo_launch.job.shape import Job
 
-LAUNCH = "custom.extra.launch"
-SERVER = "custom.extra.rollout_server"
+LAUNCH = ".".join(blocks.LAUNCH_BLOCK)
+SERVER = ".".join(blocks.SERVER_BLOCK)
 
 TOKENS_PER_DEVICE = 8192
 """Tokens of one forward pass at most, where the batch can be divided so: logits take the memory."""
@@ -242,11 +243,10 @@ class Mapped:
         for depth in range(len(keys), 0, -1):
             if (source := self.sources.get(keys[:depth])) is not None:
                 return source
-        above = tuple(LAUNCH.split("."))
-        if keys[: len(above)] == above and len(keys) > len(above):
-            return keys[len(above) :]
-        server = tuple(SERVER.split("."))
-        return keys[len(server) - 1 :] if keys[: len(server)] == server else ("train", *keys)
+        for above, left in ((blocks.LAUNCH_BLOCK, 3), (blocks.SERVER_BLOCK, 2)):
+            if keys[: len(above)] == above and len(keys) > len(above):
+                return keys[left:]
+        return ("train", *keys)
 
     def of_origins(self, origins: Mapping[Any, Any]) -> dict[Any, Any]:
         """A tree of origins as ``document.read_origins`` gives it, in the one form."""
