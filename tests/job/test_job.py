@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[Any, list[str]]] = {
             "mode": "sfx",
             "deploymnet": {},
             "model": {"id": " ", "dtype": "int8", "device": "tpu", "trust_remote_code": "yes"},
-            "data": {"split": "", "num_samples": 0, "sequence_length": "2048"},
+            "data": {"split": "", "num_samples": 0, "sequence_length": "long"},
             "training": {"num_steps": 2.5, "batch": 0, "lr": -1, "log": True, "save_steps": -2},
             "deployment": {"gpus": "0", "gpu_type": 100, "port": 65536, "tp": 0},
         },
@@ -115,10 +115,10 @@ WRONG: dict[str, tuple[Any, list[str]]] = {
             ("data.id: is missing, set it (a file of rows, or a name on the Hugging Face hub)"),
             "data.split: is empty, write a name or a path",
             f"data.num_samples: is 0, {COUNT}",
-            f"data.sequence_length: is '2048', {COUNT}",
+            f"data.sequence_length: is 'long', {COUNT}",
             f"training.num_steps: is 2.5, {COUNT}",
             f"training.batch: is 0, {COUNT}",
-            "training.lr: is -1, write a number above 0, without quotes",
+            "training.lr: is -1, write a number above 0",
             f"training.log: is True, {COUNT}",
             f"training.save_steps: is -2, {COUNT}",
             f"deployment.gpus: is '0', {IDS}",
@@ -144,7 +144,7 @@ WRONG: dict[str, tuple[Any, list[str]]] = {
     ),
     "not finite": (
         changed(SFT, training__learning_rate=float("inf")),
-        ["training.learning_rate: is inf, write a number above 0, without quotes"],
+        ["training.learning_rate: is inf, write a number above 0"],
     ),
     "two names, two values": (
         changed(SFT, training__lr=1e-5, training__learning_rate=1e-4),
@@ -226,6 +226,7 @@ def test_all_that_is_wrong_is_said_with_the_field_as_it_is_spelled(
     "said",
     [
         changed(SFT, training__num_steps=1e3),
+        changed(SFT, training__num_steps="10", training__lr="1e-4"),
         changed(SFT, training__lr=1, training__learning_rate=None),
         changed(SFT, training__batch=32, training__batch_size=32),
         changed(SFT, deployment=None, data__num_samples=None),

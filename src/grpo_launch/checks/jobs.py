@@ -18,7 +18,7 @@ from grpo_launch.learners.base import learner
 def a_job_has_the_learner_of_its_arguments(context: Context) -> Iterator[Problem]:
     """The fields of a job become arguments of one learner, the one that needs no name."""
     config = context.config
-    if config.learner.name != schema.LEARNER:
+    if config.learner.name not in (schema.LEARNER, schema.NO_PLUGIN):
         what = f"is {config.learner.name}, but a job says arguments of "
         what += learner(schema.LEARNER).product
         fix = f"leave it out, or write an experiment for {config.learner.name}"

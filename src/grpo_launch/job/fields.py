@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -103,9 +104,10 @@ def _count(at_least: int = 1, at_most: int | None = None) -> Check:
     limits = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
 
     def check(value: Any) -> int:
-        whole = isinstance(value, float) and value.is_integer()  # JSON's 1e3
+        said = _number(value)
+        whole = isinstance(said, float) and said.is_integer()  # JSON's 1e3
         try:
-            number = int(value) if whole else operator.index(cast("Any", value))
+            number = int(said) if whole else operator.index(cast("Any", said))
         except TypeError:
             number = at_least - 1
         wrong = isinstance(value, bool) or number < at_least
@@ -116,14 +118,22 @@ def _count(at_least: int = 1, at_most: int | None = None) -> Check:
     return check
 
 
+def _number(value: Any) -> Any:
+    """A text that is a number as that: YAML takes 1e-4 for one."""
+    if isinstance(value, str) and len(value) <= 100:
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return value
+
+
 def _rate(value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    try:
-        if number and math.isfinite(rate := float(value)) and rate > 0:
+    said = _number(value)
+    is_number = isinstance(said, int | float) and not isinstance(said, bool)
+    with contextlib.suppress(OverflowError):
+        if is_number and math.isfinite(rate := float(said)) and rate > 0:
             return rate
-    except OverflowError:
-        pass
-    raise WrongError(f"is {shown(value)}", "write a number above 0, without quotes")
+    raise WrongError(f"is {shown(value)}", "write a number above 0")
 
 
 def _flag(value: Any) -> bool:
