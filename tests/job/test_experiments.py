@@ -119,6 +119,11 @@ def test_a_job_for_the_cpu_is_trained_as_it_is() -> None:
     assert config.get("model.model") == "models/own"
 
 
+def test_what_the_cpu_replaces_for_rl_means_nothing_to_sft() -> None:
+    found = problems(changed(SFT, model__trust_remote_code=True), "role=learner", "accelerator=cpu")
+    assert found == []
+
+
 def test_explain_names_the_line_of_a_field() -> None:
     config = composed(changed(RL, training__lr=1e-5))
     (found,) = explain(config, "training.learning_rate", Facts())

@@ -73,4 +73,6 @@ def is_passed(config: LaunchConfig, key: str) -> bool:
     """
     if of(config).is_rlhf or key.split(".")[1] != _OF_RLHF:
         return True
-    return not config.where(key).startswith("accelerator=")
+    # A null that an accelerator brings is not told from one that nobody says.
+    is_said = config.get(key.removeprefix("train.")) is not None
+    return is_said and not config.where(key).startswith("accelerator=")
