@@ -17,7 +17,7 @@ from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import InvalidConfigError
 from tests.conftest import FAKES
 
-EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train/grpo").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in resources.path("configs/train").glob("*/*.yaml"))
 ROLES = ("server", "learner", "both")
 OVERRIDES = {
     "cpu": ["accelerator=cpu"],
