@@ -198,7 +198,9 @@ def assert_is_a_check(command: Command, shown: str) -> None:
         assert (body["status"], body["problems"]) == (0, [])
         assert body["summary"]
     else:
-        assert shown.splitlines()[-1].startswith(f"{command.experiment}: ready to launch")
+        assert shown.splitlines()[-1].startswith(
+            f"{Path(command.value('config') or '').stem}: ready"
+        )
 
 
 def assert_is_a_script(command: Command, shown: str) -> None:

@@ -3,6 +3,7 @@
     LaunchError                 where, what, fix; knows its exit status
     ├── ConfigError        (2)  the configuration is wrong, nothing started
     │   ├── InvalidConfigError (2)  several findings of validation at once
+    │   ├── PythonFileError (2)  a Python file that says an experiment fails
     │   └── RefusedError   (2)  the learner does not take its arguments, nothing trained
     ├── InvalidSweepError  (N)  members of a sweep cannot start, none was started
     ├── PreflightError     (3)  this machine cannot run the plan, nothing started
@@ -78,6 +79,24 @@ class InvalidConfigError(ConfigError):
     def lines(self) -> list[str]:
         """One line for each finding."""
         return list(self.findings)
+
+
+class PythonFileError(ConfigError):
+    """A Python file that says an experiment fails.
+
+    Args:
+        where, what, fix: see ``LaunchError``.
+        output: what it printed, shown below the line.
+    """
+
+    def __init__(self, where: str, what: str, fix: str, output: str = "") -> None:
+        super().__init__(where, what, fix)
+        last = output.splitlines()[-_LINES_OF_OUTPUT:]
+        self.output = [" " * (len(x) - len(x.lstrip())) + one_line(x) for x in last]
+
+    def lines(self) -> list[str]:
+        """The line, and below it the end of the output."""
+        return ["\n    ".join([str(self), *self.output])]
 
 
 class RefusedError(ConfigError):
@@ -194,6 +213,7 @@ def tagged(line: str, rule: str) -> str:
 
 
 _LONGEST = 2000
+_LINES_OF_OUTPUT = 20
 
 
 def one_line(text: str) -> str:

@@ -14,6 +14,7 @@ from grpo_launch.checks.downgrade import (
 )
 from grpo_launch.checks.environment import ENVIRONMENT_RULES
 from grpo_launch.checks.ids import ID_RULES
+from grpo_launch.checks.jobs import JOB_RULES
 from grpo_launch.checks.limits import LIMIT_RULES
 from grpo_launch.checks.plugins import PAIR_RULES, plugin_rules, shipped_facts
 from grpo_launch.checks.ports import PORT_RULES
@@ -42,6 +43,7 @@ _GENERIC = (
     *PORT_RULES,
     *TRACKING_RULES,
     *ENVIRONMENT_RULES,
+    *JOB_RULES,
 )
 _HIDDEN = "what it finds follows from a problem that is reported already"
 

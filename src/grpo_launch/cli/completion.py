@@ -14,6 +14,7 @@ from pathlib import Path
 
 from grpo_launch.cli import words
 from grpo_launch.cli.words import Kind
+from grpo_launch.config.formats import document
 from grpo_launch.config.hydra import hints, lookup, source
 
 _FLAGS = ("-sc", "--shell-completion")
@@ -102,11 +103,12 @@ def rewritten(line: str, point: str = "") -> str:
 
     Returns:
         ``grpo-launch OVERRIDES WORD``: no flags, no short form, and a role and an experiment,
-        or its absence, where none is said. ``WORD`` is what is being completed.
+        or its absence, where none is said, or one that would have to be run. ``WORD`` is what
+        is being completed.
     """
     before, word = _typed(line, point)
     typed = words.split(words.expanded(before))
-    said = [item.text for item in typed if item.kind is Kind.OVERRIDE]
+    said = [item.text for item in typed if item.kind is Kind.OVERRIDE and not _runs(item.text)]
     keys = {hints.key_of(item) for item in said}
     absent = [
         item for key, item in (("role", "role=check"), ("config", "~config")) if key not in keys
@@ -132,6 +134,12 @@ def short_words(environ: Mapping[str, str]) -> list[str]:
     else:
         return []
     return [name for name in offered if name.startswith(word)]
+
+
+def _runs(override: str) -> bool:
+    """Whether composing an override would run a file: what is typed is not named for that yet."""
+    names = hints.unquoted(override.partition("=")[2]).split(",")
+    return hints.key_of(override) == "config" and any(x.endswith(document.PYTHON) for x in names)
 
 
 def is_of_runs(environ: Mapping[str, str]) -> bool:

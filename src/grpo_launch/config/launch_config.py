@@ -16,7 +16,7 @@ from omegaconf.errors import ValidationError
 from grpo_launch.config import kinds, rollout, schema, services, topology
 from grpo_launch.config.compat.environment import NOTHING, FromEnvironment
 from grpo_launch.config.compat.reading import without_choice
-from grpo_launch.config.formats import accelerated, document, experiment, leaves, lift, naming
+from grpo_launch.config.formats import accelerated, document, experiment, jobs, leaves, lift, naming
 from grpo_launch.config.formats.written_back import write_back
 from grpo_launch.config.mistake import Mistake
 from grpo_launch.config.schema_services import Service
@@ -217,6 +217,11 @@ class LaunchConfig:
         if self.loaded is not None:
             return self.loaded
         return None if source.is_native(self.path) else experiment.read(self.path)
+
+    @property
+    def job(self) -> jobs.Mapped | None:
+        """The job that the experiment is, or extends; None for others."""
+        return self.legacy.tree.job if self.legacy else None
 
     @property
     def allows_lora(self) -> bool:

@@ -13,23 +13,20 @@ from typing import Any, cast
 import yaml
 
 from grpo_launch.base import files
-from grpo_launch.config.formats import json_text, malformed
+from grpo_launch.config.formats import json_text, limits, malformed, python_text
 from grpo_launch.errors import ConfigError
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
 """Above this a file is refused: no experiment is that long, but a log or a data set is."""
-
-MAX_VALUES = 100_000
-"""Above this many values, aliases and merge keys expanded, a file is refused (a bomb)."""
-
-MAX_DEPTH = 50
-"""Above this many levels a file is refused; Hydra gives up at about 70."""
 
 MAX_DIGITS = 1000
 """Above this length an integer is refused; Python does not print one of 4,300 digits."""
 
 JSON = ".json"
 """The suffix of files that are read as JSON."""
+
+PYTHON = ".py"
+"""The suffix of files that are run; whatever is not named with ``config=`` must not be read."""
 
 SELF = object()
 """In a tree of origins the key of the mapping's own origin; no YAML key is equal to it."""
@@ -95,6 +92,8 @@ def _reason(error: OSError) -> str:
 def read_origins(path: Path) -> dict[Any, Any]:
     """The tree of ``Origin`` for one file; a mapping's own origin is under ``SELF``."""
     text = read_bytes(path)
+    if path.suffix == PYTHON:
+        return {SELF: Origin(path, python_text.line(text))}
     if path.suffix == JSON:
         text = text.replace(b"\t", b" ")  # none stands inside a string of JSON
     with _Document(path, text) as document:
@@ -123,10 +122,12 @@ def _parsed(path: Path, text: bytes) -> Any:
     try:
         if path.suffix == JSON:
             data = json_text.parse(shown(path), text)
+        elif path.suffix == PYTHON:
+            data = python_text.parse(shown(path), path)
         else:
             with _Document(path, text) as document:
                 data = {} if document.is_empty else document.data()
-        _check_size(path, data)
+        limits.check_size(shown(path), data)
     except ConfigError as error:
         return error
     return data
@@ -150,7 +151,7 @@ class _Document:
         except yaml.MarkedYAMLError as error:
             raise self._malformed(error) from None
         except RecursionError:
-            raise _too_deep(self._path) from None
+            raise limits.too_deep(shown(self._path)) from None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             # Text that is not Unicode, and escapes that name no character.
             raise ConfigError(
@@ -174,9 +175,9 @@ class _Document:
         except yaml.MarkedYAMLError as error:
             raise self._malformed(error) from None
         except RecursionError:
-            raise _too_deep(self._path) from None
+            raise limits.too_deep(shown(self._path)) from None
         except _TooManyValuesError:
-            raise _too_many_values(self._path) from None
+            raise limits.too_many_values(shown(self._path)) from None
         except _GivenTwiceError as twice:
             where = f"{shown(self._path)}:{twice.line}"
             what = f"{twice.key} is given in line {twice.first} already, which would be lost"
@@ -204,7 +205,7 @@ class _Document:
 
     def _malformed(self, error: yaml.MarkedYAMLError) -> ConfigError:
         if "maximum nesting depth" in str(error.problem):  # the parser's own limit, of libyaml
-            return _too_deep(self._path)
+            return limits.too_deep(shown(self._path))
         mark = error.problem_mark or error.context_mark
         where = shown(self._path)
         if mark is not None:
@@ -247,7 +248,7 @@ def _bounded(loader: Any) -> Any:
                 self.refuse_duplicates(node)
             super().flatten_mapping(node)
             self.pairs += len(node.value)
-            if self.pairs > MAX_VALUES:
+            if self.pairs > limits.MAX_VALUES:
                 raise _TooManyValuesError
 
         def refuse_duplicates(self, node: Any) -> None:
@@ -299,52 +300,5 @@ def _check_depth(path: Path, text: bytes) -> None:
     for event in yaml.parse(text, Loader=_FastLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise _too_deep(path)
-
-
-def _check_size(path: Path, data: Any) -> None:
-    """Refuse nesting without end, and aliases that expand without bound."""
-    sizes: dict[int, tuple[int, int]] = {}
-    open_: set[int] = set()
-
-    def size(value: Any) -> tuple[int, int]:
-        """The number of values in ``value``, itself included, and their depth."""
-        if not isinstance(value, dict | list | tuple):
-            return 1, 0
-        container = cast("dict[Any, Any] | list[Any] | tuple[Any, ...]", value)
-        identity = id(container)
-        if identity in sizes:
-            return sizes[identity]
-        if identity in open_:
-            raise ConfigError(shown(path), "an alias contains itself", "remove the alias")
-        open_.add(identity)
-        total, depth = 1, 0
-        for child in container.values() if isinstance(container, dict) else container:
-            values, below = size(child)
-            total += values
-            depth = max(depth, below)
-        open_.discard(identity)
-        sizes[identity] = total, depth + 1
-        return sizes[identity]
-
-    try:
-        total, depth = size(data)
-    except RecursionError:
-        raise _too_deep(path) from None
-    if depth > MAX_DEPTH:
-        raise _too_deep(path)
-    if total > MAX_VALUES:
-        raise _too_many_values(path)
-
-
-def _too_many_values(path: Path) -> ConfigError:
-    return ConfigError(
-        shown(path),
-        f"expands to more than {MAX_VALUES} values",
-        "remove aliases or split the file",
-    )
-
-
-def _too_deep(path: Path) -> ConfigError:
-    return ConfigError(shown(path), "is nested too deeply", "flatten it")
+        if depth > limits.MAX_DEPTH:
+            raise limits.too_deep(shown(path))

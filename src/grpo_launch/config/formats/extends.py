@@ -21,8 +21,9 @@ from typing import Any, cast
 
 from grpo_launch.base import resources
 from grpo_launch.config import kinds
-from grpo_launch.config.formats import forms, sorting
+from grpo_launch.config.formats import forms, jobs, sorting
 from grpo_launch.config.formats.document import (
+    PYTHON,
     SELF,
     Origin,
     parse,
@@ -67,6 +68,12 @@ class LegacyTree:
         """What is wrong with the form of the file and of its bases, each once."""
         below = (mistake for base in self.bases for mistake in base.mistakes)
         return tuple(dict.fromkeys((*below, *self.reading.mistakes)))
+
+    @property
+    def job(self) -> jobs.Mapped | None:
+        """The job that the file is, or extends."""
+        found = (base.job for base in reversed(self.bases))
+        return self.reading.job or next(filter(None, found), None)
 
     @functools.cached_property
     def origins(self) -> dict[KeyPath, Origin]:
@@ -166,6 +173,10 @@ def _load(
     if len(chain) > _LONGEST_CHAIN:
         first = shown(Path(chain[0]))
         raise ConfigError(first, "extends too long a chain", "merge some of its files")
+    if chain and path.suffix == PYTHON:
+        what = f"extends {path.name}, which would have to be run"
+        fix = "save its job as JSON (job.save) and extend that, or name it with config="
+        raise ConfigError(shown(Path(chain[-1])), what, fix)
     document = _read(path)
     bases: list[LegacyTree] = []
     merged: dict[Any, Any] = {}

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from grpo_launch.config import kinds, schema
-from grpo_launch.config.formats import sorting
-from grpo_launch.config.formats.document import SELF, shown
+from grpo_launch.config.formats import jobs, sorting, variables
+from grpo_launch.config.formats.blocks import LAUNCH_BLOCK as LAUNCH_BLOCK
+from grpo_launch.config.formats.blocks import SERVER as SERVER
+from grpo_launch.config.formats.blocks import SERVER_BLOCK as SERVER_BLOCK
+from grpo_launch.config.formats.document import PYTHON, SELF, shown
 from grpo_launch.config.formats.sorting import holds as holds
 from grpo_launch.config.formats.sorting import merge as merge
 from grpo_launch.config.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
-
-SERVER = "rollout_server"
-SERVER_BLOCK = ("custom", "extra", SERVER)
-LAUNCH_BLOCK = ("custom", "extra", "launch")
 
 ACCELERATORS = "accelerators"
 """Among the launcher's nodes: what an accelerator replaces (see ``accelerated``)."""
@@ -33,14 +32,6 @@ NODES = (*schema.LIFTED, *schema.GROUPS, ACCELERATORS)
 """What may stand in the launch block, or at the top of a file."""
 
 _ROOTS = frozenset(node.name for node in fields(schema.Launch))
-
-ENV = "ENV"
-"""In a file of flags: variables that yield to the caller's environment (``parse_yaml_args``)."""
-
-_DEVICES = (ENV, "CUDA_VISIBLE_DEVICES")
-"""The one of them that says the learner's devices."""
-
-_LEARNERS_DEVICES = (*LAUNCH_BLOCK, "gpus", "learner")
 
 _BATCH_PLAN = ("custom", "grpo", "batch_plan")
 _ONLY_OF_A_RUN = ("dry_run", "run")
@@ -54,6 +45,7 @@ class Form(Enum):
     FLAT = "flags of the learner at the top"
     RECORD = "the record of a run"
     NATIVE = "native Hydra"
+    JOB = "a job"
 
 
 @dataclass(frozen=True)
@@ -67,6 +59,7 @@ class Reading:
         moves: where each key that was moved stands in the file -> in the one form.
         mistakes: keys that it says in two places, differently.
         name: of the experiment, where the file says it: the record of a run.
+        job: the job that the file is, if it is one.
     """
 
     form: Form
@@ -75,9 +68,12 @@ class Reading:
     moves: Mapping[KeyPath, KeyPath] = field(default_factory=dict[KeyPath, KeyPath])
     mistakes: tuple[Mistake, ...] = ()
     name: str | None = None
+    job: jobs.Mapped | None = None
 
     def spelled(self, *keys: Any) -> KeyPath:
         """Keys of the one form as the file says them, or would."""
+        if self.job is not None:
+            return self.job.spelled(*keys)
         longest_first = sorted(self.moves.items(), key=lambda move: -len(move[1]))
         for source, target in longest_first:
             if keys[: len(target)] == target:
@@ -100,6 +96,8 @@ class Reading:
 
     def of_origins(self, origins: Mapping[Any, Any]) -> dict[Any, Any]:
         """A tree of origins as ``document.read_origins`` gives it, in the one form."""
+        if self.job is not None:
+            return self.job.of_origins(origins)
         return _moved(origins, self.moves) if self.moves else dict(origins)
 
 
@@ -121,6 +119,9 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
         said: what it says, without ``extends``.
         below: its bases, merged, in the one form: a flag goes where they have it.
     """
+    if path.suffix == PYTHON or jobs.is_job(said):
+        job = jobs.mapped(path, said, extends=bool(below))
+        return Reading(Form.JOB, said, job.data, job=job)
     if _is_record(said):
         return _of_record(said)
     if all(map(_is_in_place, said, said.values())):
@@ -134,12 +135,12 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
         isinstance(said.get(name), str) and name in flags for name in ("model", "template")
     )
     form = Form.FLAT if flat and not sectioned else Form.SECTIONS
-    mistakes = [*_native(path, said), *_no_variables(path, said)]
-    said = _with_variables(said)
+    mistakes = [*_native(path, said), *variables.wrong(path, said)]
+    said = variables.with_texts(said)
     moves: dict[KeyPath, KeyPath] = {}
     for name, value in said.items():
-        if name == ENV and isinstance(value, dict):
-            moves = {**_of_variables(said), **moves}
+        if name == variables.ENV and isinstance(value, dict):
+            moves = {**variables.moves(said), **moves}
         elif (target := _target(name, value, form, flags, below)) is not None:
             moves[(name,)] = target
     moves = {source: target for source, target in moves.items() if _is_free(said, target, moves)}
@@ -192,40 +193,6 @@ def _target(
     if name in flags or (is_flat and name not in schema.SECTIONS):
         return (flags.section(name, below), name)
     return None
-
-
-def _with_variables(said: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """``said`` with the values of ``ENV`` as texts, and its devices as ids, where it has any."""
-    variables = said.get(ENV)
-    if not variables or not isinstance(variables, dict):
-        return {name: value for name, value in said.items() if name != ENV}
-    texts = {key: str(value) for key, value in cast("dict[Any, Any]", variables).items()}
-    ids = texts.get(_DEVICES[1], "").split(",")
-    if all(map(str.strip, ids)) and not any(holds(said, keys) for keys in _own_devices()):
-        return {**said, ENV: {**texts, _DEVICES[1]: [*map(str.strip, ids)]}}
-    return {**said, ENV: texts}
-
-
-def _no_variables(path: Path, said: Mapping[Any, Any]) -> Iterator[Mistake]:
-    """The mistake of an ``ENV`` that is no mapping."""
-    if not isinstance(said.get(ENV), dict | None):
-        where = f"{shown(path)}: {ENV}"
-        what = f"must be a mapping of variables, not {kinds.said_at(where, said[ENV])}"
-        yield Mistake(ConfigError(where, what, "write 'NAME: VALUE' lines below"), ((ENV,),))
-
-
-def _own_devices() -> tuple[KeyPath, KeyPath]:
-    return ("gpus", "learner"), _LEARNERS_DEVICES
-
-
-def _of_variables(said: Mapping[Any, Any]) -> dict[KeyPath, KeyPath]:
-    """Where the variables of ``ENV`` belong: those that choose devices are ids by now."""
-    return {
-        (ENV, key): _LEARNERS_DEVICES
-        if isinstance(value, list)
-        else (*LAUNCH_BLOCK, "env", "defaults", key)
-        for key, value in said[ENV].items()
-    }
 
 
 def _is_free(said: Mapping[Any, Any], target: KeyPath, moves: Mapping[KeyPath, KeyPath]) -> bool:

@@ -26,7 +26,7 @@ SUBDIRECTORIES = ("train/grpo", "train/sft", "serve", "")
 """Where a bare name is looked for inside a base, in this order."""
 
 _SUFFIXES = ("", ".yaml")
-_ENDINGS = (".yaml", ".yml", ".json")
+_ENDINGS = (".yaml", ".yml", ".json", ".py")
 
 
 def default_bases(cwd: Path, environ: Mapping[str, str], shipped: Path) -> list[Path]:

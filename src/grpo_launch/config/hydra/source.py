@@ -282,6 +282,8 @@ def _accelerator(config_path: str) -> str | None:
 
 def _header(path: Path) -> dict[str, str | None] | None:
     """The Hydra header of a native file, or None for a legacy one."""
+    if path.suffix == document.PYTHON:
+        return None
     head = document.read_bytes(path)[:512].decode("utf-8", "replace")
     if not any(line.lstrip("# \t").startswith("@package") for line in _comments(head)):
         return None

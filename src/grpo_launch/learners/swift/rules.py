@@ -16,6 +16,7 @@ from grpo_launch.learners.swift.batches import generates, learns_in_groups
 from grpo_launch.learners.swift.data_rules import DATA_RULES
 from grpo_launch.learners.swift.flag_rules import FLAG_RULES
 from grpo_launch.learners.swift.gym import GYM_RULES
+from grpo_launch.learners.swift.job_rules import JOB_RULES
 from grpo_launch.learners.swift.json_texts import JSON_RULES
 from grpo_launch.learners.swift.lora_rules import LORA_RULES
 from grpo_launch.learners.swift.model_rules import local_models_are_complete
@@ -108,6 +109,7 @@ RULES: Sequence[Rule] = (
     *REWARD_RULES,
     *GYM_RULES,
     *LORA_RULES,
+    *JOB_RULES,
 )
 """In the order in which their findings are reported."""
 

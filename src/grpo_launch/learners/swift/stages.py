@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from grpo_launch.base.shipped_files import overlay
 from grpo_launch.config.arguments import find
+from grpo_launch.config.choices import AcceleratorKind
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.snapshot import FlagQuestion
 from grpo_launch.learners.swift import flags
+
+_CPU_OVERLAY = Path(__file__).with_name("cpu.yaml")
 
 _PROGRAMS = {"sft": flags.SFT, "pt": flags.PT}
 _GENERATE = ("grpo", "gkd")
@@ -65,12 +70,16 @@ def of(config: LaunchConfig) -> Stage:
 def is_passed(config: LaunchConfig, key: str) -> bool:
     """Whether a key of a section is passed on.
 
-    What an accelerator brings for ``swift rlhf`` alone means nothing to the other programs.
+    What the CPU's overlay says for ``swift rlhf`` alone means nothing to the other programs, also
+    where it comes from the record of a run.
 
     Args:
         config: the configuration.
         key: dotted, ``train.rlhf.num_generations``.
     """
-    if of(config).is_rlhf or key.split(".")[1] != _OF_RLHF:
+    section, _, name = key.removeprefix("train.").partition(".")
+    if of(config).is_rlhf or section != _OF_RLHF:
         return True
-    return not config.where(key).startswith("accelerator=")
+    brought = overlay(_CPU_OVERLAY)["train"][_OF_RLHF]
+    on_cpu = config.accelerator.kind is AcceleratorKind.cpu
+    return not (on_cpu and name in brought and config.get(f"{section}.{name}") == brought[name])
