@@ -1,8 +1,8 @@
 """The plan: what would be started, as data.
 
 It goes to JSON and back unchanged. Backends execute or render it, in processes that
-import nothing but the standard library, so only ``http_check.py``, ``signs.py`` and ``transfer.py``, which do the
-same, are imported here besides it; ``planner.py`` builds it.
+import nothing but the standard library, so only ``http_check.py``, ``signs.py`` and
+``transfer.py``, which do the same, are imported here besides it; ``planner.py`` builds it.
 """
 
 from __future__ import annotations

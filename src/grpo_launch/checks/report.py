@@ -162,7 +162,8 @@ def _devices(config: LaunchConfig, facts: Facts) -> dict[str, str]:
     named = zip(local, devices.of_servers(len(local)), strict=True)
     split = {address.name: ids for address, ids in named} | {LEARNER: devices.learner}
     listed = {name: f"{kind} {', '.join(ids) or 'none'}" for name, ids in split.items()}
-    names = [*(address.name for address in endpoints(config)), LEARNER]
+    learns = config.learner.name != schema.NO_PLUGIN
+    names = [*(address.name for address in endpoints(config)), *([LEARNER] if learns else [])]
     found = {name: listed.get(name, "on another machine") for name in names}
     if devices.nodes > 1:
         found[LEARNER] += f" on each of {devices.nodes} nodes"

@@ -102,7 +102,7 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
                 "are free",
                 f"set gpus.server=[...]{_or_smaller(config)}",
             )
-    learner = config.gpus.learner
+    learner = [] if config.learner.name == schema.NO_PLUGIN else config.gpus.learner
     if learner is None and is_elsewhere(config, "learner"):
         learner = []
     if learner is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from grpo_launch.base import files
-from grpo_launch.errors import NotReadyError, one_line
+from grpo_launch.errors import one_line
 from grpo_launch.stages.journal import Probed
 from grpo_launch.transfer import Probe, ReloadStep
 
@@ -127,20 +127,6 @@ class Asking:
         if isinstance(value, list | tuple):
             return [self._filled(item) for item in cast("list[Any]", value)]
         return value
-
-
-def authorization(bearer: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The header with the key in the variable ``bearer``; none where it is not set.
-
-    Raises:
-        NotReadyError: no header can hold the key.
-    """
-    key = environ.get(bearer, "").strip() if bearer else ""
-    if not key:
-        return {}
-    if not (key.isascii() and key.isprintable()):
-        raise NotReadyError(bearer, "is no API key: a header cannot hold it", "correct it")
-    return {"Authorization": f"Bearer {key}"}
 
 
 def _at(found: Any, path: str) -> Any:

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 from grpo_launch.errors import ConfigError, LaunchError, NotReadyError, PreflightError
 from grpo_launch.plan import Gate, LaunchPlan
 from grpo_launch.stages import fit, journal, weights
-from grpo_launch.stages.asking import Asking, UnansweredError, authorization
+from grpo_launch.stages.asking import Asking, UnansweredError
 from grpo_launch.stages.journal import FAILED, REFUSED, RELOADED, RESTART, Result
+from grpo_launch.supervise.questions import authorization
 from grpo_launch.transfer import WAIT, Reload, ReloadStep
 
 _RESTART = "restart the server"
