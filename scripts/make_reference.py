@@ -57,6 +57,22 @@ _GROUPS = (
     "rollout_server/preset",
     "rollout_server/topology",
 )
+_PAGES = {
+    "engine": {
+        "swift": "[ms-swift](../engines/swift.md)",
+        "vllm": "[vLLM](../engines/vllm.md)",
+        "external": "[a server of others](../engines/external.md)",
+        "command": "[any command](../engines/command.md)",
+        "none": "there is no rollout server",
+    },
+    "learner": {
+        "swift": "[ms-swift](../learners/swift.md)",
+        "llamafactory": "[LLaMA-Factory](../learners/llamafactory.md)",
+        "command": "[any command](../learners/command.md)",
+        "none": "nothing is trained",
+    },
+}
+"""The options that are plug-ins, and what each is."""
 _NO_OPTIONS = ("hanabi_env",)  # data beside the options, see make_compat.py
 _TYPES = {"str": "text", "int": "integer", "float": "number", "bool": "true, false", "Any": "any"}
 _HEAD = """\
@@ -250,6 +266,10 @@ def _table(fields: Sequence[Field]) -> str:
 def _group(name: str) -> str:
     default = _default_choice(name)
     lines = [f"### {name}", "", f"Default: {default}.", ""]
+    for option, page in _PAGES.get(name, {}).items():
+        lines += [f"- `{name}={option}`: {page}"]
+    if name in _PAGES:
+        lines += [""]
     for file in sorted((CONF / name).glob("*.yaml")):
         if file.stem in _NO_OPTIONS:
             continue

@@ -69,6 +69,10 @@ class Registry(Generic[T]):
             raise refused(what, f"add it to {target}, or choose another one")
         return cast("T", plugin)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is one of this name."""
+        return name in self.shipped or name in self._installed()
+
     def names(self) -> list[str]:
         """The names of all of them."""
         return sorted({*self.shipped, *self._installed()})

@@ -20,7 +20,7 @@ EXPERIMENTS = {
     "alone": "argv: [trainer]\n",
     "none": "",
 }
-"""By learner, with ``sft`` for a stage of ms-swift, and ``alone`` for a command without a server."""
+"""By learner: ``sft`` is a stage of ms-swift, ``alone`` a command that needs no server."""
 
 SERVERS = {
     "external": "rollout_server: {url: 'http://127.0.0.1:9', model: m}\n",

@@ -10,7 +10,7 @@ from grpo_launch import __version__
 from grpo_launch.base import resources
 from grpo_launch.config import schema
 from grpo_launch.config.hydra import lookup, source
-from grpo_launch.plugins import LEARNERS
+from grpo_launch.plugins import ENGINES, LEARNERS
 
 _WIDTH = 80
 """Columns."""
@@ -62,11 +62,14 @@ def text() -> str:
         for path in sorted(conf.rglob("*"))
         if path.is_dir()
     }
+    groups |= {"engine": ENGINES.names(), "learner": LEARNERS.names()}
     return _TEXT.format(
         learner=LEARNERS.get(schema.LEARNER).product,
         experiments=_filled(f"experiments: {', '.join(sorted(names))}"),
         groups="\n".join(
-            _filled(f"  {name}={'|'.join(options)}") for name, options in groups.items() if options
+            _filled(f"  {name}={'|'.join(options)}")
+            for name, options in sorted(groups.items())
+            if options
         ),
     ).rstrip()
 

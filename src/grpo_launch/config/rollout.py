@@ -155,7 +155,7 @@ def _hints(node: type) -> dict[str, Any]:
 
 def is_known(engine: str) -> bool:
     """Whether there is such an engine."""
-    return engine in ENGINES.shipped or engine in ENGINES.names()
+    return engine in ENGINES
 
 
 def launch(engine: Any = None) -> type[schema.Launch]:

@@ -35,7 +35,7 @@ def chosen(own: Any = None) -> str:
         own: what a file says of its learner, for where nothing is chosen yet.
     """
     names = (name for name in (_chosen.get(), own) if isinstance(name, str))
-    known = (name for name in names if name in LEARNERS.shipped or name in LEARNERS.names())
+    known = (name for name in names if name in LEARNERS)
     return next(known, schema.LEARNER)
 
 

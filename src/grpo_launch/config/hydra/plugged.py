@@ -38,9 +38,7 @@ class PluginSource(ConfigSource):
     def is_config(self, config_path: str) -> bool:
         """Whether a plug-in has this name, or it is what an accelerator replaces."""
         group, _, name = config_path.partition("/")
-        return (group == _OVERLAY and bool(name)) or (
-            group in _GROUPS and name in _GROUPS[group].names()
-        )
+        return bool(name) if group == _OVERLAY else group in _GROUPS and name in _GROUPS[group]
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """The names in a group, for completion and "available options"."""
