@@ -31,11 +31,12 @@ COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
-SHIPPED = ["hanabi", "summary_1024", "summary_1024_attr_key_recall", "tiny_cpu"]
+SUMMARIES = ["summary_1024", "summary_1024_attr_key_recall"]
+SHIPPED = ["digits_vllm", "hanabi", "sft_llamafactory", "sft_swift", *SUMMARIES, "tiny_cpu"]
 
 LINES = {
     "role=both config=su": ["config=summary_1024", "config=summary_1024_attr_key_recall"],
-    "config=": [f"config={name}" for name in ["broken", "exp", *SHIPPED]],
+    "config=": [f"config={name}" for name in sorted(["broken", "exp", *SHIPPED])],
     "conf": ["config="],
     "role=both config=summary_1024 rollout_server.vllm_max_n": [
         "rollout_server.vllm_max_num_seqs="
@@ -56,10 +57,10 @@ LINES = {
     "ch": ["check", "checks."],
     "hel": ["help"],
     "ru": ["runs", "run.", "runtime.", "runtime="],
-    "check su": SHIPPED[1:3],
+    "check su": SUMMARIES,
     "check b": ["broken"],
     "explain exp su": [],
-    "--multirun check su": SHIPPED[1:3],
+    "--multirun check su": SUMMARIES,
     "check summary_1024 rollout_server.vllm_max_n": ["rollout_server.vllm_max_num_seqs="],
     "check summary_1024 su": [],
     "check config=exp su": [],

@@ -96,7 +96,9 @@ def test_its_own_rule_and_its_own_settings_count(project: Project, site: Path, e
 def test_without_it_the_names_are_not_known(project: Project, echo: str) -> None:
     done = project.launch("role=check", echo, *CHOICE)
     assert done.status == 2
-    assert "there is no option echo, choose one of none, swift" in done.stderr
+    assert (
+        "there is no option echo, choose one of command, external, none, swift, vllm" in done.stderr
+    )
 
 
 def test_a_pair_without_a_common_way_for_weights_is_refused(
