@@ -1,5 +1,7 @@
 """Which engine goes with which learner, and in which role."""
 
+# ruff: noqa: E501 (a message stands on one line, as it is shown)
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -84,3 +86,14 @@ def test_every_engine_and_every_learner_is_in_the_table() -> None:
     engines, learners = map(set, zip(*PAIRS, strict=True))
     assert engines == {*ENGINES.shipped}
     assert learners - {"sft", "alone"} == {*LEARNERS.shipped}
+
+
+def test_what_a_learner_demands_of_its_servers_is_compared() -> None:
+    demands = "demands: {development_mode: true}\nengine: vllm\nlearner: command\n"
+    Path("x.yaml").write_text(EXPERIMENTS["command"] + SERVERS["vllm"] + demands)
+    config = compose("x", ["role=both"])
+    found = [p.line for o in examine(config) for p in o.problems if "development_mode" in p.where]
+    line = "x.yaml: rollout_server.development_mode: is null, but the command needs true, set it to true"
+    assert found == [f"{line} [checks.warn: servers_have_what_the_learner_demands]"]
+    config = compose("x", ["role=both", "rollout_server.development_mode=true"])
+    assert [p.line for o in examine(config) for p in o.problems if "demands" in p.line] == []

@@ -18,7 +18,7 @@ from grpo_launch.signs import ARGUMENT, CONFIG_KEY, DIRECTORY, NONE
 KEYS = (
     *("argv", "config", "config_format", "fill", "cwd", "variables", "model", "output_dir"),
     *("progress", "checkpoints", "resume_by", "checkpoint", "members", "silence_s"),
-    "needs_server",
+    *("needs_server", "demands"),
 )
 """What may stand in ``train``."""
 
@@ -45,6 +45,7 @@ class Declared:
         members: the variables of each of its processes besides ``variables``.
         silence_s: seconds without progress before its first step; 0: as later.
         needs_server: whether it trains against a server; None: as its placeholders tell.
+        demands: settings that its servers must have, by key of ``rollout_server``.
         faults: what is wrong.
     """
 
@@ -63,6 +64,7 @@ class Declared:
     members: tuple[Mapping[str, str], ...] = ({},)
     silence_s: float = 0.0
     needs_server: bool | None = None
+    demands: Mapping[str, Any] | None = None
     faults: tuple[Fault, ...] = ()
 
 
@@ -90,6 +92,7 @@ def read(train: Mapping[Any, Any]) -> Declared:
         members=_members(train.get("members"), faults),
         silence_s=faults.seconds(train, "silence_s") or 0.0,
         needs_server=faults.boolean(train, "needs_server"),
+        demands=faults.mapping(train, "demands"),
         faults=tuple(faults.found),
     )
 

@@ -52,9 +52,8 @@ class CommandLearner:
         return process.needs_server(config)
 
     def demands(self, config: LaunchConfig) -> Mapping[str, Any]:
-        """Nothing is known of it."""
-        del config
-        return {}
+        """``demands`` of the experiment."""
+        return declared.read(config.train).demands or {}
 
     def metrics(self, config: LaunchConfig) -> Metrics | None:
         """``progress`` of the experiment."""
