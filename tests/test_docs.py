@@ -212,7 +212,7 @@ def assert_is_a_script(command: Command, shown: str) -> None:
         if "--multirun" in command.arguments and "=" in argument
     )
     for half in ("server", "learner"):
-        started = len(re.findall(rf"^# {half}(?:_\d+)?: log ", shown, re.MULTILINE))
+        started = len(re.findall(rf"^# {half}(?:_\d+)?: (?:log|starts) ", shown, re.MULTILINE))
         # There may be several servers.
         assert started >= runs if half in HALVES[command.value("role")] else started == 0
 
