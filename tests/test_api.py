@@ -73,7 +73,7 @@ def test_a_check_plans_no_server_for_a_learner_that_needs_none(
 
     config = api.compose("summary_1024", ["role=check", "accelerator=cpu", "runtime=current"])
     assert [process.name for process in api.plan(config).processes] == ["server", "learner"]
-    monkeypatch.setattr(SwiftLearner, "transfers", frozenset[str]())
+    monkeypatch.setattr(SwiftLearner, "needs_servers", lambda self, config: False)
     assert [process.name for process in api.plan(config).processes] == ["learner"]
 
 

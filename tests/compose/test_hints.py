@@ -245,7 +245,10 @@ def test_a_wrong_override_says_what_to_type(override: str, message: str) -> None
     assert str(caught.value) == C + message
 
 
-CHOICES = "exp, hanabi, summary_1024, summary_1024_attr_key_recall, tiny_cpu"
+CHOICES = (
+    "digits_vllm, exp, hanabi, sft_llamafactory, sft_swift, "
+    "summary_1024, summary_1024_attr_key_recall, tiny_cpu"
+)
 
 WRONG_LINES: list[tuple[list[str], str]] = [
     (["role=check"], f"command line: config= is missing, say config=NAME, one of {CHOICES}"),

@@ -248,8 +248,6 @@ def test_every_shared_argument_is_a_flag_of_both_programs() -> None:
          ["error: x.yaml: custom.extra.rollout_server.max_pixels: is 5, but the learner's max_pixels is not set, set template.max_pixels alone, both halves get it"]),
         ({"torch_dtype": "float32"}, {"torch_dtype": "bfloat16"},
          ["warning: x.yaml: custom.extra.rollout_server.torch_dtype: is 'bfloat16', but the learner's torch_dtype is 'float32' (x.yaml: template.torch_dtype), set template.torch_dtype alone, both halves get it"]),
-        ({}, {"max_model_len": 5},
-         ["error: x.yaml: custom.extra.rollout_server.max_model_len: is 5, but the learner's max_model_len is not set, did you mean vllm_max_model_len? Else set model.max_model_len alone, both halves get it"]),
         ({"max_length": 5}, {"max_length": 7}, []),
         ({}, {"template_backend": "swift"}, []),  # the default
         ({}, {"template_backend": "wrong"}, []),  # reported with the flags
@@ -273,7 +271,6 @@ def test_a_server_that_encodes_otherwise(
         ({}, {"agent_template": "hermes"}, []),
         ({}, {"response_prefix": "<think>"}, []),
         ({"agent_template": "react_en"}, {"agent_template": "hermes"}, ["agent_template"]),
-        ({}, {"max_model_len": 5}, ["max_model_len"]),  # vllm_max_model_len is meant
     ],
 )
 def test_a_server_alone_is_told_what_a_learner_elsewhere_is_told(

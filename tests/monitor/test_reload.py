@@ -37,7 +37,7 @@ def make(root: Path, url: str, how: Reload | None = RELOAD, **changes: Any) -> P
     """A run whose server is at ``url``; going on, unless ``changes`` say otherwise."""
     run = make_run(root / "runs", **(changes or going_on(state="serving")))
     plan, _ = plans.read(run)
-    gate = Gate(SERVER, url, (), None, 1.0, "", "", "old", how)
+    gate = Gate(SERVER, url, (), None, 1.0, "", "", "old", reload=how)
     text = dataclasses.replace(plan, gates=(gate,)).to_json()
     (run / plans.NAME).write_text(text)
     return run

@@ -67,7 +67,6 @@ def test_an_algorithm_without_a_server_is_a_learner_alone(kind: str, section: st
     request = TrainRequest(config, ("0",), True, "runs/x", "runs/x/output", Path.cwd())
     arguments = learner("swift").arguments(request)
     assert arguments["rlhf_type"] == kind
-    assert "vllm_server_host" not in arguments
 
 
 def test_what_is_no_algorithm_is_an_error_of_the_flag() -> None:

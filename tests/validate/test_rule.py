@@ -16,6 +16,7 @@ from grpo_launch.config.facts import DeviceMemory, Facts, WorldSize
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Finding, Outcome, Rule, Unknown, rule
+from grpo_launch.plugins import ENGINES, LEARNERS
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,15 @@ def test_every_rule_of_the_package_is_listed(config: LaunchConfig) -> None:
         if (
             "rules" in module.name or module.name.split(".")[1] in ("checks", "learners", "engines")
         )
-        and not module.name.endswith(".ask_flags")  # a program of the engine's interpreter
+        and not module.name.rpartition(".")[2].startswith("ask_")  # of the engine's interpreter
     ]
     values = [value for name in names for value in vars(importlib.import_module(name)).values()]
     defined = {value.name for value in values if isinstance(value, Rule)}
-    assert defined == {rule.name for rule in all_rules(config)}
+    plugged = {
+        rule.name
+        for registry in (ENGINES, LEARNERS)
+        for name in registry.shipped
+        for rule in registry.get(name).rules
+    }
+    assert defined == plugged | {rule.name for rule in all_rules(config)}
     assert [rule.name for rule in all_rules(config) if not rule.function.__doc__] == []

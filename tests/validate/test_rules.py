@@ -385,13 +385,6 @@ MESSAGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {L + "dry_run": "yaml"},
         [L + "dry_run: 'yaml' is unknown, use true, false or json"],
     ),
-    "a virtual environment without a path": (
-        {L + "runtime": {"kind": "venv"}},
-        [
-            L + f"runtime.kind: is venv, but {L}runtime.path is not set, "
-            f"set {L}runtime.path to a directory",
-        ],
-    ),
     "a conda environment without a name": (
         {L + "runtime": {"kind": "conda", "name": ""}},
         [
