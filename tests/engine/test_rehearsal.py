@@ -65,7 +65,7 @@ def rehearse(
     """The last answer."""
     said = {key: value for key, value in {**CLEAN, **changes}.items() if value is not None}
     (directory / "arguments.yaml").write_text(yaml.safe_dump(said))
-    argv = [str(SCRIPT), "arguments.yaml", str(processes), str(max_model_len)]
+    argv = [str(SCRIPT), "rlhf", "arguments.yaml", str(processes), str(max_model_len)]
     home = directory.with_name(f"{directory.name}-home")  # libraries make their caches there
     environ = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(home)}
     done = swift.run(argv, cwd=directory, **environ)
