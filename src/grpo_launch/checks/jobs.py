@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from grpo_launch.config import schema
-from grpo_launch.config.formats import jobs
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.engines.base import engine
-from grpo_launch.job.fields import RL, SFT
-from grpo_launch.job.shape import Deployment
 from grpo_launch.learners.base import learner
 
 
@@ -28,6 +25,10 @@ def a_job_has_the_learner_of_its_arguments(context: Context) -> Iterator[Problem
 @rule(when=lambda config: config.job is not None)
 def deployment_of_a_job_has_an_effect(context: Context) -> Iterator[Problem]:
     """A warning for each field of the deployment that says something without effect."""
+    from grpo_launch.config.formats import jobs
+    from grpo_launch.job.fields import RL, SFT
+    from grpo_launch.job.shape import Deployment
+
     config, said = context.config, context.config.job
     assert said is not None
     job, there, usual = said.job, said.job.deployment, Deployment()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
@@ -16,12 +15,15 @@ from omegaconf.errors import ValidationError
 from grpo_launch.config import kinds, rollout, schema, services, topology
 from grpo_launch.config.compat.environment import NOTHING, FromEnvironment
 from grpo_launch.config.compat.reading import without_choice
-from grpo_launch.config.formats import accelerated, document, experiment, jobs, leaves, lift, naming
+from grpo_launch.config.formats import accelerated, document, experiment, leaves, lift, naming
 from grpo_launch.config.formats.written_back import write_back
 from grpo_launch.config.mistake import Mistake
 from grpo_launch.config.schema_services import Service
 from grpo_launch.errors import ConfigError
 from grpo_launch.plugins import ENGINES, LEARNERS
+
+if TYPE_CHECKING:
+    from grpo_launch.config.formats import jobs
 
 _TYPED = ("gpus", "health", "shutdown", "restart", "watchdog", "run", "console", "checks", "sweep")
 """Nodes that are no groups and become the dataclasses of the schema."""
@@ -315,7 +317,7 @@ def _typed(name: str, node: Any) -> Any:
     Raises:
         omegaconf.errors.ValidationError: a list or a mapping stands where a string should.
     """
-    for key, hint in typing.get_type_hints(type(node)).items():
+    for key, hint in get_type_hints(type(node)).items():
         value = getattr(node, key)
         if is_dataclass(value):
             _typed(f"{name}.{key}", value)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import yaml
 
 from grpo_launch.base import files
-from grpo_launch.config.formats import json_text, limits, malformed, python_text
+from grpo_launch.config.formats import json_text, limits, malformed
 from grpo_launch.errors import ConfigError
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
@@ -93,6 +93,8 @@ def read_origins(path: Path) -> dict[Any, Any]:
     """The tree of ``Origin`` for one file; a mapping's own origin is under ``SELF``."""
     text = read_bytes(path)
     if path.suffix == PYTHON:
+        from grpo_launch.config.formats import python_text
+
         return {SELF: Origin(path, python_text.line(text))}
     if path.suffix == JSON:
         text = text.replace(b"\t", b" ")  # none stands inside a string of JSON
@@ -123,6 +125,8 @@ def _parsed(path: Path, text: bytes) -> Any:
         if path.suffix == JSON:
             data = json_text.parse(shown(path), text)
         elif path.suffix == PYTHON:
+            from grpo_launch.config.formats import python_text
+
             data = python_text.parse(shown(path), path)
         else:
             with _Document(path, text) as document:

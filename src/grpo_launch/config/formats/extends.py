@@ -17,11 +17,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from grpo_launch.base import resources
 from grpo_launch.config import kinds
-from grpo_launch.config.formats import forms, jobs, sorting
+from grpo_launch.config.formats import forms, sorting
 from grpo_launch.config.formats.document import (
     PYTHON,
     SELF,
@@ -36,6 +36,9 @@ from grpo_launch.config.formats.forms import holds as holds
 from grpo_launch.config.formats.forms import merge as merge
 from grpo_launch.config.mistake import Mistake
 from grpo_launch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from grpo_launch.config.formats import jobs
 
 KeyPath = tuple[Any, ...]
 """The keys that lead to a leaf, outermost first."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from grpo_launch.config import kinds, schema
-from grpo_launch.config.formats import jobs, sorting, variables
+from grpo_launch.config.formats import sorting, variables
 from grpo_launch.config.formats.blocks import LAUNCH_BLOCK as LAUNCH_BLOCK
 from grpo_launch.config.formats.blocks import SERVER as SERVER
 from grpo_launch.config.formats.blocks import SERVER_BLOCK as SERVER_BLOCK
@@ -24,6 +24,9 @@ from grpo_launch.config.formats.sorting import holds as holds
 from grpo_launch.config.formats.sorting import merge as merge
 from grpo_launch.config.mistake import KeyPath, Mistake
 from grpo_launch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from grpo_launch.config.formats import jobs
 
 ACCELERATORS = "accelerators"
 """Among the launcher's nodes: what an accelerator replaces (see ``accelerated``)."""
@@ -34,6 +37,9 @@ NODES = (*schema.LIFTED, *schema.GROUPS, ACCELERATORS)
 _ROOTS = frozenset(node.name for node in fields(schema.Launch))
 
 _BATCH_PLAN = ("custom", "grpo", "batch_plan")
+_OF_JOBS = frozenset(("mode", "deployment"))
+"""Without one of these keys no file is a job."""
+
 _ONLY_OF_A_RUN = ("dry_run", "run")
 """Nodes of a record that are about that run alone."""
 
@@ -119,9 +125,12 @@ def read(path: Path, said: Mapping[Any, Any], below: Mapping[Any, Any]) -> Readi
         said: what it says, without ``extends``.
         below: its bases, merged, in the one form: a flag goes where they have it.
     """
-    if path.suffix == PYTHON or jobs.is_job(said):
-        job = jobs.mapped(path, said, extends=bool(below))
-        return Reading(Form.JOB, said, job.data, job=job)
+    if path.suffix == PYTHON or not _OF_JOBS.isdisjoint(said):
+        from grpo_launch.config.formats import jobs  # few files are jobs
+
+        if path.suffix == PYTHON or jobs.is_job(said):
+            job = jobs.mapped(path, said, extends=bool(below))
+            return Reading(Form.JOB, said, job.data, job=job)
     if _is_record(said):
         return _of_record(said)
     if all(map(_is_in_place, said, said.values())):

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from grpo_launch.config.formats import jobs
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
 from grpo_launch.engines.model_shape import ModelShape
-from grpo_launch.job.fields import RL
 
 
 def _trains(config: LaunchConfig) -> bool:
@@ -22,11 +20,11 @@ def _trains(config: LaunchConfig) -> bool:
 def _reads_the_rows(config: LaunchConfig) -> bool:
     """Whether the data set is the job's own: the command line may have named another."""
     said = config.job
-    return (
-        _trains(config)
-        and said is not None
-        and config.get("data.dataset") == jobs.dataset(said.job)
-    )
+    if said is None or not config.trains:
+        return False
+    from grpo_launch.config.formats import jobs
+
+    return config.get("data.dataset") == jobs.dataset(said.job)
 
 
 @rule(when=_reads_the_rows)
@@ -77,6 +75,8 @@ def code_of_a_hub_is_trusted(context: Context) -> Iterator[Problem]:
 @rule(when=_trains)
 def a_job_of_rl_says_its_reward(context: Context) -> Iterator[Problem]:
     """A warning where the reward is the one that is taken for ``mode: rl``."""
+    from grpo_launch.job.fields import RL
+
     said, key = context.config.job, "train.rlhf.reward_funcs"
     assert said is not None
     if said.job.mode == RL and context.config.where(key) == said.where("mode"):
