@@ -16,7 +16,7 @@ from grpo_launch.supervise import guard, spawn
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 
 ROOMS = (
-    ("errors", "http_check", "signs", "transfer", "plan", "job"),
+    ("errors", "http_check", "policies", "signs", "transfer", "plan", "job"),
     ("base",),
     ("plugins",),
     ("config",),

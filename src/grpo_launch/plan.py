@@ -1,8 +1,9 @@
 """The plan: what would be started, as data.
 
 It goes to JSON and back unchanged. Backends execute or render it, in processes that
-import nothing but the standard library, so only ``http_check.py``, ``signs.py`` and
-``transfer.py``, which do the same, are imported here besides it; ``planner.py`` builds it.
+import nothing but the standard library, so only ``http_check.py``, ``policies.py``,
+``signs.py`` and ``transfer.py``, which do the same, are imported here besides it; ``planner.py``
+builds it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from grpo_launch.http_check import HttpCheck as HttpCheck
+from grpo_launch.policies import Deadlines as Deadlines
+from grpo_launch.policies import Recovery as Recovery
+from grpo_launch.policies import Watchdog as Watchdog
 from grpo_launch.signs import CheckpointLayout as CheckpointLayout
 from grpo_launch.signs import Counters as Counters
 from grpo_launch.signs import Metrics as Metrics
@@ -52,6 +56,8 @@ class ProcessSpec:
         timeout_s: seconds that it may take; None: as long as it needs.
         host: where it runs; empty: where the launcher does.
         direct_hosts: hosts that it reaches without a proxy, whatever its environment says.
+        done: a file, absolute, that its guard makes once it has ended with status 0, so that this
+            is known whatever becomes of the launcher; empty: none.
     """
 
     name: str
@@ -67,6 +73,7 @@ class ProcessSpec:
     timeout_s: float | None = None
     host: str = ""
     direct_hosts: tuple[str, ...] = ()
+    done: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,62 +135,6 @@ class PlannedFile:
 
 
 @dataclass(frozen=True)
-class Deadlines:
-    """Seconds of a teardown's two stages (see ``shutdown`` in the schema)."""
-
-    term_s: float
-    kill_s: float
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """What follows a failure (see ``on_failure`` and ``restart`` in the schema).
-
-    Attributes:
-        on_failure: ``stop`` or ``restart``.
-        restarts: how many restarts the run may have, those after a stall included.
-        backoff_s, max_backoff_s: seconds before the first restart, and at most.
-        arguments_file: the learner's arguments, YAML with one key a line; a restart writes
-            into it where to go on.
-        checkpoint_key, output_key: its keys for the checkpoint and the output directory.
-        versioned: whether each start of the learner writes into a directory of its own.
-        resumed_from: the checkpoint that the run itself goes on from, or None.
-        resuming: how else the learner is told where to go on; None: in its arguments file.
-    """
-
-    on_failure: str
-    restarts: int
-    backoff_s: float
-    max_backoff_s: float
-    arguments_file: str | None
-    versioned: bool
-    checkpoint_key: str = ""
-    output_key: str = ""
-    resumed_from: str | None = None
-    resuming: Resuming | None = None
-
-
-@dataclass(frozen=True)
-class Watchdog:
-    """What watches a training run (see ``watchdog`` in the schema).
-
-    Attributes:
-        health_s, probe_s, stall_s: seconds; 0 turns a check off.
-        on_stall: ``warn``, ``stop`` or ``restart``.
-        on_alarm: ``warn`` or ``stop``, see ``Signs.alarms``.
-        silence_s: seconds without progress before the first step, where they are more than
-            ``stall_s``.
-    """
-
-    health_s: float
-    probe_s: float
-    stall_s: float
-    on_stall: str
-    on_alarm: str = "stop"
-    silence_s: float = 0.0
-
-
-@dataclass(frozen=True)
 class PortUse:
     """A place of the plan where the number of a port stands.
 
@@ -242,6 +193,7 @@ class LaunchPlan:
         rehearsal: what tries the job's arguments in the first attempt, or None.
         downgraded: names of the rules whose errors were taken as warnings.
         chosen: the ports that a restart may change; none where nothing restarts.
+        loop: what is done again and again; None: nothing is. The processes are its servers then.
     """
 
     experiment: str
@@ -266,12 +218,19 @@ class LaunchPlan:
     downgraded: tuple[str, ...] = ()
     chosen: tuple[ChosenPort, ...] = ()
     members: tuple[str, ...] = ()
+    loop: Loop | None = None
 
     def process(self, name: str) -> ProcessSpec | None:
         """The process called ``name``, or None where the plan does not have it."""
         rehearsed = (self.rehearsal.process,) if self.rehearsal else ()
-        every = (*self.of_attempt, *rehearsed, *self.afterwards)
+        jobs = [spec for stage in self.stages for spec in stage.plan.team]
+        every = (*self.of_attempt, *rehearsed, *self.afterwards, *jobs)
         return next((spec for spec in every if spec.name == name), None)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages of its loop; none where it has none."""
+        return self.loop.every if self.loop else ()
 
     @property
     def of_attempt(self) -> tuple[ProcessSpec, ...]:
@@ -303,6 +262,82 @@ class LaunchPlan:
         """The plan as JSON, indented, with a newline at the end; see ``runs/plans.py``."""
         body = {"format": FORMAT, **dataclasses.asdict(self)}
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of an iteration: an ordinary plan, whose job ends it.
+
+    Attributes:
+        name: of its job.
+        plan: its texts hold the marks below, which each iteration replaces.
+        serves: whether the job needs the servers, which its plan has then.
+        figures: a file that the job leaves, JSON: an object with numbers; empty: none.
+    """
+
+    name: str
+    plan: LaunchPlan
+    serves: bool = False
+    figures: str = ""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Stages that are done one after the other, again and again.
+
+    Attributes:
+        stages: those of an iteration, in their order.
+        iterations: how many in all, or None.
+        passes: whether ``iterations`` counts from where the state on disk is.
+        eval_interval: the stage :data:`COLLECT_EVAL` is part of every Nth iteration; None: of each
+            where it is a stage.
+        max_failures: failed trainings that the loop survives.
+        model: the model that it begins with, as it is served: a directory, absolute, or the name
+            of one that a hub has.
+        reload: gives a new model to servers that go on; None: they are restarted.
+        free: waits until the devices are free that servers and learner share; None: they share none.
+    """
+
+    stages: tuple[Stage, ...]
+    iterations: int | None
+    passes: bool
+    eval_interval: int | None
+    max_failures: int
+    model: str
+    reload: Stage | None = None
+    free: Stage | None = None
+
+    @property
+    def every(self) -> tuple[Stage, ...]:
+        """The stages, and those that come between them."""
+        return (*self.stages, *(stage for stage in (self.reload, self.free) if stage))
+
+
+COLLECT = "collect"
+"""The stage in which episodes are collected to train on."""
+
+COLLECT_EVAL = "collect_eval"
+"""The one in which the model is evaluated."""
+
+SELECT = "select"
+PUBLISH = "publish"
+RELOAD_STAGE = "reload"
+FREE = "free"
+
+ITERATION_MARK = "@ITERATION@"
+"""Stands for the number of the iteration, four digits."""
+
+MODEL_MARK = "/@MODEL@"
+"""Stands for the model that is served and trained: a directory, absolute, or a hub's name."""
+
+VERSION_MARK = "@VERSION@"
+"""Stands for the number of updates that made that model."""
+
+NEXT_MARK = "@NEXT@"
+"""Stands for the number of updates after the next one."""
+
+PYTHON_MARK = "@PYTHON@"
+"""Stands for the launcher's own interpreter."""
 
 
 def called(name: str) -> str:

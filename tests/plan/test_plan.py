@@ -167,6 +167,7 @@ _TYPES: dict[Any, st.SearchStrategy[Any]] = {
 
 _patterns = st.lists(st.text("ab*/", max_size=5).map("a{}".format), max_size=2).map(tuple)
 _NARROWER: dict[tuple[Any, str], st.SearchStrategy[Any]] = {
+    (plan.LaunchPlan, "loop"): st.none(),  # a plan of plans, see the tests of loops
     (plan.Metrics, "files"): _patterns,
     (plan.Metrics, "patterns"): st.sampled_from([(), (r"step (?P<step>\d+)", "loss=(.*)")]),
     (plan.CheckpointLayout, "directories"): _patterns,

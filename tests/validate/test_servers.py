@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from grpo_launch import plan
 from grpo_launch.checks.examine import Severity, validate
 from grpo_launch.config import endpoint
+from grpo_launch.config.amend import amended
 from grpo_launch.config.compose import compose
 from grpo_launch.config.hydra import lookup
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.planning import devices, planner
-from grpo_launch.settle.amend import amended
 from tests.validate.test_rules import GOOD, L, S
 
 CWD = Path("/project")

@@ -16,6 +16,7 @@ from grpo_launch.checks.environment import ENVIRONMENT_RULES
 from grpo_launch.checks.ids import ID_RULES
 from grpo_launch.checks.jobs import JOB_RULES
 from grpo_launch.checks.limits import LIMIT_RULES
+from grpo_launch.checks.loops import LOOP_RULES
 from grpo_launch.checks.plugins import PAIR_RULES, plugin_rules, shipped_facts
 from grpo_launch.checks.ports import PORT_RULES
 from grpo_launch.checks.servers import SERVER_RULES
@@ -44,6 +45,7 @@ _GENERIC = (
     *TRACKING_RULES,
     *ENVIRONMENT_RULES,
     *JOB_RULES,
+    *LOOP_RULES,
 )
 _HIDDEN = "what it finds follows from a problem that is reported already"
 

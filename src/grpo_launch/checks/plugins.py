@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from grpo_launch.config import endpoint, kinds
+from grpo_launch.config import endpoint, kinds, loops
 from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
@@ -60,14 +60,15 @@ def weights_can_be_transferred(context: Context) -> Iterator[Problem]:
 def the_role_has_its_halves(context: Context) -> Iterator[Problem]:
     """What the role starts is there: servers, a learner, and for both one that asks them."""
     config = context.config
-    if config.role in ("server", "both") and config.engine.name == NO_PLUGIN:
-        fix = "choose an engine" if config.role == "server" else "say role=learner"
+    serves = ("server", "both", loops.LOOP, loops.ROLLOUT)
+    if config.role in serves and config.engine.name == NO_PLUGIN:
+        fix = "say role=learner" if config.role == "both" else "choose an engine"
         yield Problem(config.where("engine.name"), "is none, there is no server to start", fix)
     elif config.role == "server" and not config.starts_servers:
         key = "engine.managed" if not config.engine.managed else "engine.name"
         what = "says that somebody else runs the servers, there is none to start"
         yield Problem(config.where(key), what, "say role=check to ask them, or role=learner")
-    if config.role in ("learner", "both") and not _learns(config):
+    if config.role in ("learner", "both", loops.LOOP, loops.UPDATE) and not _learns(config):
         yield Problem(
             config.where("learner.name"), "is none, nothing is trained", "say role=server"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from grpo_launch.config import endpoint, kinds
+from grpo_launch.config import endpoint, kinds, loops
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
@@ -122,9 +122,16 @@ def devices_are_disjoint(context: Context) -> list[Problem]:
                 Problem(where, f"lists {', '.join(repeated)} more than once", "list each once")
             )
     shared = sorted(set(config.gpus.server or ()) & set(config.gpus.learner or ()))
-    if shared and not any(is_elsewhere(config, half) for half in ("server", "learner")):
+    shares = loops.shares_devices(config)
+    if (
+        shared
+        and not shares
+        and not any(is_elsewhere(config, half) for half in ("server", "learner"))
+    ):
         what = f"shares device {', '.join(shared)} with gpus.server"
         fix, severity = "give server and learner their own devices", Severity.ERROR
+        if loops.is_loop(config):
+            fix += ", or say loop.swap=restart"
         if _may_learn_elsewhere(config):
             fix, severity = f"{fix}, if they are on one machine", Severity.WARNING
         problems.append(Problem(config.where("gpus.learner"), what, fix, severity))

@@ -163,8 +163,8 @@ def _under_hydra(arguments: Sequence[str], environ: dict[str, str]) -> int:
     from grpo_launch.cli import sweep
     from grpo_launch.config.compat import reading
     from grpo_launch.config.formats import experiment
+    from grpo_launch.config.from_hydra import from_hydra
     from grpo_launch.config.hydra import hints
-    from grpo_launch.config.launch_config import from_hydra
 
     statuses: list[int] = []
     results = sweep.Results()

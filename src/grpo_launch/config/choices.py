@@ -107,3 +107,49 @@ class WandbMode(Enum):
     online = "online"
     offline = "offline"
     disabled = "disabled"
+
+
+class Split(Enum):
+    """Which tasks a rollout is made of."""
+
+    train = "train"
+    eval = "eval"
+
+
+class Swap(Enum):
+    """How rollout servers get a new model."""
+
+    restart = "restart"
+    reload = "reload"
+
+
+class Selection(Enum):
+    """Which episodes of a rollout are trained on."""
+
+    success = "success"
+    threshold = "threshold"
+    top = "top"
+    best = "best"
+    balanced = "balanced"
+
+
+class DataFormat(Enum):
+    """The form of a row of training data."""
+
+    sharegpt = "sharegpt"
+    messages = "messages"
+
+
+class History(Enum):
+    """What of an episode is one row of training data."""
+
+    all = "all"
+    last = "last"
+
+
+class PublishMode(Enum):
+    """How a checkpoint becomes the model that is served."""
+
+    copy = "copy"
+    link = "link"
+    none = "none"

@@ -113,8 +113,8 @@ def _with_engine(
 ) -> LaunchConfig:
     """See :func:`_compose`; the engine is chosen."""
     from grpo_launch.config.formats import experiment
+    from grpo_launch.config.from_hydra import from_hydra
     from grpo_launch.config.hydra import hints, named
-    from grpo_launch.config.launch_config import from_hydra
 
     refused = hints.wrong(arguments)
     if any(hints.decides(item) for item in refused):

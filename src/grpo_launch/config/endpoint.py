@@ -144,9 +144,9 @@ def has_servers(config: LaunchConfig) -> bool:
     if config.engine.name == NO_PLUGIN:
         return False
     trained = LEARNERS.get(config.learner.name)
-    if config.role in ("server", "both") or trained.needs_servers(config):
+    if config.role in ("server", "both", "loop", "rollout") or trained.needs_servers(config):
         return True
-    if config.role == "learner":
+    if config.role in ("learner", "update"):
         return False
     common = ENGINES.get(config.engine.name).transfers & trained.transfers
     return config.learner.name == NO_PLUGIN or not common <= {_GROUP}

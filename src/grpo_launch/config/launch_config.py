@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ValidationError
-
-from grpo_launch.config import kinds, rollout, schema, services, topology
+from grpo_launch.config import rollout, schema, services, topology
 from grpo_launch.config.compat.environment import NOTHING, FromEnvironment
 from grpo_launch.config.compat.reading import without_choice
-from grpo_launch.config.formats import accelerated, document, experiment, leaves, lift, naming
-from grpo_launch.config.formats.written_back import write_back
+from grpo_launch.config.formats import accelerated, document, experiment, lift, naming
 from grpo_launch.config.mistake import Mistake
 from grpo_launch.config.schema_services import Service
-from grpo_launch.errors import ConfigError
 from grpo_launch.plugins import ENGINES, LEARNERS
 
 if TYPE_CHECKING:
     from grpo_launch.config.formats import jobs
 
-_TYPED = ("gpus", "health", "shutdown", "restart", "watchdog", "run", "console", "checks", "sweep")
+TYPED = (
+    *("gpus", "health", "shutdown", "restart", "watchdog", "run", "console", "checks", "sweep"),
+    *schema.OF_LOOP,
+)
 """Nodes that are no groups and become the dataclasses of the schema."""
 
 
@@ -75,6 +73,11 @@ class LaunchConfig:
     launch: schema.LaunchBackend
     restart: schema.Restart
     watchdog: schema.Watchdog
+    loop: schema.Loop
+    collector: schema.Collector
+    update: schema.Update
+    publish: schema.Publish
+    gpu_wait: schema.GpuWait
     on_failure: schema.FailurePolicy
     resume: str | None
     ports: schema.PortPolicy
@@ -182,7 +185,7 @@ class LaunchConfig:
     @property
     def trains(self) -> bool:
         """Whether it is about a learner: a server alone needs nothing of what only that reads."""
-        return self.role != "server"
+        return self.role not in ("server", "rollout")
 
     @property
     def rehearses(self) -> bool:
@@ -200,7 +203,7 @@ class LaunchConfig:
             plain[name] = getattr(self, name).value
         plain[services.NODE] = {name: asdict(one) for name, one in self.services.items()}
         plain["environment"] = {taken.source: taken.text for taken in self.environment.taken}
-        for name in (*schema.GROUPS, *_TYPED):
+        for name in (*schema.GROUPS, *TYPED):
             plain[name] = asdict(getattr(self, name), dict_factory=_plain_enums)
         return plain
 
@@ -240,97 +243,6 @@ class LaunchConfig:
         if self.legacy is None:
             return accelerated.of_native(self.path, self.accelerated)
         return self.legacy.accelerators.blocks.get(self.accelerated)
-
-
-def from_hydra(cfg: DictConfig, overrides: tuple[str, ...]) -> LaunchConfig:
-    """Turn Hydra's composed configuration into plain Python.
-
-    Args:
-        cfg: the composed configuration, with or without the node ``hydra``.
-        overrides: the command line's overrides, as typed.
-
-    Raises:
-        ConfigError: ``train`` is not a mapping; ``custom.extra.rollout_server`` of a native
-            file is wrong; there is no such engine or learner.
-        omegaconf.errors.OmegaConfBaseException: an interpolation does not resolve.
-    """
-    from grpo_launch.config import usual
-    from grpo_launch.config.hydra import source
-
-    path = Path(cfg.experiment.path)
-    node = cfg.train
-    train = leaves.decode(OmegaConf.to_container(node, resolve=True) if _is_node(node) else node)
-    if not isinstance(train, dict):
-        where = f"{document.shown(path)}: train"
-        raise ConfigError(where, f"{train!r} is not a mapping", "write keys below it")
-    said = cast("dict[str, Any]", OmegaConf.to_container(cfg.rollout_server, resolve=True))
-    flags = leaves.decode(said)
-    lora_policy = flags.pop("lora_policy", None)
-    above = f"{document.shown(path)}: train."
-    tree = cast("dict[Any, Any]", train)
-    with rollout.choosing(cfg.engine.name if rollout.is_known(cfg.engine.name) else None):
-        wrong = write_back(tree, flags, lambda *k: above + ".".join(map(str, k)))
-    if wrong and source.is_native(path):  # nothing checked the block before
-        raise experiment.as_one([mistake.error for mistake in wrong])
-    typed = {
-        name: _typed(name, OmegaConf.to_object(cfg[name])) for name in (*schema.GROUPS, *_TYPED)
-    }
-    config = LaunchConfig(
-        experiment=cfg.experiment.name,
-        path=path,
-        role=cfg.role.name,
-        callback=cfg.role._target_,
-        rollout_server={key: value for key, value in flags.items() if value is not None},
-        lora_policy=lora_policy and schema.LoraPolicy(lora_policy),
-        on_failure=cfg.on_failure,
-        resume=cfg.resume,
-        ports=cfg.ports,
-        compat=cfg.compat,
-        rehearse=cfg.rehearse,
-        preflight=cfg.preflight,
-        dry_run=cfg.dry_run,
-        key=cfg.key,
-        output=cfg.output,
-        part=cfg.part,
-        verbose=cfg.verbose,
-        train=cast("dict[Any, Any]", train),
-        overrides=overrides,
-        accelerated=cfg.experiment.accelerated,
-        **typed,
-    )
-    return usual.filled(_with_services(config, cfg.services))
-
-
-def _with_services(config: LaunchConfig, node: Any) -> LaunchConfig:
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    # Whatever form says them, their keys are those of the launcher's block (see ``legacy_keys``).
-    above = len(lift.LAUNCH_BLOCK)
-    found, mistakes = services.read(
-        leaves.decode(plain), lambda *keys: config.where(".".join(map(str, keys[above:])))
-    )
-    return replace(config, services=found, mistakes=mistakes)
-
-
-def _typed(name: str, node: Any) -> Any:
-    """``node`` with its lists and mappings of strings checked; OmegaConf lets them nest.
-
-    Raises:
-        omegaconf.errors.ValidationError: a list or a mapping stands where a string should.
-    """
-    for key, hint in get_type_hints(type(node)).items():
-        value = getattr(node, key)
-        if is_dataclass(value):
-            _typed(f"{name}.{key}", value)
-        if kinds.nests(value):
-            what = f"{kinds.said_at(key, value)} is not {kinds.describe(hint)} of plain values"
-            error = ValidationError(what)
-            error.full_key = f"{name}.{key}"
-            raise error
-    return node
-
-
-def _is_node(value: Any) -> bool:
-    return isinstance(value, DictConfig)  # a tree with null or date keys at its top is opaque
 
 
 def legacy_keys(key: str) -> tuple[str, ...]:

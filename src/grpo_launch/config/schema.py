@@ -37,6 +37,19 @@ from grpo_launch.config.schema_programs import (
     Learner as Learner,
     Runtime as Runtime,
 )
+from grpo_launch.config.schema_loop import (
+    Collector as Collector,
+    DataFormat as DataFormat,
+    GpuWait as GpuWait,
+    History as History,
+    Loop as Loop,
+    Publish as Publish,
+    PublishMode as PublishMode,
+    Selection as Selection,
+    Split as Split,
+    Swap as Swap,
+    Update as Update,
+)
 from grpo_launch.config.schema_tracking import Tracking as Tracking
 
 PRIMARY = "config"
@@ -230,6 +243,11 @@ class Launch:
     env: Env = field(default_factory=Env)
     tracking: Tracking = field(default_factory=Tracking)
     launch: LaunchBackend = field(default_factory=LaunchBackend)
+    loop: Loop = field(default_factory=Loop)
+    collector: Collector = field(default_factory=Collector)
+    update: Update = field(default_factory=Update)
+    publish: Publish = field(default_factory=Publish)
+    gpu_wait: GpuWait = field(default_factory=GpuWait)
     on_failure: FailurePolicy = FailurePolicy.stop
     """`stop`: one failure ends the run; `restart`: both halves again, from a checkpoint."""
     restart: Restart = field(default_factory=Restart)
@@ -272,9 +290,13 @@ BESIDE_SECTIONS = ("global_max_length", "custom")
 LAUNCHER_FLAGS = ("effective_batch_size",)
 """Keys of a section that the launcher turns into the learner's arguments."""
 
+OF_LOOP = ("loop", "collector", "update", "publish", "gpu_wait")
+"""Typed nodes that say how a loop goes."""
+
 LIFTED = (
     *("gpus", "health", "shutdown", "run", "console", "preflight", "dry_run", "on_failure"),
     *("rehearse", "restart", "watchdog", "resume", "ports", "checks", "sweep", "services"),
+    *OF_LOOP,
 )
 """Typed nodes that a legacy experiment sets under `custom.extra.launch`."""
 

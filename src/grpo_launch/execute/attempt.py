@@ -21,12 +21,13 @@ from grpo_launch.execute.ended import GONE, Ended, gone_server
 from grpo_launch.execute.observe import Observer
 from grpo_launch.execute.processes import WITNESS, Processes
 from grpo_launch.execute.rehearsing import Rehearsing
+from grpo_launch.execute.sides import Sides
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.execute.tails import Tails
-from grpo_launch.plan import Gate, ProcessSpec, called
+from grpo_launch.plan import Gate, LaunchPlan, ProcessSpec, called
 from grpo_launch.runs import record
-from grpo_launch.supervise.process import GuardedProcess
-from grpo_launch.supervise.proxies import bypassing
+from grpo_launch.runs.metrics import Step
+from grpo_launch.supervise.process import GuardedProcess, bypassed
 from grpo_launch.supervise.watchdog import Duty, ServerHealth, Watch
 
 LAST_PROBE_S = 5.0
@@ -50,22 +51,27 @@ class Attempt:
     """
 
     def __init__(self, around: Surroundings, number: int, logs: Path) -> None:
-        self._around = around
-        self._plan = around.plan
-        self._say = around.console.say
         self._number = number
-        self.logs = logs
         self.observer = Observer(around.plan, around.cwd, logs, around.console)
-        self._tails = Tails(around, logs, self.observer.shows)
         self._processes = Processes(around, logs, self._look)
-        self._deaths = Deaths(around, self._processes, self._tails)
+        self._follow(around, logs)
         self._rehearsing = Rehearsing(around, self._processes, logs)
         self._is_blind = False
         self._services: dict[str, GuardedProcess] = {}
-        self._sides: dict[str, GuardedProcess] = {}
+        self._sides = Sides(self._start, around.console.say)
         self._health = {
             gate.server: ServerHealth(gate, around.environ) for gate in around.plan.gates
         }
+
+    @property
+    def plan(self) -> LaunchPlan:
+        """What it executes now."""
+        return self._plan
+
+    @property
+    def steps(self) -> list[Step]:
+        """The optimizer steps that were logged."""
+        return self.observer.steps
 
     def run(self) -> Ended:
         """Supervise until something ends; everything of the attempt has ended then.
@@ -75,7 +81,74 @@ class Attempt:
             first service that failed.
 
         Raises:
+            LaunchError: see :meth:`open` and :meth:`work`.
+        """
+        try:
+            self.open()
+            if not self._plan.team:
+                return self._serve()
+            ended = self.work()
+            if ended.status == 0:
+                self._processes.stop()
+                with self._around.noting():
+                    self._around.record.trained(ended.reason)
+            return ended
+        finally:
+            self.close()
+
+    def open(self) -> None:
+        """Start the services and wait until they serve.
+
+        Raises:
+            LaunchError: as of :meth:`work`; and
             NotReadyError: a server never became ready.
+        """
+        self._tell_of_proxies()
+        names = [spec.name for spec in self._plan.of_attempt]
+        # Two guards before anything starts: one could be killed with the launcher.
+        for name in names if len(names) > 1 else (*names, WITNESS):
+            self._processes.guard(name)
+        for spec in self._plan.services:
+            self._services[spec.name] = self._start(spec)
+        if self._number == 1:
+            self._rehearsing.start()
+        if self._plan.gates:
+            look = self._rehearsing.look
+            waiting.wait_for_servers(self._around, self._processes, self._deaths, look)
+        for spec in self._plan.sides:
+            self._sides.start(spec)
+        if not self._plan.team:
+            self._enter(record.SERVING)
+
+    def next_job(self, around: Surroundings, logs: Path) -> None:
+        """Take another job, for :meth:`work`; the services go on.
+
+        Args:
+            around: with a plan that has the same services, and a job of another name.
+            logs: the directory of that job's log, absolute; it exists.
+
+        Raises:
+            PreflightError: its guard cannot be started.
+            InterruptedRunError: a signal asked for the end.
+        """
+        ended = [self._processes.guarded[spec.name] for spec in self._plan.team]
+        self._around.console.next_job()
+        self._processes.follow(around, logs)
+        self.observer.follow(around.plan, around.cwd, logs)
+        self._follow(around, logs)
+        # Before the others end: one guard alone could be killed with the launcher.
+        for spec in self._plan.team:
+            self._processes.guard(spec.name)
+        for process in ended:
+            self._processes.end(process)
+
+    def work(self) -> Ended:
+        """Do the job under the services.
+
+        Returns:
+            How it ended; the services are there unless it failed.
+
+        Raises:
             ServerDiedError: a server, or the engine behind it, died under the job, or a
                 server ended that nobody had stopped.
             GuardLostError: a guard was killed.
@@ -86,28 +159,24 @@ class Attempt:
             RefusedError: a rehearsal: the job will not take its arguments.
             InterruptedRunError: a signal asked for the end.
         """
-        try:
-            self._tell_of_proxies()
-            names = [spec.name for spec in self._plan.of_attempt]
-            # Two guards before anything starts: one could be killed with the launcher.
-            for name in names if len(names) > 1 else (*names, WITNESS):
-                self._processes.guard(name)
-            for spec in self._plan.services:
-                self._services[spec.name] = self._start(spec)
-            if self._number == 1:
-                self._rehearsing.start()
-            if self._plan.gates:
-                look = self._rehearsing.look
-                waiting.wait_for_servers(self._around, self._processes, self._deaths, look)
-            for spec in self._plan.sides:
-                self._start_side(spec)
-            team = [self._start(spec) for spec in self._plan.team]
-            with self._around.noting():
-                self._around.record.enter(record.TRAINING if team else record.SERVING)
-            return self._train(team) if team else self._serve()
-        finally:
-            self._processes.tear_down()
-            self._look(at_most_every_s=0)
+        team = [self._start(spec) for spec in self._plan.team]
+        self._enter(record.TRAINING)
+        return self._train(team)
+
+    def close(self) -> None:
+        """End everything of the attempt."""
+        self._processes.tear_down()
+        self._look(at_most_every_s=0)
+
+    def _follow(self, around: Surroundings, logs: Path) -> None:
+        self._around, self._plan, self.logs = around, around.plan, logs
+        self._say = around.console.say
+        self._tails = Tails(around, logs, self.observer.shows)
+        self._deaths = Deaths(around, self._processes, self._tails)
+
+    def _enter(self, state: str) -> None:
+        with self._around.noting():
+            self._around.record.enter(state)
 
     def _look(self, **options: float) -> None:
         """Look at the training; nothing that is not understood is a reason to end it."""
@@ -126,12 +195,7 @@ class Attempt:
     def _tell_of_proxies(self) -> None:
         """Say once what is reached without the proxy of the environment."""
         specs = self._plan.of_attempt if self._number == 1 else ()
-        seen = [(spec, {**spec.env_defaults, **self._around.environ, **spec.env}) for spec in specs]
-        hosts = [
-            h for spec, env in seen if bypassing(env, spec.direct_hosts) for h in spec.direct_hosts
-        ]
-        if hosts:
-            names = ", ".join(dict.fromkeys(hosts))
+        if names := ", ".join(bypassed(specs, self._around.environ)):
             self._say(f"NO_PROXY: with {names}, so that no proxy stands before the rollout server")
 
     def show_tail(self, name: str) -> None:
@@ -145,24 +209,11 @@ class Attempt:
         self._say(f"{spec.name}: started{where}, pid {process.pid}, log {spec.log}")
         return process
 
-    def _start_side(self, spec: ProcessSpec) -> None:
-        try:
-            self._sides[spec.name] = self._start(spec)
-        except PreflightError as error:  # nothing waits for it
-            self._say(f"warning: {error}")
-
     def _look_at_rehearsal(self) -> None:
         """A refusal counts until the job has logged a step, which is the better witness."""
         if self.observer.steps:
             self._rehearsing.give_up()
         self._rehearsing.look()
-
-    def _look_at_sides(self) -> None:
-        """Tell once of each that has ended; nothing else follows."""
-        for name in [name for name, side in self._sides.items() if not side.is_running]:
-            status = self._sides.pop(name).status
-            how = "its guard was killed" if status is None else f"status {status}"
-            self._say(f"warning: {called(name)} has ended ({how}), the run goes on without it")
 
     def _serve(self) -> Ended:
         """Until a service ends."""
@@ -175,7 +226,7 @@ class Attempt:
                     return ended
             self._deaths.check_engines()
             self._heed_alarms()
-            self._look_at_sides()
+            self._sides.look()
             self._processes.turn()
 
     def _train(self, team: Sequence[GuardedProcess]) -> Ended:
@@ -206,17 +257,13 @@ class Attempt:
                     raise self._deaths.of_server(dead, service)
                 return ended
             self._look_at_rehearsal()
-            self._look_at_sides()
+            self._sides.look()
             self._heed_time_limit(time.monotonic() - started)
             self._watch_over(watch)
             self._processes.turn()
         self._look(at_most_every_s=0)  # the last batches may have been stale
         self._heed_alarms()
-        self._processes.stop()
-        ended = Ended(team[0].name, 0)
-        with self._around.noting():
-            self._around.record.trained(ended.reason)
-        return ended
+        return Ended(team[0].name, 0)
 
     def _heed_time_limit(self, seconds: float) -> None:
         """End the run whose job may not take longer.

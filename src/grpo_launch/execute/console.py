@@ -96,6 +96,12 @@ class Console:
         elif steps:
             self._print(steps[-1])
 
+    def next_job(self) -> None:
+        """Begin anew for the steps of another job."""
+        self.close()
+        self._steps = []
+        self._printed_step, self._printed_at = 0, self._clock()
+
     def close(self) -> None:
         """Take the bar away, show what was held back; calling it again is harmless."""
         rest = self._mask.take(self._filter.rest()) + self._mask.rest()

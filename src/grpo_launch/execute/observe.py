@@ -44,19 +44,32 @@ class Observer:
     """
 
     def __init__(self, plan: LaunchPlan, cwd: Path, logs: Path, console: Console) -> None:
-        self._plan = plan
         self._console = console
-        specs = plan.of_attempt
-        self._tails = {spec.name: TextTail(logs / f"{spec.name}.log") for spec in specs}
-        self._alarms = {spec.name: LogAlarm(spec.signs.alarms) for spec in specs}
+        self._tails: dict[str, TextTail] = {}
+        self._alarms: dict[str, LogAlarm] = {}
+        self._asked: dict[str, int] = {}
+        self.alarms: list[Alarm] = []
+        self.follow(plan, cwd, logs)
+
+    def follow(self, plan: LaunchPlan, cwd: Path, logs: Path) -> None:
+        """Follow another job; the services of both plans are the same, and go on.
+
+        Args:
+            plan: of the other job.
+            cwd: as before.
+            logs: the directory of the logs of what was not followed before.
+        """
+        self._plan = plan
+        for spec in plan.of_attempt:
+            if spec in plan.team or spec.name not in self._tails:
+                self._tails[spec.name] = TextTail(logs / f"{spec.name}.log")
+                self._alarms[spec.name] = LogAlarm(spec.signs.alarms)
         log = logs / f"{plan.job}.log"
         self._metrics = MetricsFollower(cwd / plan.output_dir, plan.metrics, log)
-        self._shown = _shown(plan, console)
+        self._shown = _shown(plan, self._console)
         self._beginning: dict[str, str] = dict.fromkeys(self._shown, "")
         self._looked = 0.0
         self._progressed = False
-        self._asked: dict[str, int] = {}
-        self.alarms: list[Alarm] = []
         self.has_begun = False
 
     @property

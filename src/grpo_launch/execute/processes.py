@@ -87,6 +87,34 @@ class Processes:
             self._around.record.process(process)
         return process
 
+    def follow(self, around: Surroundings, logs: Path) -> None:
+        """Take what is guarded from now on from another plan; what runs already goes on.
+
+        Args:
+            around: with that plan.
+            logs: the directory of the logs of what is guarded from now on, absolute; it exists.
+        """
+        self._around, self._plan, self._logs = around, around.plan, logs
+
+    def end(self, process: GuardedProcess) -> None:
+        """End what is left of a process that others outlive, and its guard; note how it ended.
+
+        Raises:
+            InterruptedRunError: a signal asked for the end; the guard is still there.
+        """
+        process.stop(self._plan.deadlines)
+        while process.is_there:
+            self.turn()
+        process.dismiss()
+        while process.is_guarded:
+            self.turn()
+        with self._around.noting():
+            self._around.record.process(process)
+        for pid in process.survivors:
+            self._around.console.say(f"warning: pid {pid} does not end, not even when killed")
+        process.close()
+        del self._guarded[process.name]
+
     def guard(self, name: str) -> None:
         """Start a guard for what the plan has under that name; it waits for :meth:`start`.
 

@@ -30,6 +30,7 @@ from grpo_launch.execute import copied, finishing, ports, resume, summary
 from grpo_launch.execute.attempt import Attempt
 from grpo_launch.execute.console import duration
 from grpo_launch.execute.ended import Ended, because
+from grpo_launch.execute.loop import LoopAttempt
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import REHEARSAL, LaunchPlan, called
 from grpo_launch.runs import pace, plans, reading, record
@@ -119,7 +120,11 @@ def supervise(
                 str(directory),
                 exit_file,
                 _groups(plan),
-                names=(*(spec.name for spec in plan.of_attempt), REHEARSAL),
+                names=(
+                    *(spec.name for spec in plan.of_attempt),
+                    *(stage.name for stage in plan.stages),
+                    REHEARSAL,
+                ),
             ),
         )
         for note in notes:
@@ -197,7 +202,8 @@ class _Run:
 
     def _attempts(self) -> Ended:
         recovery = self._plan.recovery
-        number, resumed_from = 1, recovery.resumed_from
+        earlier = self._around.record.attempts  # a loop may have been here before
+        number, resumed_from = earlier + 1, recovery.resumed_from
         while True:
             attempt = self._attempt(number, resumed_from)
             try:
@@ -216,17 +222,18 @@ class _Run:
             if ended is not None and ended.status:
                 attempt.show_tail(ended.name)
             is_well = ended is not None and ended.status == 0
-            if is_well or not restarts or number > recovery.restarts:
+            restarted = number - earlier - 1
+            if is_well or not restarts or restarted >= recovery.restarts:
                 if ended is None:
                     assert failure is not None
                     raise failure
                 return ended
-            self._back_off(number, reason)
+            self._back_off(restarted + 1, reason)
             number += 1
             self._around, resumed_from = resume.prepared(self._around, self._outputs, number)
             self._plan = self._around.plan
 
-    def _attempt(self, number: int, resumed_from: str | None) -> Attempt:
+    def _attempt(self, number: int, resumed_from: str | None) -> Attempt | LoopAttempt:
         logs = self._around.record.directory / "logs" / f"attempt_{number}"
         with self._around.noting():  # alone, or the end of this attempt would be the last one's
             self._around.record.attempt(number, resumed_from)
@@ -239,10 +246,12 @@ class _Run:
             file = self._plan.recovery.arguments_file
             if file is not None:
                 shutil.copy(self._around.cwd / file, logs)
+        if (loop := self._plan.loop) is not None:
+            return LoopAttempt(self._around, loop, number, logs)
         return Attempt(self._around, number, logs)
 
-    def _ended(self, attempt: Attempt, reason: str) -> None:
-        self._steps += attempt.observer.steps
+    def _ended(self, attempt: Attempt | LoopAttempt, reason: str) -> None:
+        self._steps += attempt.steps
         self._scrub(attempt.logs)
         with self._around.noting():
             self._around.record.attempt_ended(reason)

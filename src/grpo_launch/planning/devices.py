@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grpo_launch.config import schema, services
+from grpo_launch.config import loops, schema, services
 from grpo_launch.config.endpoint import are_elsewhere, numbers_here
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.base import engine
@@ -66,7 +66,8 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
 
     What ``gpus.*`` says is taken; otherwise the first TP x DP visible devices
     serve (of several servers of this machine each gets as many) and the rest learn;
-    those of services are left out. On a CPU one process learns. A half whose devices are
+    those of services are left out. Where a loop restarts its servers, both halves get them all,
+    one after the other. On a CPU one process learns. A half whose devices are
     said in another terminal gets none here.
 
     Args:
@@ -86,8 +87,10 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
         server = []
     if server is None and config.role == "learner" and config.gpus.learner is not None:
         server = []  # started in another terminal, which knows its devices
+    shares = loops.shares_devices(config)
     if server is None:
-        free = [device for device in pool if device not in (config.gpus.learner or ())]
+        learns = () if shares else config.gpus.learner or ()
+        free = [device for device in pool if device not in learns]
         server = free[:count]
         if len(server) < count:
             if cuda and not visible:
@@ -106,7 +109,10 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     if learner is None and is_elsewhere(config, "learner"):
         learner = []
     if learner is None:
-        learner = [device for device in pool if device not in server]
+        if shares and cuda:
+            learner = pool
+        else:
+            learner = [device for device in pool if device not in server]
     return Devices(tuple(server), tuple(learner), cuda)
 
 

@@ -5,22 +5,59 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 
 from grpo_launch.base.terminal import CONTROL
-from grpo_launch.plan import Gate, HttpCheck, LaunchPlan, PlannedFile, ProcessSpec, called
+from grpo_launch.plan import (
+    COLLECT_EVAL,
+    Gate,
+    HttpCheck,
+    LaunchPlan,
+    Loop,
+    PlannedFile,
+    ProcessSpec,
+    Stage,
+    called,
+)
+from grpo_launch.planning import marks
 
 _END_OF_FILE = "END_OF_FILE"
 
 
 def render(plan: LaunchPlan) -> str:
-    """The plan as commands: files first, then one process after the other."""
+    """The plan as commands: files first, then one process after the other.
+
+    Of a loop, its servers and the stages of the first iteration.
+    """
     lines: list[str] = [f"# {plan.experiment}, role={plan.role}; run directory {plan.run_dir}"]
+    lines += _commands(plan if plan.loop is None else marks.filled(plan, 0, 0, plan.loop.model))
+    if plan.loop is not None:
+        for stage in plan.loop.every:
+            own = marks.filled(stage.plan, 0, 0, plan.loop.model)
+            own = replace(own, processes=own.team)
+            lines += ["", f"# stage {stage.name}{_when(plan.loop, stage)}", *_commands(own)[1:]]
+    return "\n".join(lines) + "\n"
+
+
+def _when(loop: Loop, stage: Stage) -> str:
+    """When a stage is done, where that is not once an iteration."""
+    if stage is loop.reload:
+        return ", when there is a new model"
+    if stage is loop.free:
+        return ", before servers or learner start"
+    if stage.name == COLLECT_EVAL and loop.eval_interval is not None:
+        return f", every {loop.eval_interval} iterations"
+    return ""
+
+
+def _commands(plan: LaunchPlan) -> list[str]:
+    lines: list[str] = []
     for file in plan.files:
         lines += ["", *_write(file)]
     rehearsed = (plan.rehearsal.process,) if plan.rehearsal else ()
     for spec in (*rehearsed, *plan.of_attempt, *plan.afterwards):
         lines += ["", _comment(plan, spec), f"cd {quoted(spec.cwd)}", command(spec)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def command(spec: ProcessSpec) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from grpo_launch.backends import registry
 from grpo_launch.backends.base import Backend
 from grpo_launch.base.host import Host
-from grpo_launch.config import endpoint
+from grpo_launch.config import endpoint, loops
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem
 from grpo_launch.errors import PreflightError, as_one
@@ -19,7 +19,14 @@ from grpo_launch.settle.preparation import Aim, Preparation
 from grpo_launch.settle.prepare import prepare, say
 from grpo_launch.settle.prepared import Prepared
 
-PARTS = {"server": (SERVER,), "learner": (LEARNER,), "both": (SERVER, LEARNER)}
+PARTS = {
+    "server": (SERVER,),
+    "learner": (LEARNER,),
+    "both": (SERVER, LEARNER),
+    loops.LOOP: (SERVER, LEARNER),
+    loops.ROLLOUT: (SERVER,),
+    loops.UPDATE: (LEARNER,),
+}
 """The roles that start something, and the processes that each starts."""
 
 
@@ -63,7 +70,7 @@ def _start(ready: Preparation, run: Prepared, backend: Backend) -> int:
     os.umask(PRIVATE)
     wait_for_ports(ready)
     facts = provenance.collect(ready.config, run.environ, run.cwd)
-    create.create(run.plan, ready.config, facts, run.cwd)
+    create.create(run.plan, ready.config, facts, run.cwd, goes_on=run.goes_on)
     held = supervision.hold(run.run)
     try:
         status = backend.start(replace(run, held=(*run.held, held)))

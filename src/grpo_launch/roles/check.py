@@ -16,7 +16,7 @@ from grpo_launch.base import redaction
 from grpo_launch.base.host import Host
 from grpo_launch.checks import gather, report, screen
 from grpo_launch.checks.downgrade import blamed_on, downgraded
-from grpo_launch.config import endpoint
+from grpo_launch.config import endpoint, loops
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.schema import NO_PLUGIN, OutputFormat, Part
@@ -98,9 +98,9 @@ def _look(stream: TextIO, environ: Mapping[str, str]) -> screen.Look:
 
 
 def of_part(config: LaunchConfig) -> LaunchConfig:
-    """``config`` as the role that ``part`` names would launch it."""
+    """``config`` as the role that ``part`` names would launch it; of a loop, all of it."""
     if config.part is Part.both:
-        return config
+        return replace(config, role=loops.LOOP) if loops.collects(config) else config
     return replace(config, role=config.part.value, part=Part.both)
 
 

@@ -19,7 +19,12 @@ from grpo_launch.tracking import variables
 
 
 def create(
-    plan: LaunchPlan, config: LaunchConfig, provenance: dict[str, Any], cwd: Path
+    plan: LaunchPlan,
+    config: LaunchConfig,
+    provenance: dict[str, Any],
+    cwd: Path,
+    *,
+    goes_on: bool = False,
 ) -> RunRecord:
     """Make the run directory and write all that is known.
 
@@ -28,16 +33,19 @@ def create(
         config: that the plan was made of.
         provenance: see ``provenance.collect``.
         cwd: what relative paths of the plan are relative to.
+        goes_on: whether the directory is that of a loop, whose record goes on.
 
     Raises:
         PreflightError: the directory exists and is not empty, or cannot be made.
     """
     directory = cwd / plan.run_dir
-    if (what := occupied.by(directory)) is not None:
+    if not goes_on and (what := occupied.by(directory)) is not None:
         raise PreflightError(str(directory), what, occupied.FIX)
     record = RunRecord.new(plan, directory, config.launch.backend)
     try:
-        (directory / "logs").mkdir(parents=True, exist_ok=False)
+        if goes_on:
+            record.go_on()
+        (directory / "logs").mkdir(parents=True, exist_ok=goes_on)
         atomic.write(directory / "plan.json", plan.to_json())
         atomic.write(directory / "config.yaml", _yaml(config.as_dict()))
         atomic.write(directory / "overrides.yaml", _yaml(config.retyped))
@@ -54,6 +62,8 @@ def create(
         _point_latest(directory, plan.experiment)
     except FileExistsError:
         raise PreflightError(str(directory), occupied.BY_A_RUN, occupied.FIX) from None
+    except ValueError as error:
+        raise PreflightError(str(directory), str(error), "choose another loop.dir") from None
     except (OSError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else "too many levels"
         what = f"cannot be written ({why})"

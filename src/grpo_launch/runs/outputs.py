@@ -19,15 +19,19 @@ class Outputs:
         plan: of the run.
         output_dir: the learner's output directory, absolute; it need not exist yet.
         logs: the run's directory of logs, one directory an attempt below it.
+        alone: whether no other run writes there, so that what is there already is its own.
     """
 
-    def __init__(self, plan: LaunchPlan, output_dir: Path, logs: Path) -> None:
+    def __init__(
+        self, plan: LaunchPlan, output_dir: Path, logs: Path, *, alone: bool = False
+    ) -> None:
         self._layout = plan.checkpoints
         self._output_dir = output_dir
         self._logs = logs
         self._log = f"attempt_*/{plan.job}.log"
-        self._before = {c.path for c in checkpoints.every(output_dir, self._layout)}
-        self._files_before = {*self._files()}
+        there = [] if alone else checkpoints.every(output_dir, self._layout)
+        self._before = {c.path for c in there}
+        self._files_before = set[Path]() if alone else {*self._files()}
 
     def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints of this run, fewest steps first.

@@ -111,6 +111,17 @@ class RunRecord:
         }
         return RunRecord(directory, state)
 
+    def go_on(self) -> None:
+        """Take over the attempts of the record that is in the directory.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is no record.
+        """
+        earlier = read(self.directory)
+        for name in ("started", "attempt", "attempts", "alarms"):
+            self.state[name] = earlier.get(name, self.state[name])
+
     @staticmethod
     def open(directory: Path) -> RunRecord:
         """The record in ``directory``.
@@ -120,6 +131,11 @@ class RunRecord:
             ValueError: it is no record.
         """
         return RunRecord(directory, read(directory))
+
+    @property
+    def attempts(self) -> int:
+        """How many have begun."""
+        return len(self.state["attempts"])
 
     def supervised_here(self, *, goes_on: bool) -> None:
         """Note that this process supervises the run from now on.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from grpo_launch.config.amend import amended
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError, PreflightError
@@ -14,7 +15,6 @@ from grpo_launch.learners.base import Learner, Resume, learner
 from grpo_launch.plan import LEARNER, CheckpointLayout
 from grpo_launch.runs import checkpoints, find, plans, reading, record
 from grpo_launch.runs.checkpoints import Checkpoint
-from grpo_launch.settle.amend import amended
 from grpo_launch.tracking import variables
 
 LATEST = "latest"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from grpo_launch.config import endpoint
+from grpo_launch.config.amend import amended
 from grpo_launch.config.env import of_half
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.schema import PortPolicy
@@ -25,7 +26,6 @@ from grpo_launch.learners.base import Particular, learner
 from grpo_launch.plan import LEARNER, SERVER, ChosenPort, LaunchPlan
 from grpo_launch.planning import substitution
 from grpo_launch.planning.listening import MASTER_PORT_KEY, is_port, of_services
-from grpo_launch.settle.amend import amended
 
 GROUP_START = 28500
 """Not 51216, the usual one: that is among the ports that Linux gives to outgoing connections."""

@@ -18,13 +18,13 @@ from grpo_launch.base.host import Host
 from grpo_launch.checks import gather
 from grpo_launch.checks.downgrade import blamed_on, downgraded, of_machine
 from grpo_launch.checks.examine import examine
-from grpo_launch.config import schema
+from grpo_launch.config import loops, schema
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.errors import LaunchError, PreflightError
 from grpo_launch.learners.base import learner
 from grpo_launch.plan import SERVER, LaunchPlan
-from grpo_launch.planning import devices, planner
+from grpo_launch.planning import devices, loop, planner
 from grpo_launch.planning.listening import Port, ports
 from grpo_launch.settle import env_file, secrets
 from grpo_launch.settle.ports import Chosen, chosen, for_the_learner, with_movable_ports
@@ -63,6 +63,12 @@ def prepare(
     run_id = host.run_id() if aim is Aim.START else DRY_RUN_ID
     secrets.refuse_recorded(config, host)
     unread: tuple[LaunchError, ...] = ()
+    earlier = None
+    if loops.is_loop(config):
+        from grpo_launch.settle import going_on
+
+        earlier = going_on.directory(config, host.cwd) if aim is Aim.START else None
+        config = going_on.in_directory(config, earlier)
     if aim is not Aim.SHOW:
         try:
             host = env_file.filled(config, host, say)
@@ -90,6 +96,10 @@ def prepare(
             directory = run_directory(config, run_id)
 
             def planned(ports: Chosen) -> LaunchPlan:
+                if loops.is_loop(ports.config):
+                    return loop.build(
+                        ports.config, split, directory, host.cwd, run_id, names, ports.own
+                    )
                 return planner.build(
                     ports.config, split, parts, directory, host.cwd, run_id, names, ports.own
                 )
@@ -107,6 +117,7 @@ def prepare(
         tag=config.experiment if config.launch.tag is None else config.launch.tag,
         now=host.now,
         sweeping=host.sweeping,
+        goes_on=earlier is not None,
     )
     made = replace(made, config=config, run=run)
     if aim is Aim.SHOW:
@@ -158,7 +169,7 @@ def _judged(
         problems += check(run)
     except LaunchError as error:
         failures.append(error)
-    if (what := occupied.by(run.run)) is not None:
+    if not run.goes_on and (what := occupied.by(run.run)) is not None:
         problems.append(Problem(str(run.run), what, occupied.FIX))
     if config.preflight:
         from grpo_launch.checks import preflight  # not for preflight=false, nor for a dry run
@@ -238,7 +249,9 @@ def _with_checkpoint(
     Raises:
         LaunchError: see ``continuation.settled``.
     """
-    if config.resume is None and learner(config.learner.name).is_versioned(config):
+    if loops.is_loop(config) or (
+        config.resume is None and learner(config.learner.name).is_versioned(config)
+    ):
         return config
     from grpo_launch.settle import continuation
 

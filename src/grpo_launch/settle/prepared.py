@@ -24,6 +24,7 @@ class Prepared:
         tag: stands in the names of ``launch=nohup``.
         now: seconds since the epoch.
         sweeping: whether this process has more to do after the run (``--multirun``).
+        goes_on: whether its directory is that of a loop that goes on.
     """
 
     plan: LaunchPlan
@@ -35,3 +36,4 @@ class Prepared:
     tag: str
     now: float
     sweeping: bool
+    goes_on: bool = False

@@ -144,6 +144,9 @@ class _Guard:
     def _ended(self, pid: int, status: int) -> None:
         if pid == self._pid:
             self._is_running = False
+            if status == 0 and self._orders["done"]:
+                with contextlib.suppress(OSError):
+                    atomic.write_once(self._orders["done"], "0\n")
             self._say(exited=status, at=time.monotonic())
 
     def _is_in_a_hurry(self) -> bool:

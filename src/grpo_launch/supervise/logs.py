@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_LOG = re.compile(r"(?P<run>.+)/logs/attempt_\d+/(?P<name>[^/]+)\.log(?: \(deleted\))?", re.DOTALL)
+_LOG = re.compile(
+    r"(?P<run>.+?)(?:/iterations/\d+)?/logs/attempt_\d+/(?P<name>[^/]+)\.log(?: \(deleted\))?",
+    re.DOTALL,
+)
 
 
 class Log(NamedTuple):

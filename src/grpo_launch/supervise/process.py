@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +186,7 @@ def orders(
             "cwd": spec.cwd,
             "env": env,
             "log": str(log),
+            "done": spec.done,
             "group": f"{run.groups}/{name}" if run.groups else None,
         }
     supervisor = proc.read(os.getpid())
@@ -212,3 +213,12 @@ def environment(spec: ProcessSpec, environ: Mapping[str, str]) -> dict[str, str]
     if spec.path:
         merged["PATH"] = os.pathsep.join([*spec.path, environ.get("PATH", os.defpath)])
     return merged
+
+
+def bypassed(specs: Iterable[ProcessSpec], environ: Mapping[str, str]) -> list[str]:
+    """The hosts that processes reach without the proxy that their environment has."""
+    seen = ((spec, {**spec.env_defaults, **environ, **spec.env}) for spec in specs)
+    hosts = (
+        h for spec, env in seen if bypassing(env, spec.direct_hosts) for h in spec.direct_hosts
+    )
+    return [*dict.fromkeys(hosts)]

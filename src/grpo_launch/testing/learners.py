@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from grpo_launch.base.host import Host
+from grpo_launch.config.amend import amended
 from grpo_launch.config.arguments import SIZES
 from grpo_launch.config.facts import Facts
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.rule import Context
 from grpo_launch.engines.base import GROUP, RELOAD, RESTART
 from grpo_launch.learners.base import Learner, Particular, TrainRequest
-from grpo_launch.settle.amend import amended
 
 
 class LearnerSuite:

@@ -22,7 +22,7 @@ from grpo_launch.errors import ConfigError
 SETTING = "GRPO_LAUNCH_CONFIGS"
 """The environment variable that names further directories of experiments."""
 
-SUBDIRECTORIES = ("train/grpo", "train/sft", "serve", "")
+SUBDIRECTORIES = ("train/grpo", "train/sft", "train/loop", "serve", "")
 """Where a bare name is looked for inside a base, in this order."""
 
 _SUFFIXES = ("", ".yaml")

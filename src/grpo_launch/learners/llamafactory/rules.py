@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from grpo_launch.config import kinds
+from grpo_launch.config import kinds, loops
 from grpo_launch.config.arguments import is_true
 from grpo_launch.config.facts import WorldSize
 from grpo_launch.config.problem import Problem, Severity
@@ -43,6 +43,8 @@ def data_is_set(context: Context) -> Iterator[Problem]:
     """A training has a ``dataset``, or ``data``; ``get_train_args`` refuses one without."""
     config = context.config
     if not config.trains or any(config.get(key) for key in ("dataset", datasets.DATA)):
+        return
+    if loops.is_loop(config):  # it collects them
         return
     if is_true(config.get("do_train", True)):
         fix = "set it to a file, [data.jsonl], or to names of dataset_dir/dataset_info.json"

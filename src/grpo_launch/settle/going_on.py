@@ -1,0 +1,83 @@
+"""The directory of a loop that goes on: the one that is named, or the newest of its experiment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from grpo_launch.config import loops
+from grpo_launch.config.formats import document
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.errors import ConfigError, PreflightError
+from grpo_launch.plan import COLLECT, PUBLISH
+from grpo_launch.runs import find, loop_state, reading
+
+LATEST = "latest"
+
+
+def directory(config: LaunchConfig, cwd: Path) -> Path | None:
+    """Where a loop goes on, absolute; None: it begins in a new directory.
+
+    Args:
+        config: its role does stages of a loop.
+        cwd: the working directory.
+
+    Raises:
+        ConfigError: ``resume`` names no loop.
+        PreflightError: there is none to go on with, or it is still going on.
+    """
+    found = _found(config, cwd)
+    if found is None:
+        return None
+    where = config.where("resume" if config.resume else "loop.dir")
+    try:
+        known, _ = reading.read(found)
+    except (OSError, ValueError) as error:
+        what = f"the record of {document.shown(found)} cannot be read ({error})"
+        raise PreflightError(where, what, "choose another loop.dir") from None
+    if known.ended is None and known.is_supervised:
+        what = f"{document.shown(found)} is still going on"
+        raise PreflightError(where, what, "stop it first, or wait for its end")
+    if config.role == loops.UPDATE:
+        _refuse_without_episodes(config, found)
+    return found
+
+
+def in_directory(config: LaunchConfig, found: Path | None) -> LaunchConfig:
+    """``config`` whose run is recorded where the loop lives."""
+    place = str(found) if found is not None else config.loop.dir
+    return config if place is None else replace(config, run=replace(config.run, dir=place))
+
+
+def _found(config: LaunchConfig, cwd: Path) -> Path | None:
+    if config.loop.dir is not None:
+        named = cwd / config.loop.dir
+        return named if (named / loop_state.NAME).is_file() else None
+    if config.resume not in (None, LATEST):
+        run = find.one(str(config.resume), cwd / find.ROOT, cwd).directory
+        if not (run / loop_state.NAME).is_file():
+            what = f"{config.resume} is no loop, it has no {loop_state.NAME}"
+            raise ConfigError(config.where("resume"), what, f"say {LATEST}, or name a loop")
+        return run
+    if config.resume is None and config.role != loops.UPDATE:
+        return None
+    of_experiment = find.of_experiment(config.experiment, cwd / find.ROOT)
+    newest = next((r for r in of_experiment if (r / loop_state.NAME).is_file()), None)
+    if newest is None:
+        what = f"no loop of {config.experiment} in {find.ROOT}/"
+        fix = "start without it" if config.role != loops.UPDATE else "say role=rollout first"
+        raise PreflightError(config.where("resume"), what, fix)
+    return newest
+
+
+def _refuse_without_episodes(config: LaunchConfig, found: Path) -> None:
+    where, fix = document.shown(found), "say role=rollout first"
+    try:
+        state = loop_state.read(found)
+    except (OSError, ValueError) as error:
+        raise PreflightError(str(where), str(error), "restore it") from None
+    if COLLECT not in state.done:
+        raise PreflightError(str(where), "holds no whole collection to train on", fix)
+    if PUBLISH in state.done or state.row.update:
+        what = f"the episodes of iteration {state.iteration} have had their update"
+        raise PreflightError(str(where), what, fix)
