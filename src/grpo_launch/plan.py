@@ -295,7 +295,7 @@ class Loop:
         model: the model that it begins with, as it is served: a directory, absolute, or the name
             of one that a hub has.
         reload: gives a new model to servers that go on; None: they are restarted.
-        free: waits until the devices are free that servers and learner share; None: they share none.
+        free: waits until the devices are free that servers and learner share; None: none are.
     """
 
     stages: tuple[Stage, ...]

@@ -122,12 +122,8 @@ def devices_are_disjoint(context: Context) -> list[Problem]:
                 Problem(where, f"lists {', '.join(repeated)} more than once", "list each once")
             )
     shared = sorted(set(config.gpus.server or ()) & set(config.gpus.learner or ()))
-    shares = loops.shares_devices(config)
-    if (
-        shared
-        and not shares
-        and not any(is_elsewhere(config, half) for half in ("server", "learner"))
-    ):
+    apart = any(is_elsewhere(config, half) for half in ("server", "learner"))
+    if shared and not apart and not loops.shares_devices(config):
         what = f"shares device {', '.join(shared)} with gpus.server"
         fix, severity = "give server and learner their own devices", Severity.ERROR
         if loops.is_loop(config):

@@ -213,9 +213,8 @@ class LoopAttempt:
             attempt.close()
         if ended.status:
             what = ended.why or f"the devices are not free (status {ended.status})"
-            raise PreflightError(
-                "gpu_wait", what, "end what uses them, or raise gpu_wait.timeout_s"
-            )
+            fix = "end what uses them, or raise gpu_wait.timeout_s"
+            raise PreflightError("gpu_wait", what, fix)
 
     # Plans and files
 
@@ -292,11 +291,9 @@ class LoopAttempt:
         except OSError as error:
             raise self._unwritten(error) from None
         row = self._state.row
-        facts = [
-            f"reward {value:.3f}" for value in [row.figure(COLLECT, "reward")] if value is not None
-        ]
-        value = row.figure(COLLECT_EVAL, "reward")
-        facts += [] if value is None else [f"eval {value:.3f}"]
+        named = (("reward", COLLECT), ("eval", COLLECT_EVAL))
+        known = ((name, row.figure(stage, "reward")) for name, stage in named)
+        facts = [f"{name} {value:.3f}" for name, value in known if value is not None]
         facts += [f"update {row.update}"] if row.update else []
         facts.append(duration(sum(row.seconds.values())))
         self._say(f"iteration {row.iteration}: {', '.join(facts)}")

@@ -109,10 +109,8 @@ def assign(config: LaunchConfig, visible: Sequence[str]) -> Devices:
     if learner is None and is_elsewhere(config, "learner"):
         learner = []
     if learner is None:
-        if shares and cuda:
-            learner = pool
-        else:
-            learner = [device for device in pool if device not in server]
+        taken = () if shares and cuda else server
+        learner = [device for device in pool if device not in taken]
     return Devices(tuple(server), tuple(learner), cuda)
 
 

@@ -82,7 +82,13 @@ def build(
     """The plan of a valid configuration whose role does stages of a loop.
 
     Args:
-        config, devices, run_dir, cwd, run_id, downgraded, own_ports: see ``planner.build``.
+        config: a configuration without errors.
+        devices: who gets which devices.
+        run_dir: the directory of the loop, absolute or relative to ``cwd``.
+        cwd: the working directory of the processes.
+        run_id: names the run for trackers.
+        downgraded: names of the rules whose errors were taken as warnings.
+        own_ports: the first of the ports that each server gives to itself.
 
     Raises:
         ConfigError: see ``planner.build``.
@@ -116,7 +122,8 @@ class _Planning:
         }[config.role]()
         is_whole = config.role == loops.LOOP
         reloads = is_whole and settings.swap is schema.Swap.reload
-        shared = set(self.devices.server) & set(self.devices.learner)
+        shared = set(self.devices.server) & set(self.devices.learner) if is_whole else set[str]()
+        waits = bool(shared) and self.devices.cuda
         loop = Loop(
             stages=tuple(stages),
             iterations=settings.iterations,
@@ -125,9 +132,7 @@ class _Planning:
             max_failures=settings.max_failures,
             model=_model(config, self.cwd),
             reload=self._reloading(serving) if reloads else None,
-            free=self._freeing(serving, shared)
-            if is_whole and shared and self.devices.cuda
-            else None,
+            free=self._freeing(serving, shared) if waits else None,
         )
         return replace(
             serving,

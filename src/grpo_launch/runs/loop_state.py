@@ -61,7 +61,7 @@ class Row:
     def figure(self, stage: str, name: str) -> float | None:
         """A number that a stage told; None: it did not."""
         value = self.figures.get(stage, {}).get(name)
-        return float(value) if type(value) in (int, float) else None
+        return float(value) if isinstance(value, int | float) else None
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def directory(config: LaunchConfig, cwd: Path) -> Path | None:
         what = f"{document.shown(found)} is still going on"
         raise PreflightError(where, what, "stop it first, or wait for its end")
     if config.role == loops.UPDATE:
-        _refuse_without_episodes(config, found)
+        _refuse_without_episodes(found)
     return found
 
 
@@ -70,7 +70,7 @@ def _found(config: LaunchConfig, cwd: Path) -> Path | None:
     return newest
 
 
-def _refuse_without_episodes(config: LaunchConfig, found: Path) -> None:
+def _refuse_without_episodes(found: Path) -> None:
     where, fix = document.shown(found), "say role=rollout first"
     try:
         state = loop_state.read(found)
