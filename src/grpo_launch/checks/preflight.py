@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grpo_launch import runtimes
 from grpo_launch.base.host import nvidia_smi
-from grpo_launch.checks import ids, machine, versions
+from grpo_launch.checks import ids, loop_files, machine, versions
 from grpo_launch.config import schema, services
 from grpo_launch.config.facts import Facts, MissingFiles
 from grpo_launch.config.formats import document
@@ -75,6 +75,7 @@ def problems(
     yield from _devices(config, plan, environ)
     if facts and (absent := facts.get(MissingFiles)):
         yield from absent.problems
+    yield from loop_files.problems(config, plan, cwd)
     yield from machine.problems(config, plan, cwd)
     if is_complete:
         yield from tracking.problems(config, plan, environ, cwd)

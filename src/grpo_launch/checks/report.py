@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_launch.checks import replaced
-from grpo_launch.config import schema
+from grpo_launch.config import loops, schema
 from grpo_launch.config.endpoint import Endpoint, endpoints, here
 from grpo_launch.config.facts import Facts, WorldSize
 from grpo_launch.config.formats import document, forms
@@ -138,6 +138,7 @@ def summary(config: LaunchConfig, facts: Facts) -> dict[str, Any]:
         "defaults": defaults,
         "tracking": _tracking(config),
         "resume": _resume(config),
+        **_loop(config),
         "engine": _engine(facts),
     }
 
@@ -227,6 +228,23 @@ def _tracking(config: LaunchConfig) -> dict[str, Any]:
             variables.artifact_name(config) if variables.uploads(config) else None
         )
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _loop(config: LaunchConfig) -> dict[str, Any]:
+    """How it goes round."""
+    if not loops.is_loop(config):
+        return {}
+    settings, collector = config.loop, config.collector
+    every = settings.eval_interval
+    facts = {
+        "iterations": settings.iterations or "until it is stopped",
+        "tasks": collector.train_tasks,
+        "evaluates": f"every {every} on {collector.eval_tasks}" if every else "never",
+        "selects": config.update.select.value,
+        "swap": settings.swap.value,
+        "survives": f"{settings.max_failures} failed updates",
+    }
+    return {"loop": {name: value for name, value in facts.items() if value is not None}}
 
 
 def _resume(config: LaunchConfig) -> dict[str, Any]:

@@ -24,6 +24,8 @@ usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE] [FLAGS]
   role=both     the rollout server and the learner, supervised together
   role=server   the rollout server alone, in the foreground
   role=learner  wait for the rollout server, then train
+  role=loop     collect episodes, train on the best, publish the model, again
+  role=rollout  one collection of a loop; role=update: one update
   role=check    validate and preflight, start nothing; output=json for machines
   role=explain  key=KEY: every place that sets a value, the weakest first
   role=advise   run=RUN, no config: whether its split of the GPUs is balanced

@@ -298,6 +298,18 @@ class _Planning:
         ]
 
 
+def together(plan: LaunchPlan) -> LaunchPlan:
+    """A plan of all that needs this machine's devices, ports and programs, to be judged.
+
+    Of a loop that is the learner as well, beside the servers; any other plan is that already.
+    """
+    learners = [stage.plan for stage in plan.stages if stage.name == LEARNER]
+    team = [spec for trained in learners for spec in trained.team]
+    if not team:
+        return plan
+    return replace(plan, processes=(*plan.processes, *team), job=LEARNER)
+
+
 def _model(config: LaunchConfig, cwd: Path) -> str:
     """The model that the loop begins with: a directory, absolute, or a hub's name."""
     said = loops.trained_model(config)

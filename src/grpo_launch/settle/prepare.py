@@ -161,8 +161,9 @@ def _judged(
     problems: list[Problem] = []
     closing: list[Port] = []
     locked: dict[int, Problem] = {}
+    whole = loop.together(run.plan)
     try:
-        wanted = [port for port in ports(config, run.plan) if port.number not in chosen]
+        wanted = [port for port in ports(config, whole) if port.number not in chosen]
         held, locked = _locked(stack, wanted, run.plan.run_dir, aim)
         run = replace(run, held=(*run.held, *held))
         problems += locked.values()
@@ -176,7 +177,7 @@ def _judged(
 
         judged = preflight.problems(
             config,
-            run.plan,
+            whole,
             run.environ,
             run.cwd,
             without=locked,
@@ -184,7 +185,7 @@ def _judged(
             facts=made.facts,
         )
         problems += of_machine(config, judged)
-        waits = preflight.closing(config, run.plan)
+        waits = preflight.closing(config, whole)
         closing = [port for port in waits if port.number not in locked]
     errors = (problem for problem in problems if problem.severity is Severity.ERROR)
     failures += (PreflightError(p.where, p.what, p.fix, p.rule) for p in errors)

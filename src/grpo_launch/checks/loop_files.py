@@ -1,0 +1,45 @@
+"""What a loop needs of this machine besides what its servers and its learner need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from grpo_launch.config import loops
+from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.machine_checks import FILES, PACKAGES
+from grpo_launch.config.problem import Problem
+from grpo_launch.plan import LaunchPlan
+
+_COLLECTOR = ("aiohttp", "tenacity")
+"""What ``grpo_launch.rollout`` imports besides the launcher's own packages."""
+
+
+def problems(config: LaunchConfig, plan: LaunchPlan, cwd: Path) -> Iterator[Problem]:
+    """Files and packages that are not there.
+
+    Args:
+        config: the configuration of the plan, for messages.
+        plan: what would be started.
+        cwd: what relative paths are relative to.
+    """
+    if plan.loop is None:
+        return
+    collector = config.collector
+    if config.role != loops.UPDATE:
+        files = {"collector.plugins": collector.plugins}
+        for split in ("train", "eval"):
+            key = f"{split}_tasks"
+            files[f"collector.{key}"] = [getattr(collector, key)]
+        for key, paths in files.items():
+            for path in filter(None, paths):
+                if not (cwd / path).is_file():
+                    what, fix = f"{path} does not exist", "name a file that is there"
+                    yield Problem(config.where(key), what, fix, rule=FILES.name)
+        own = [value for value in vars(collector.runtime).values() if value is not None]
+        for name in () if own else _COLLECTOR:
+            if find_spec(name) is None:
+                what = f"{name} is not installed beside the launcher"
+                fix = "pip install 'grpo_launch[rollout]'"
+                yield Problem("collector", what, fix, rule=PACKAGES.name)
