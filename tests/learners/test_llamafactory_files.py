@@ -14,7 +14,8 @@ from grpo_launch.config.hydra import lookup
 from grpo_launch.learners.base import TrainRequest
 from grpo_launch.learners.llamafactory import datasets, importing
 from grpo_launch.learners.llamafactory.learner import LEARNER
-from grpo_launch.learners.llamafactory.publish import PUBLICATION, sources
+from grpo_launch.learners.llamafactory.publish import PUBLICATION
+from grpo_launch.learners.publication import sources
 
 LAUNCH = {"launch": {"learner": "llamafactory", "engine": "none"}}
 FILE: dict[str, Any] = {

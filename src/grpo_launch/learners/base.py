@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from grpo_launch.base.host import Host
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.learners.batches import Sizes
+from grpo_launch.learners.publication import Publication
 from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Resuming, Signs
 from grpo_launch.plugins import LEARNERS
 
@@ -268,6 +269,27 @@ class Particular(Protocol):
 
     def silence_s(self, config: LaunchConfig) -> float:
         """Seconds that it may be silent before its first step; 0: no longer than later."""
+        ...
+
+
+@runtime_checkable
+class OnTrajectories(Protocol):
+    """What a learner says besides that a loop can train on what it has collected.
+
+    Attributes:
+        publication: what of its checkpoints servers load.
+    """
+
+    @property
+    def publication(self) -> Publication: ...  # noqa: D102
+
+    def described(self, file: str, *, images: bool) -> Mapping[str, str]:
+        """Files that tell it what a file beside them holds, text by name; none: it needs none.
+
+        Args:
+            file: its name; a line is ``{"messages": [{"role", "content"}]}``.
+            images: whether a line has paths in ``images`` as well.
+        """
         ...
 
 

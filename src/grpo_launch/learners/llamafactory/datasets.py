@@ -135,3 +135,15 @@ def entry(file: str, members: Mapping[str, Any], stage: str, cwd: Path) -> dict[
         usual = {key: value for key, value in usual.items() if key == "ranking"}
     path = str(cwd / str(located("dataset", file, cwd)))
     return {"file_name": path, **usual, **members}
+
+
+def described(file: str, *, images: bool = False) -> dict[str, str]:
+    """The list of data sets for a directory whose only one is ``file``, by the list's name.
+
+    Args:
+        file: its name; it holds conversations.
+        images: whether its rows have paths in ``images``.
+    """
+    columns = {"messages": "messages", **({"images": "images"} if images else {})}
+    info = {PurePath(file).stem: {"file_name": file, **_MESSAGES, "columns": columns}}
+    return {INFO: json.dumps(info, indent=2, ensure_ascii=False) + "\n"}

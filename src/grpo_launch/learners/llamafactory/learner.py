@@ -13,6 +13,7 @@ from grpo_launch.engines.base import RELOAD, RESTART
 from grpo_launch.learners.base import Resume, TrainRequest
 from grpo_launch.learners.batches import Sizes
 from grpo_launch.learners.llamafactory import arguments, datasets, entry, outputs
+from grpo_launch.learners.llamafactory.publish import PUBLICATION
 from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class LlamaFactory:
     stages = arguments.STAGES
     transfers = frozenset({RELOAD, RESTART})
     packages = ("llamafactory", "torch", "transformers", "trl", "peft", "deepspeed", "wandb")
+    publication = PUBLICATION
 
     @property
     def cpu_overlay(self) -> Mapping[str, Any]:
@@ -133,6 +135,10 @@ class LlamaFactory:
         """``rehearse.py``, by the interpreter of the entry."""
         del max_model_len
         return entry.rehearsal(request)
+
+    def described(self, file: str, *, images: bool) -> Mapping[str, str]:
+        """See ``datasets.described``."""
+        return datasets.described(file, images=images)
 
     def section(self, argument: str) -> str:
         """None: its arguments have no sections."""
