@@ -6,16 +6,15 @@ the line is. What cannot be trained on is left out, and counted by reason.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from grpo_launch.base import files
-from grpo_launch.stages import rows
+from grpo_launch.stages import lines, rows
 from grpo_launch.stages.rows import Data
 
 DAMAGED = "damaged"
@@ -113,9 +112,9 @@ def read(path: Path, data: Data, *, truncated: bool = False) -> Collected:
     failed: dict[str, str] = {}
     seen: set[str] = set()
     with files.opened(path) as file:
-        for number, (at, line) in enumerate(_lines(file), 1):
+        for number, (at, line) in enumerate(lines.of(file), 1):
             where = f"line {number}"
-            row = _row(line)
+            row = lines.parsed(line)
             if row is None:
                 found.leave_out(DAMAGED, where)
                 continue
@@ -141,7 +140,7 @@ def messages(file: BinaryIO, episode: Episode) -> Mapping[str, Any]:
         ValueError: it is another one by now.
     """
     file.seek(episode.at)
-    row = _row(file.readline(files.AT_MOST))
+    row = lines.parsed(file.readline(files.AT_MOST))
     if row is None or _name(row, episode.id) != episode.id:
         raise ValueError(f"has another episode than {episode.id} at byte {episode.at} by now")
     return row
@@ -191,38 +190,6 @@ def _take(
         found.versions.add(str(row["version"]))
     if reason:
         found.leave_out(reason, f"{where}, {name}{why}")
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Where each line begins, and the line; one that is too long is cut."""
-    at = 0
-    while line := file.readline(files.AT_MOST):
-        whole = len(line)
-        while not line.endswith(b"\n") and (rest := file.readline(files.AT_MOST)):
-            whole += len(rest)
-            line = b"\n" if rest.endswith(b"\n") else b" "
-        if line.strip() or whole > len(line):
-            yield at, line
-        at += whole
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    """The episode of a line, or None where it is none."""
-    try:
-        row: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict):
-        return None
-    body = cast("dict[str, Any]", row)
-    if body.get("error"):
-        return body
-    said = body.get("messages")
-    if not isinstance(said, list) or not all(
-        isinstance(each, dict) for each in cast("list[Any]", said)
-    ):
-        return None
-    return body
 
 
 def _name(row: Mapping[str, Any], otherwise: str) -> str:
