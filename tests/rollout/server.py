@@ -57,15 +57,16 @@ class Server:
 
     Attributes:
         answer: gets the body of a request and how many had the same one before.
+        models: what is said of models; empty: 404, None: there is ``policy``.
         bodies: of the requests so far.
         most: requests that were open at once.
     """
 
     answer: Callable[[Body, int], Reply] = lambda body, count: completion()
-    model: str | None = "policy"
     bodies: list[Body] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
     most: int = 0
+    models: bytes | None = None
     url: str = ""
 
     def __enter__(self) -> Server:
@@ -114,7 +115,8 @@ class Server:
         raw = await reader.readexactly(int(lengths[0].split(":")[1]) if lengths else 0)
         self.headers.append(head)
         if head.startswith("GET"):
-            reply = http(404) if self.model is None else http(200, {"data": [{"id": self.model}]})
+            known = b'{"data": [{"id": "policy"}]}' if self.models is None else self.models
+            reply = http(200, known) if known else http(404)
         else:
             body = json.loads(raw)
             count = self.bodies.count(body)

@@ -72,6 +72,7 @@ def row(reward: float | None = 1.0, error: str = "", tokens: int = 4) -> dict[st
         "reward": reward,
         "error": error,
         "turns": 2,
+        "prompt_tokens": 3,
         "completion_tokens": tokens,
         "finish_reason": reason,
     }
@@ -94,7 +95,7 @@ def test_the_figures() -> None:
         "episodes_per_s": 0.5,
         "tokens_per_s": 2.0,
         "failed": 1,
-        "tokens_spent": 0,
+        "tokens_spent": 7,
         "waiting_for_model": 0,
         "waiting_for_environment": 0,
         "limit": "",

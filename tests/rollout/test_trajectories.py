@@ -22,6 +22,8 @@ def row(task: str, sample: int = 0, error: str = "", text: str = "hi") -> dict[s
         "sample": sample,
         "error": error,
         "turns": 1,
+        "reward": 1.0,
+        "prompt_tokens": 3,
         "completion_tokens": 2,
         "messages": [{"role": "user", "content": text}],
         "finish_reason": "stop",

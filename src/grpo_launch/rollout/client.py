@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from grpo_launch.base.redaction import masked, without_named
 from grpo_launch.errors import ConfigError, ServerDiedError
@@ -86,6 +87,11 @@ class Client:
     ) -> None:
         if not urls:
             raise ConfigError("collector.urls", "no server", "name one with --url")
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                shown = str(without_named(url))
+                raise ConfigError("collector.urls", f"{shown!r} is no address", "write http://...")
         sizes = [max(1, round(server_size * weight)) for weight in weights or [1.0] * len(urls)]
         bases = [url.rstrip("/").removesuffix("/v1") + "/v1" for url in urls]
         self._sizes = tuple(zip(bases, sizes, strict=True))
@@ -228,8 +234,6 @@ class Client:
             raise self._died(server, self._safe(str(error.os_error))) from None
         except aiohttp.ClientConnectionError:
             return None
-        except aiohttp.InvalidURL:
-            raise ConfigError(server.shown, "is no address", "correct collector.urls") from None
         except aiohttp.ClientPayloadError:
             raise EpisodeError("the answer was cut off") from None
         except aiohttp.ClientError as error:

@@ -83,8 +83,10 @@ class Meter:
 
     def add(self, row: Mapping[str, Any], *, resumed: bool = False) -> None:
         """An episode has ended, or had ended in an attempt before."""
-        self.resumed += resumed
-        self.turns += 0 if resumed else row["turns"]
+        self.turns += row["turns"]
+        if resumed:
+            self.resumed += 1
+            self.spent += row["prompt_tokens"] + row["completion_tokens"]
         self._count(self.reasons, row["finish_reason"])
         if row["error"]:
             self.failed += 1

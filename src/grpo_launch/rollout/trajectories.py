@@ -23,7 +23,11 @@ Pair = tuple[str, int]
 _LOCK = ".lock"
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _KINDS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
-_NEEDED = ("task", "sample", "messages", "turns", "finish_reason", "error", "completion_tokens")
+_NEEDED = (
+    *("task", "sample", "messages", "turns", "reward", "finish_reason", "error"),
+    *("prompt_tokens", "completion_tokens"),
+)
+"""Keys of a line that are read again."""
 
 
 class Trajectories:
