@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from grpo_launch.cli import phases
 from grpo_launch.config.compat import run_table
 from grpo_launch.config.compat.run_line import Surroundings, translate
+from grpo_launch.config.hydra import hints
 from grpo_launch.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -115,3 +118,29 @@ def test_a_mistake_ends_the_script(tmp_path: Path) -> None:
         "error: --rl-phase: is missing, add --rl-phase rollout, update or both\n"
     )
     assert [*tmp_path.iterdir()] == []
+
+
+TABLE = run_table.load()
+UPDATE = [*PATHS, "--rl-phase", "update"]
+WORDS = st.one_of(
+    st.sampled_from([*TABLE.options]),
+    st.sampled_from(["rollout", "update", "both", "train-only", "1", "2", "1,1", "/data", "/log"]),
+    st.builds(
+        "{}{}={}".format,
+        st.sampled_from(["", "+", "++", "~"]),
+        st.sampled_from(
+            [*run_table.load().keys, *run_table.load().refused, "env_config", "", "a.b"]
+        ),
+        st.one_of(st.sampled_from(["1", "a.jsonl", "''", "null", "[a,b]", "{a:1}"]), st.text()),
+    ),
+    st.text(),
+)
+
+
+@given(st.sampled_from([[], PATHS, UPDATE]), st.lists(WORDS, min_size=1, max_size=12))
+def test_any_line_is_overrides_or_mistakes(before: list[str], words: list[str]) -> None:
+    lines = become({"line": shlex.join([*before, *words]), "bare": True, "devices": 1})
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert errors in ([], lines)
+    assert [line for line in errors if not ERROR.fullmatch(line)] == []
+    assert [line for line in lines if hints.key_of(line).startswith("env_config.")] == []

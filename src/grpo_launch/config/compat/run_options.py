@@ -53,7 +53,7 @@ def take_apart(arguments: Sequence[str], table: RunTable) -> Typed:
             else:
                 what = "is neither an option nor an override"
                 errors.append(
-                    ConfigError(word or "''", what, "write KEY=VALUE, or quote the words")
+                    ConfigError(word.strip() or "''", what, "write KEY=VALUE, or quote the words")
                 )
             continue
         if option is None:
