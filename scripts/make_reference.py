@@ -73,7 +73,7 @@ _PAGES = {
     },
 }
 """The options that are plug-ins, and what each is."""
-_NO_OPTIONS = ("hanabi_env",)  # data beside the options, see make_compat.py
+_NO_OPTIONS = ("hanabi_env", "run_sh")  # data beside the options, see make_compat.py
 _TYPES = {"str": "text", "int": "integer", "float": "number", "bool": "true, false", "Any": "any"}
 _HEAD = """\
 # Reference

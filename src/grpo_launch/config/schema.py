@@ -312,8 +312,8 @@ TOPOLOGY = "rollout_server/topology"
 SERVER_GROUPS = (PRESET, TOPOLOGY)
 """In the order in which they are merged: a topology wins over a preset."""
 
-NO_OPTIONS = ("hanabi_env",)
-"""Files beside the options of a group that are data: the table of `compat=env`."""
+NO_OPTIONS = ("hanabi_env", "run_sh")
+"""Files beside the options of a group that are data: the tables of the old scripts."""
 
 SEVERAL = ("tracking",)
 """Groups of which several options may be chosen at once, `tracking=[wandb,tensorboard]`."""

@@ -11,7 +11,7 @@ from grpo_launch.config import kinds
 from grpo_launch.config.hydra import hints
 from grpo_launch.errors import ConfigError
 
-_UNQUOTED = re.compile(r"[A-Za-z_][\w./-]*|\d+(\.\d+){3}", re.ASCII)
+_UNQUOTED = re.compile(r"[A-Za-z_/][\w./-]*|\d+(\.\d+){3}|https?://[\w./:-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Taken:
         """What to type instead."""
         above = hints.type_of(self.key.rpartition(".")[0])
         added = "++" if kinds.is_mapping(above) else ""  # of a mapping with free keys, as env.set
-        return f"{added}{self.key}={_typed(self.value)}"
+        return f"{added}{self.key}={typed(self.value)}"
 
     @property
     def place(self) -> str:
@@ -116,14 +116,14 @@ class FromEnvironment:
 NOTHING = FromEnvironment()
 
 
-def _typed(value: Any) -> str:
+def typed(value: Any) -> str:
     """A value in Hydra's override grammar."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return f"[{','.join(map(_typed, cast('list[Any]', value)))}]"
+        return f"[{','.join(map(typed, cast('list[Any]', value)))}]"
     if isinstance(value, str):
         plain = _UNQUOTED.fullmatch(value) and not hints.NOT_A_STRING.fullmatch(value)
         return value if plain else hints.quoted(value)
