@@ -12,7 +12,7 @@ from grpo_launch.config.machine_checks import FILES, PACKAGES
 from grpo_launch.config.problem import Problem
 from grpo_launch.plan import LaunchPlan
 
-_COLLECTOR = ("aiohttp", "tenacity")
+_COLLECTOR = ("aiohttp",)
 """What ``grpo_launch.rollout`` imports besides the launcher's own packages."""
 
 

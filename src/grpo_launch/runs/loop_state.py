@@ -197,7 +197,7 @@ def told(row: Row, until: int | None) -> dict[str, Any]:
         "version": row.version,
         "reward": row.figure(COLLECT, "reward"),
         "eval_reward": row.figure(COLLECT_EVAL, "reward"),
-        "episodes": row.figure(COLLECT, "episodes"),
+        "episodes": row.figure(COLLECT, "step"),
         "kept": row.figure(SELECT, "kept"),
         "update": row.update,
         "reason": row.reason,

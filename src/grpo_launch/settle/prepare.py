@@ -69,6 +69,7 @@ def prepare(
 
         earlier = going_on.directory(config, host.cwd) if aim is Aim.START else None
         config = going_on.in_directory(config, earlier)
+        run_id = earlier.name if earlier else run_id  # one W&B run, however often it goes on
     if aim is not Aim.SHOW:
         try:
             host = env_file.filled(config, host, say)
