@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from grpo_launch.errors import ConfigError
 
 STANDARD = ("messages", "images", "audios", "videos", "tools", "objects")
-"""Columns that have a field of their own in a request of ms-swift; the others are its data."""
+"""Columns that have a field of their own in the request of an environment."""
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ class Trajectories:
 
         Returns:
             The text with ``<image>`` where one was, and their names from the directory (or URLs),
-            as LLaMA-Factory and ms-swift take them.
+            as learners take them.
         """
         if isinstance(content, str):
             return content, []
