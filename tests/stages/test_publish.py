@@ -152,6 +152,14 @@ def test_a_half_checkpoint_is_passed_over_and_said(
     assert f"{training}/checkpoint-4 is published instead" in said
 
 
+def test_without_patterns_the_model_as_it_was_saved(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "training", 10)
+    how = publish.Publishing(layout=CHECKPOINTS)
+    found = publish.publish(how, tmp_path / "training", "iter_1", tmp_path / "models")
+    model = (*BASE_FILES, "config.json", "model.safetensors", "trainer_state.json")
+    assert names(found) == sorted(model)
+
+
 def refused(how: publish.Publishing, training: Path, name: str = "iter_1") -> str:
     models = training.parent / "models"
     with pytest.raises((ConfigError, PreflightError)) as caught:

@@ -219,9 +219,9 @@ def test_images_are_files_with_absolute_paths(tmp_path: Path) -> None:
         (tmp_path / "files" / name).write_bytes(b"x")
     see = {"role": "user", "content": "see <image>"}
     line = row(messages=[see, answer(), see, answer()], images=["files/1.png", "files/2.png"])
-    _, rows = made(tmp_path, line)
+    _, rows = made(tmp_path, line, row("b/0"))
     paths = [str(tmp_path / "files" / name) for name in ("1.png", "2.png")]
-    assert rows[0]["images"] == paths
+    assert [each["images"] for each in rows] == [paths, []]
     info = json.loads((tmp_path / "data" / "dataset_info.json").read_text())
     assert info["trajectories"]["columns"] == {"messages": "messages", "images": "images"}
     (tmp_path / "data" / "card.json").unlink()

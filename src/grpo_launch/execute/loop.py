@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.base import codec
+from grpo_launch.base import atomic, codec
 from grpo_launch.errors import PreflightError, TimeLimitError
 from grpo_launch.execute import resume
 from grpo_launch.execute.attempt import Attempt
@@ -24,12 +24,13 @@ from grpo_launch.plan import (
     LEARNER,
     RELOAD_STAGE,
     SELECT,
+    SERVING,
     LaunchPlan,
     Loop,
     Stage,
 )
 from grpo_launch.planning import marks
-from grpo_launch.runs import loop_state, record
+from grpo_launch.runs import loop_state, plans, record
 from grpo_launch.runs.loop_state import FAILED, SKIPPED, LoopState
 from grpo_launch.runs.metrics import MetricsFollower, Step
 from grpo_launch.runs.outputs import Outputs
@@ -155,12 +156,22 @@ class LoopAttempt:
             self._shown = self._servers = Attempt(around, self._number, logs)
             self._served = self._state.version
             self._servers.open()
+            self._note_servers(self._servers.plan)
             self._state = self._state.spent("serve", time.monotonic() - started)
         else:
             self._told(stage)
             around = replace(around, plan=_under(plan, self._servers.plan))
             self._servers.next_job(around, logs)
         return self._servers.work()
+
+    def _note_servers(self, plan: LaunchPlan) -> None:
+        """Keep the plan of the servers that run, for what asks them."""
+        path = self._directory / SERVING / plans.NAME
+        try:
+            path.parent.mkdir(exist_ok=True)
+            atomic.write(path, plan.to_json())
+        except OSError as error:
+            raise self._unwritten(error) from None
 
     def _renew(self) -> None:
         """Give the servers the newest model, or end them."""

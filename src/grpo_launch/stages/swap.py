@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError
@@ -39,8 +40,9 @@ def swap(run: Path, model: Path, version: str) -> list[Result]:
         OSError: the journal cannot be written.
     """
     results: list[Result] = []
+    record = run / journal.NAME
     for server in [*_servers(run)]:
-        results.append(reload(server, model, run / journal.NAME, version=version))
+        results.append(reload(_comparable(server, record), model, record, version=version))
         if results[-1].outcome != RELOADED:
             break
     return results
@@ -72,12 +74,20 @@ def _servers(run: Path) -> Iterator[Server]:
         yield server
 
 
+def _comparable(server: Server, record: Path) -> Server:
+    """A server whose first model may have been removed since, with the one that it took last."""
+    last = journal.state(record, server.name, server.since).last
+    if server.model.is_dir() or last is None or last.outcome != RELOADED:
+        return server
+    return replace(server, model=Path(last.path))
+
+
 def _since(run: Path) -> float:
-    """When the servers that run now were started, seconds since the epoch, as far as is known."""
+    """When the servers that run now were started, seconds since the epoch."""
     try:
         recorded, _ = reading.read(run)
     except (OSError, ValueError):
-        return 0.0
+        return (run / plans.NAME).stat().st_mtime  # a loop writes it at their start
     return recorded.attempts[-1].started if recorded.attempts else recorded.started
 
 
