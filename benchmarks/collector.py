@@ -237,14 +237,14 @@ def against_engine(arguments: argparse.Namespace) -> None:
     """Print the share of what vLLM's own benchmark gets, in turns."""
     theirs: list[float] = []
     ours: list[float] = []
-    requests = 8 * arguments.size
+    requests = 4 * arguments.size
+    print(f"vLLM, {requests} requests of {TOKENS} tokens, {arguments.size} at once, tokens/s:")
     with engine() as url:
         collect(url, requests, arguments.size)  # warm
         for _ in range(arguments.rounds):
             theirs.append(bench_serve(url, requests, arguments.size))
             ours.append(collect(url, requests, arguments.size).tokens_per_s)
-    print(f"vLLM, {requests} requests of {TOKENS} tokens, {arguments.size} at once, tokens/s:")
-    print(f"  vllm bench serve {[round(x) for x in theirs]}, collector {[round(x) for x in ours]}")
+            print(f"  vllm bench serve {theirs[-1]:.0f}, collector {ours[-1]:.0f}", flush=True)
     print(f"  share {statistics.median(ours) / statistics.median(theirs):.2f} of the medians")
 
 
