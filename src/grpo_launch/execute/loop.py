@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grpo_launch.base import codec
+from grpo_launch.base import atomic, codec
 from grpo_launch.errors import PreflightError, TimeLimitError
 from grpo_launch.execute import resume
 from grpo_launch.execute.attempt import Attempt
@@ -24,12 +24,13 @@ from grpo_launch.plan import (
     LEARNER,
     RELOAD_STAGE,
     SELECT,
+    SERVING,
     LaunchPlan,
     Loop,
     Stage,
 )
 from grpo_launch.planning import marks
-from grpo_launch.runs import loop_state, record
+from grpo_launch.runs import loop_state, plans, record
 from grpo_launch.runs.loop_state import FAILED, SKIPPED, LoopState
 from grpo_launch.runs.metrics import MetricsFollower, Step
 from grpo_launch.runs.outputs import Outputs
@@ -99,7 +100,8 @@ class LoopAttempt:
                 if ended.status:
                     return ended
                 self._write()
-            self._keep()
+            if self._state.has_ended(self._loop):
+                self._keep()
             return ended
         finally:
             self._close()
@@ -108,7 +110,7 @@ class LoopAttempt:
 
     def _do(self, stage: Stage) -> Ended:
         """Do a stage; the state has it then, unless it failed."""
-        started = time.monotonic()
+        started, before = time.monotonic(), self._spent
         plan = self._filled(stage)
         try:
             if plan.main is not None and plan.main.done and Path(plan.main.done).exists():
@@ -121,11 +123,11 @@ class LoopAttempt:
             ended = Ended(stage.name, error.status, error.reason)
             if not self._may_fail(stage):
                 raise
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - started - (self._spent - before)
         if ended.status == 0:
             figures = self._figures(stage)
             self._state = self._state.after(stage.name, seconds, figures)
-            if stage.name == SELECT and not figures.get("kept"):
+            if stage.name == SELECT and self._kept(figures) == 0:
                 self._give_up(SKIPPED, "no episode was good enough to train on")
         elif self._may_fail(stage):
             self._state = self._state.spent(stage.name, seconds)
@@ -133,6 +135,24 @@ class LoopAttempt:
             self._give_up(FAILED, ended.reason)
             return Ended(stage.name, 0)
         return ended
+
+    @property
+    def _spent(self) -> float:
+        """Seconds of this iteration that stages have counted already."""
+        return sum(self._state.row.seconds.values())
+
+    def _kept(self, figures: Mapping[str, Any]) -> int:
+        """How many episodes there are to train on.
+
+        Raises:
+            PreflightError: the selection does not say.
+        """
+        if (kept := figures.get("kept")) is None:
+            directory = marks.directory(self._state.iteration)
+            where = self._directory / "iterations" / directory / "data"
+            fix = "remove it, then say resume=latest"
+            raise PreflightError(str(where), "its card does not say what was kept", fix)
+        return int(kept)
 
     def _may_fail(self, stage: Stage) -> bool:
         return stage.name == LEARNER and self._state.failures < self._loop.max_failures
@@ -155,6 +175,7 @@ class LoopAttempt:
             self._shown = self._servers = Attempt(around, self._number, logs)
             self._served = self._state.version
             self._servers.open()
+            self._write_serving(plan)
             self._state = self._state.spent("serve", time.monotonic() - started)
         else:
             self._told(stage)
@@ -177,6 +198,17 @@ class LoopAttempt:
                 return
             self._say(f"warning: {ended.reason}; the servers are restarted")
         self._close()
+
+    def _write_serving(self, plan: LaunchPlan) -> None:
+        """Leave the plan of the servers where a reload looks for it, newer than all they did."""
+        directory = self._directory / SERVING
+        try:
+            directory.mkdir(exist_ok=True)
+            atomic.write(directory / plans.NAME, plan.to_json())
+        except OSError as error:
+            what = f"cannot be written ({error.strerror})"
+            fix = "make room, then say resume=latest"
+            raise PreflightError(str(directory), what, fix) from None
 
     def _alone(self, stage: Stage, plan: LaunchPlan) -> Ended:
         """Do a job that asks no server; servers that take new models meanwhile go on."""
@@ -228,7 +260,13 @@ class LoopAttempt:
         """The newest model, as it is served."""
         try:
             return os.path.realpath(self._directory / CURRENT, strict=True)
-        except OSError:
+        except OSError as error:
+            if self._state.version:
+                what = (
+                    f"leads to no model ({error.strerror}), that of {self._state.version} updates"
+                )
+                fix = "restore it, or let the link lead to another one"
+                raise PreflightError(str(self._directory / CURRENT), what, fix) from None
             return self._loop.model
 
     def _logs_of(self, plan: LaunchPlan) -> Path:
@@ -284,8 +322,6 @@ class LoopAttempt:
 
     def _keep(self) -> None:
         """Add the line of the iteration that has ended."""
-        if not self._state.done:
-            return
         try:
             loop_state.keep(self._directory, self._state)
         except OSError as error:

@@ -31,6 +31,7 @@ from grpo_launch.plan import (
     RELOAD_STAGE,
     SELECT,
     SERVER,
+    SERVING,
     VERSION_MARK,
     LaunchPlan,
     Loop,
@@ -44,9 +45,6 @@ from grpo_launch.planning.devices import Devices
 
 EPISODES = "episodes.jsonl"
 TRAJECTORIES = "trajectories.jsonl"
-SERVING = "serving"
-"""Below the directory of a loop: the plan of the servers that run."""
-
 _FILES = "loop"
 """Below the directory of a loop: the settings of the programs."""
 
