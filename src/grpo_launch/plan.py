@@ -324,6 +324,9 @@ PUBLISH = "publish"
 RELOAD_STAGE = "reload"
 FREE = "free"
 
+SERVING = "serving"
+"""Below the directory of a loop: the plan of the servers that run."""
+
 ITERATION_MARK = "@ITERATION@"
 """Stands for the number of the iteration, four digits."""
 

@@ -121,7 +121,7 @@ class Attempt:
         """Take another job, for :meth:`work`; the services go on.
 
         Args:
-            around: with a plan that has the same services, and a job of another name.
+            around: with a plan that has the same services.
             logs: the directory of that job's log, absolute; it exists.
 
         Raises:
@@ -133,11 +133,16 @@ class Attempt:
         self._processes.follow(around, logs)
         self.observer.follow(around.plan, around.cwd, logs)
         self._follow(around, logs)
-        # Before the others end: one guard alone could be killed with the launcher.
-        for spec in self._plan.team:
-            self._processes.guard(spec.name)
+        names = [spec.name for spec in self._plan.team]
         for process in ended:
-            self._processes.end(process)
+            if process.name in names:
+                self._processes.end(process)
+        # Before the others end: one guard alone could be killed with the launcher.
+        for name in names:
+            self._processes.guard(name)
+        for process in ended:
+            if process.name not in names:
+                self._processes.end(process)
 
     def work(self) -> Ended:
         """Do the job under the services.

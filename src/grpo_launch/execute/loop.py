@@ -100,7 +100,8 @@ class LoopAttempt:
                 if ended.status:
                     return ended
                 self._write()
-            self._keep()
+            if self._state.has_ended(self._loop):
+                self._keep()
             return ended
         finally:
             self._close()
@@ -109,7 +110,7 @@ class LoopAttempt:
 
     def _do(self, stage: Stage) -> Ended:
         """Do a stage; the state has it then, unless it failed."""
-        started = time.monotonic()
+        started, before = time.monotonic(), self._spent
         plan = self._filled(stage)
         try:
             if plan.main is not None and plan.main.done and Path(plan.main.done).exists():
@@ -122,11 +123,11 @@ class LoopAttempt:
             ended = Ended(stage.name, error.status, error.reason)
             if not self._may_fail(stage):
                 raise
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - started - (self._spent - before)
         if ended.status == 0:
             figures = self._figures(stage)
             self._state = self._state.after(stage.name, seconds, figures)
-            if stage.name == SELECT and not figures.get("kept"):
+            if stage.name == SELECT and self._kept(figures) == 0:
                 self._give_up(SKIPPED, "no episode was good enough to train on")
         elif self._may_fail(stage):
             self._state = self._state.spent(stage.name, seconds)
@@ -134,6 +135,24 @@ class LoopAttempt:
             self._give_up(FAILED, ended.reason)
             return Ended(stage.name, 0)
         return ended
+
+    @property
+    def _spent(self) -> float:
+        """Seconds of this iteration that stages have counted already."""
+        return sum(self._state.row.seconds.values())
+
+    def _kept(self, figures: Mapping[str, Any]) -> int:
+        """How many episodes there are to train on.
+
+        Raises:
+            PreflightError: the selection does not say.
+        """
+        if (kept := figures.get("kept")) is None:
+            directory = marks.directory(self._state.iteration)
+            where = self._directory / "iterations" / directory / "data"
+            fix = "remove it, then say resume=latest"
+            raise PreflightError(str(where), "its card does not say what was kept", fix)
+        return int(kept)
 
     def _may_fail(self, stage: Stage) -> bool:
         return stage.name == LEARNER and self._state.failures < self._loop.max_failures
@@ -156,22 +175,13 @@ class LoopAttempt:
             self._shown = self._servers = Attempt(around, self._number, logs)
             self._served = self._state.version
             self._servers.open()
-            self._note_servers(self._servers.plan)
+            self._write_serving(plan)
             self._state = self._state.spent("serve", time.monotonic() - started)
         else:
             self._told(stage)
             around = replace(around, plan=_under(plan, self._servers.plan))
             self._servers.next_job(around, logs)
         return self._servers.work()
-
-    def _note_servers(self, plan: LaunchPlan) -> None:
-        """Keep the plan of the servers that run, for what asks them."""
-        path = self._directory / SERVING / plans.NAME
-        try:
-            path.parent.mkdir(exist_ok=True)
-            atomic.write(path, plan.to_json())
-        except OSError as error:
-            raise self._unwritten(error) from None
 
     def _renew(self) -> None:
         """Give the servers the newest model, or end them."""
@@ -188,6 +198,17 @@ class LoopAttempt:
                 return
             self._say(f"warning: {ended.reason}; the servers are restarted")
         self._close()
+
+    def _write_serving(self, plan: LaunchPlan) -> None:
+        """Leave the plan of the servers where a reload looks for it, newer than all they did."""
+        directory = self._directory / SERVING
+        try:
+            directory.mkdir(exist_ok=True)
+            atomic.write(directory / plans.NAME, plan.to_json())
+        except OSError as error:
+            what = f"cannot be written ({error.strerror})"
+            fix = "make room, then say resume=latest"
+            raise PreflightError(str(directory), what, fix) from None
 
     def _alone(self, stage: Stage, plan: LaunchPlan) -> Ended:
         """Do a job that asks no server; servers that take new models meanwhile go on."""
@@ -239,7 +260,13 @@ class LoopAttempt:
         """The newest model, as it is served."""
         try:
             return os.path.realpath(self._directory / CURRENT, strict=True)
-        except OSError:
+        except OSError as error:
+            if self._state.version:
+                what = (
+                    f"leads to no model ({error.strerror}), that of {self._state.version} updates"
+                )
+                fix = "restore it, or let the link lead to another one"
+                raise PreflightError(str(self._directory / CURRENT), what, fix) from None
             return self._loop.model
 
     def _logs_of(self, plan: LaunchPlan) -> Path:
@@ -295,8 +322,6 @@ class LoopAttempt:
 
     def _keep(self) -> None:
         """Add the line of the iteration that has ended."""
-        if not self._state.done:
-            return
         try:
             loop_state.keep(self._directory, self._state)
         except OSError as error:

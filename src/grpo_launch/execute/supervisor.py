@@ -38,6 +38,7 @@ from grpo_launch.runs.metrics import Step
 from grpo_launch.runs.outputs import Outputs
 from grpo_launch.runs.record import RunRecord
 from grpo_launch.supervise import cgroup, events, spawn, tree
+from grpo_launch.supervise.logs import directories
 from grpo_launch.supervise.process import RunPaths
 
 _OF_ATTEMPT = (NotReadyError, ServerDiedError, GuardLostError, StalledError, AlarmError)
@@ -251,15 +252,19 @@ class _Run:
         return Attempt(self._around, number, logs)
 
     def _ended(self, attempt: Attempt | LoopAttempt, reason: str) -> None:
-        self._steps += attempt.steps
+        # A loop reads those of all its attempts.
+        earlier = self._steps if self._plan.loop is None else []
+        self._steps = [*earlier, *attempt.steps]
         self._scrub(attempt.logs)
         with self._around.noting():
             self._around.record.attempt_ended(reason)
 
     def _scrub(self, logs: Path) -> None:
         """Remove secrets that the processes printed; they have ended."""
-        for path in redaction.scrub_below(str(logs), redaction.secrets(self._around.environ)):
-            self._around.console.say(f"warning: {path}: cannot be searched for secrets")
+        hidden = redaction.secrets(self._around.environ)
+        for directory in directories(str(self._around.record.directory), logs.name):
+            for path in redaction.scrub_below(directory, hidden):
+                self._around.console.say(f"warning: {path}: cannot be searched for secrets")
 
     def _back_off(self, number: int, reason: str) -> None:
         """Say what failed, and wait before the next attempt.

@@ -14,6 +14,7 @@ from grpo_launch.base import atomic, occupied
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import PreflightError
 from grpo_launch.plan import LaunchPlan
+from grpo_launch.runs import loop_state
 from grpo_launch.runs.record import NAME, RunRecord
 from grpo_launch.tracking import variables
 
@@ -46,6 +47,8 @@ def create(
         if goes_on:
             record.go_on()
         (directory / "logs").mkdir(parents=True, exist_ok=goes_on)
+        if plan.loop is not None and not goes_on:  # killed from here on, it can be gone on with
+            loop_state.write(directory, loop_state.LoopState())
         atomic.write(directory / "plan.json", plan.to_json())
         atomic.write(directory / "config.yaml", _yaml(config.as_dict()))
         atomic.write(directory / "overrides.yaml", _yaml(config.retyped))

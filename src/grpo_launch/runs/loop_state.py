@@ -90,19 +90,22 @@ class LoopState:
     def bounded(self, loop: Loop) -> LoopState:
         """The state at the start of a loop that may have been here before.
 
-        What counts passes keeps its bound until that is reached.
+        What counts passes keeps its bound until that is reached. An update has the episodes that
+        are there, and no others.
         """
         if not loop.passes:
             return replace(self, until=loop.iterations)
+        if not any(stage.serves for stage in loop.stages):
+            return replace(self, until=self.iteration + 1)
         if self.until is not None and self.next(loop) is not None:
             return self
-        begun = self.iteration + (1 if self._has_ended(loop) else 0)
+        begun = self.iteration + (1 if self.has_ended(loop) else 0)
         return replace(self, until=begun + (1 if loop.iterations is None else loop.iterations))
 
     def next(self, loop: Loop) -> tuple[LoopState, Stage] | None:
         """What is to be done next, and the state in which it is; None: nothing is left."""
         state = self
-        if self._has_ended(loop):
+        if self.has_ended(loop):
             state = replace(self, row=Row(self.iteration + 1, self.version), done=())
         if state.until is not None and state.iteration >= state.until:
             return None
@@ -147,8 +150,11 @@ class LoopState:
         taken[stage] = round(taken.get(stage, 0.0) + seconds, 3)
         return replace(self, row=replace(self.row, seconds=taken))
 
-    def _has_ended(self, loop: Loop) -> bool:
-        return all(stage.name in self.done for stage in stages_of(loop, self.iteration))
+    def has_ended(self, loop: Loop) -> bool:
+        """Whether nothing is left to do of the iteration; after its update nothing ever is."""
+        return bool(self.row.update) or all(
+            stage.name in self.done for stage in stages_of(loop, self.iteration)
+        )
 
 
 def stages_of(loop: Loop, iteration: int) -> list[Stage]:
@@ -207,9 +213,10 @@ def told(row: Row, until: int | None) -> dict[str, Any]:
 
 
 def keep(directory: Path, state: LoopState) -> None:
-    """Add the line of the iteration of ``state``, unless it is there already.
+    """Add the line of the iteration of ``state``.
 
-    A line that was cut off is replaced.
+    One of it that is there already is replaced, as is a line that was cut off: what one role has
+    ended another may go on with.
 
     Raises:
         OSError: it cannot be written.
@@ -219,10 +226,10 @@ def keep(directory: Path, state: LoopState) -> None:
     with os.fdopen(descriptor, "r+b") as file:
         content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        last = whole.splitlines()[-1:]
-        with contextlib.suppress(ValueError, AttributeError, TypeError):
-            if last and json.loads(last[0])["step"] > state.iteration:
-                return
+        last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if json.loads(last)["step"] == state.iteration + 1:
+                whole = whole.removesuffix(last)
         line = json.dumps(told(state.row, state.until), ensure_ascii=False)
         file.seek(len(whole))
         file.truncate()

@@ -112,13 +112,15 @@ class RunRecord:
         return RunRecord(directory, state)
 
     def go_on(self) -> None:
-        """Take over the attempts of the record that is in the directory.
+        """Take over the attempts of the record that is in the directory, if there is one.
 
         Raises:
             OSError: it cannot be read.
             ValueError: it is no record.
         """
-        earlier = read(self.directory)
+        earlier: dict[str, Any] = {}
+        with contextlib.suppress(FileNotFoundError):  # the launcher was killed before it wrote one
+            earlier = read(self.directory)
         for name in ("started", "attempt", "attempts", "alarms"):
             self.state[name] = earlier.get(name, self.state[name])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +13,10 @@ from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.plan import COLLECT, PUBLISH
-from grpo_launch.runs import find, loop_state, reading
+from grpo_launch.runs import find, loop_state, plans, reading
 
 LATEST = "latest"
+_LOCK = ".lock"
 
 
 def directory(config: LaunchConfig, cwd: Path) -> Path | None:
@@ -32,15 +36,62 @@ def directory(config: LaunchConfig, cwd: Path) -> Path | None:
     where = config.where("resume" if config.resume else "loop.dir")
     try:
         known, _ = reading.read(found)
+    except FileNotFoundError:  # the launcher was killed before it wrote one
+        known = None
     except (OSError, ValueError) as error:
         what = f"the record of {document.shown(found)} cannot be read ({error})"
         raise PreflightError(where, what, "choose another loop.dir") from None
-    if known.ended is None and known.is_supervised:
-        what = f"{document.shown(found)} is still going on"
-        raise PreflightError(where, what, "stop it first, or wait for its end")
+    if known is not None and known.ended is None and known.is_supervised:
+        raise _busy(found, where)
     if config.role == loops.UPDATE:
         _refuse_without_episodes(found)
     return found
+
+
+def taken(found: Path, config: LaunchConfig, tell: Callable[[str], None]) -> int:
+    """Take a loop over from its last attempt, of which nothing is left then.
+
+    Args:
+        found: its directory, see :func:`directory`.
+        config: that goes on.
+        tell: gets a line where this takes a moment.
+
+    Returns:
+        A descriptor; while it is open nobody else goes on with the loop.
+
+    Raises:
+        PreflightError: somebody does, or something of the last attempt does not end.
+    """
+    from grpo_launch.supervise import remains
+
+    where = config.where("resume" if config.resume else "loop.dir")
+    try:
+        lock = os.open(found / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        what = f"{document.shown(found)} cannot be written ({error.strerror})"
+        raise PreflightError(where, what, "choose another loop.dir") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise _busy(found, where) from None
+    except OSError:  # a file system without locks
+        pass
+    plan, _ = plans.known(found)
+    specs = (*plan.of_attempt, *(spec for stage in plan.stages for spec in stage.plan.team))
+    names = [spec.name for spec in specs]
+    for run in dict.fromkeys((str(found), os.path.realpath(found))):
+        if pids := remains.ended(run, names, plan.deadlines, tell):
+            os.close(lock)
+            said = ", ".join(map(str, pids))
+            what = f"pid {said} of the last attempt of {document.shown(found)} does not end"
+            raise PreflightError(where, what, "say grpo-runs stop --kill")
+    return lock
+
+
+def _busy(found: Path, where: str) -> PreflightError:
+    what = f"{document.shown(found)} is still going on"
+    return PreflightError(where, what, "stop it first, or wait for its end")
 
 
 def in_directory(config: LaunchConfig, found: Path | None) -> LaunchConfig:

@@ -63,13 +63,16 @@ def prepare(
     run_id = host.run_id() if aim is Aim.START else DRY_RUN_ID
     secrets.refuse_recorded(config, host)
     unread: tuple[LaunchError, ...] = ()
-    earlier = None
+    earlier, taken = None, tuple[int, ...]()
     if loops.is_loop(config):
         from grpo_launch.settle import going_on
 
         earlier = going_on.directory(config, host.cwd) if aim is Aim.START else None
         config = going_on.in_directory(config, earlier)
         run_id = earlier.name if earlier else run_id  # one W&B run, however often it goes on
+        if earlier is not None:
+            taken = (going_on.taken(earlier, config, say),)
+            stack.callback(os.close, *taken)
     if aim is not Aim.SHOW:
         try:
             host = env_file.filled(config, host, say)
@@ -114,7 +117,7 @@ def prepare(
         name=run_name(plan.run_dir),
         environ=host.environ,
         cwd=host.cwd,
-        held=choice.held,
+        held=(*choice.held, *taken),
         tag=config.experiment if config.launch.tag is None else config.launch.tag,
         now=host.now,
         sweeping=host.sweeping,

@@ -67,10 +67,15 @@ def _servers(run: Path) -> Iterator[Server]:
     if not gates:
         raise ConfigError(str(run), "has no rollout server", "name another run")
     for gate in gates:
-        server = Server.planned(plan, gate, _since(run), os.environ)
+        since = _since(run)
+        server = Server.planned(plan, gate, since, os.environ)
         if server is None:
             what = f"{gate.server} takes no new weights while it runs"
             raise ConfigError(str(run), what, "set loop.swap=restart")
+        state = journal.state(run / journal.NAME, server.name, since)
+        if state.is_known and state.last is not None:
+            # What it was started with may have been pruned since.
+            server = replace(server, model=Path(state.last.path))
         yield server
 
 
@@ -83,11 +88,14 @@ def _comparable(server: Server, record: Path) -> Server:
 
 
 def _since(run: Path) -> float:
-    """When the servers that run now were started, seconds since the epoch."""
+    """When the servers that run now were started, seconds since the epoch.
+
+    A loop writes their plan when it has started them, and has its record elsewhere.
+    """
     try:
         recorded, _ = reading.read(run)
     except (OSError, ValueError):
-        return (run / plans.NAME).stat().st_mtime  # a loop writes it at their start
+        return (run / plans.NAME).stat().st_mtime
     return recorded.attempts[-1].started if recorded.attempts else recorded.started
 
 

@@ -69,6 +69,7 @@ class _Guard:
         self._go = False
         self._hurry = False
         self._dismissed = False
+        self._is_ending = False
         self._pid = 0
         self._is_running = False
         self._group: cgroup.Group | None = None
@@ -88,6 +89,8 @@ class _Guard:
             self._start()
         while self._stop is None and not self._launcher_is_gone:
             self._turn(None)
+        tree.reap(self._ended)  # what is done by now is done
+        self._is_ending = True
         stop = self._stop or self._orders["deadlines"]
         process = proc.read(self._pid) if self._is_running else None
         left = tree.stop(
@@ -144,7 +147,8 @@ class _Guard:
     def _ended(self, pid: int, status: int) -> None:
         if pid == self._pid:
             self._is_running = False
-            if status == 0 and self._orders["done"]:
+            # A program that is told to end may do that with status 0 as well.
+            if status == 0 and self._orders["done"] and not self._is_ending:
                 with contextlib.suppress(OSError):
                     atomic.write_once(self._orders["done"], "0\n")
             self._say(exited=status, at=time.monotonic())
@@ -208,7 +212,7 @@ def _end_what_is_abandoned(orders: dict[str, Any]) -> None:
 
     def members() -> list[proc.Entry] | None:
         nonlocal quiet
-        guards, alive = _survey(orders)
+        guards, alive = _of(orders)
         quiet = 0 if alive else quiet + 1
         if quiet == 2:
             return None
@@ -219,7 +223,7 @@ def _end_what_is_abandoned(orders: dict[str, Any]) -> None:
 
     def kill_groups() -> None:
         if orders["groups"]:
-            guards, _ = _survey(orders)
+            guards, _ = _of(orders)
             with contextlib.suppress(OSError):
                 for name in os.listdir(orders["groups"]):
                     directory = os.path.join(orders["groups"], name)
@@ -253,12 +257,22 @@ def _is_of(pid: int, variables: list[bytes], run: str, real: str, names: Contain
     return any(log.run == real and log.name in names for log in logs.written_by(pid))
 
 
-def _survey(orders: dict[str, Any]) -> tuple[dict[str, int], list[proc.Entry]]:
+def _of(orders: dict[str, Any]) -> tuple[dict[str, int], list[proc.Entry]]:
+    return survey(orders["run"], orders["names"], orders["since"])
+
+
+def survey(
+    run: str, names: Container[str], since: int = 0
+) -> tuple[dict[str, int], list[proc.Entry]]:
     """The living guards of a run, name to pid, and its other processes.
 
     A guard that was stopped is told to go on.
+
+    Args:
+        run: the run directory, absolute, as its supervisor was given it.
+        names: of the processes in the run's plan.
+        since: in clock ticks since boot; what is older is none of them.
     """
-    run, names, since = orders["run"], orders["names"], orders["since"]
     guards: dict[str, int] = {}
     members: list[proc.Entry] = []
     mark, real = f"{GUARD_MARK}={run}:".encode(), os.path.realpath(run)
@@ -287,7 +301,8 @@ def _scrub(orders: dict[str, Any]) -> None:
     from grpo_launch.base import redaction  # a guard that is never alone does without it
 
     hidden = redaction.secrets(os.environ)
-    redaction.scrub_below(os.path.join(orders["run"], "logs"), hidden)
+    for directory in logs.directories(orders["run"]):
+        redaction.scrub_below(directory, hidden)
 
 
 def _note_the_loss(orders: dict[str, Any]) -> None:

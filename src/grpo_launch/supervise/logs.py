@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 from collections.abc import Iterator
@@ -30,3 +31,15 @@ def written_by(pid: int) -> Iterator[Log]:
         with contextlib.suppress(OSError):
             if found := _LOG.fullmatch(os.readlink(f"/proc/{pid}/fd/{stream}")):
                 yield Log(found["run"], found["name"])
+
+
+def directories(run: str, attempt: str = "*") -> list[str]:
+    """The directories of a run's logs.
+
+    Args:
+        run: the run directory.
+        attempt: the name of one attempt's, ``attempt_2``; a pattern.
+    """
+    above = glob.escape(run)
+    where = (f"{above}/logs/{attempt}", f"{above}/iterations/*/logs/{attempt}")
+    return [found for pattern in where for found in glob.glob(pattern)]
