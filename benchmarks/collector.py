@@ -264,6 +264,7 @@ def main() -> int:
     if arguments.serve:
         asyncio.run(serve())
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves no server behind
     cores = sorted(os.sched_getaffinity(0))
     print(f"load {os.getloadavg()[0]:.1f}, {len(cores)} cores")
     if arguments.engine:
