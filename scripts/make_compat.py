@@ -108,7 +108,7 @@ def _run_tables(table: RunTable) -> Iterator[str]:
         *((f"`--rl-phase {name}`", part) for name, part in table.phases.items()),
         *((f"`config={name}`, unless you say one", part) for name, part in table.profiles.items()),
         *((f"several nodes, the {name}", part) for name, part in table.nodes.items()),
-        *((f"`{f.path}` below the log directory", f.sets) for f in table.found),
+        *((f"`{f.path}` below the log directory", f.sets) for f in table.found if f.sets),
         *((f"`{key.name}`", table.brings[key.brings]) for key in table.keys.values() if key.brings),
     ]
     yield _rows(("With", "Is said"), [(name, _said(part)) for name, part in parts])

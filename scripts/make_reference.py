@@ -29,7 +29,7 @@ SOURCES = tuple(
     PACKAGE / name
     for name in (
         *("config/schema.py", "config/schema_programs.py"),
-        *("config/schema_tracking.py", "config/schema_services.py"),
+        *("config/schema_tracking.py", "config/schema_services.py", "config/schema_loop.py"),
         "config/choices.py",
         "engines/swift/settings.py",
     )

@@ -10,11 +10,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-extras=plot,stacks
+extras=plot,stacks,rollout
 engine=true
 for argument in "$@"; do
   case "$argument" in
-    --dev) extras=plot,stacks,dev ;;
+    --dev) extras=plot,stacks,rollout,dev ;;
     --no-engine) engine=false ;;
     *) echo "error: $argument: unknown option, use --dev or --no-engine" >&2; exit 2 ;;
   esac
@@ -24,7 +24,7 @@ done
 . scripts/lib.sh
 python="$(find_python)"
 # An environment with the development tools serves everyone.
-if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$(checksum pyproject.toml) plot,stacks,dev" ]; then
+if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$(checksum pyproject.toml) plot,stacks,rollout,dev" ]; then
   install_launcher "$python" .venv "$extras"
 fi
 

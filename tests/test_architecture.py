@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 ROOMS = (
     ("errors", "http_check", "policies", "signs", "transfer", "plan", "job"),
     ("base",),
+    ("rollout",),
     ("plugins",),
     ("config",),
     ("runtimes",),
@@ -54,6 +55,9 @@ ORDINARY_WORDS = {"command", "external", "vllm"}
 
 NAMES_A_PLUGIN = {
     "plugins.py": (7, "the registry: where each of those that ship lies"),
+    "rollout/environments.py": (4, "the protocol of its gym, which plugins are written for"),
+    "rollout/plugin_files.py": (5, "what plugins import"),
+    "rollout/stand_in.py": (23, "what plugins import, where it is not installed"),
     "config/schema_programs.py": (2, "the engine and the learner where nothing names one"),
 }
 """Modules outside the plug-ins that name one: on how many lines, and why."""

@@ -30,7 +30,18 @@ LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 LAUNCH = "python -m grpo_launch"
-HALVES = {"server": ["server"], "learner": ["learner"], "both": ["server", "learner"]}
+HALVES = {
+    "server": ["server"],
+    "learner": ["learner"],
+    "both": ["server", "learner"],
+    "loop": ["server"],
+    "rollout": ["server"],
+    "update": [],
+}
+STAGES = {
+    "loop": {"collect", "select", "learner", "publish"},
+    "update": {"select", "learner", "publish"},
+}
 COMMAND = re.compile(rf"(?:[A-Z_]+=\S* )*{LAUNCH}\b")
 
 
@@ -160,7 +171,9 @@ def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
     else:
         planned = plans.parse(done.stdout)[0]
         assert planned.experiment == command.experiment
-        assert [spec.name for spec in planned.processes] == HALVES[command.value("role")]
+        role = command.value("role")
+        assert [spec.name for spec in planned.processes] == HALVES[role]
+        assert {stage.name for stage in planned.stages} >= STAGES.get(role, set())
         assert all(spec.argv for spec in planned.processes)
 
 

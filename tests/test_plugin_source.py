@@ -72,8 +72,13 @@ def test_a_plugin_that_registers_itself_is_read_whole_whatever_it_imports(tmp_pa
     assert found.unread == {}
 
 
-def test_a_plugin_of_rewards_registers_no_environment() -> None:
+def test_a_plugin_may_bring_an_environment_beside_a_reward() -> None:
     found = read("examples/digits/plugin.py", Path("/"))
+    assert found.registered == {ENVIRONMENTS: frozenset({"digits"}), SCHEDULERS: frozenset()}
+
+
+def test_a_plugin_of_rewards_registers_no_environment() -> None:
+    found = read("examples/summary/plugin.py", Path("/"))
     assert found.registered == {ENVIRONMENTS: frozenset(), SCHEDULERS: frozenset()}
     assert (found.unread, found.fault, found.missing) == ({}, None, False)
 

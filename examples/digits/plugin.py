@@ -1,15 +1,18 @@
-"""ms-swift plugin: the reward function ``digits.share``.
+"""ms-swift plugin: the reward function ``digits.share``, and the gym environment ``digits``.
 
-Pass it to the learner as ``--external_plugins plugin.py --reward_funcs digits.share``.
+Pass it to the learner as ``--external_plugins plugin.py --reward_funcs digits.share``, or to the
+loop's collector as ``collector.plugins`` with ``collector.environment=digits``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from swift.rewards import ORM, orms
+from swift.rollout.gym_env import Env, envs
 
-__all__ = ["digit_share"]
+__all__ = ["DigitsEnv", "digit_share"]
 
 
 def digit_share(completion: str) -> float:
@@ -30,3 +33,21 @@ def _score_batch(self: object, completions: Sequence[str], **columns: object) ->
 
 orms["digits.share"] = type("digits.share", (ORM,), {"__call__": _score_batch})
 # ms-swift names a metric after the class: rewards/digits.share/mean.
+
+
+class DigitsEnv(Env):  # pyright: ignore[reportUntypedBaseClass]
+    """One answer to the row's prompt; its reward is the share of digits."""
+
+    async def reset(self, config: Any) -> tuple[str, dict[str, Any], str]:
+        """The prompt, nothing more, no system prompt."""
+        return str(config.messages[-1]["content"]), {}, ""
+
+    async def step(self, action: list[dict[str, Any]]) -> tuple[str, float, bool, dict[str, Any]]:
+        """No observation, the share of digits in the last message, the end, nothing more."""
+        return "", digit_share(str(action[-1]["content"])), True, {}
+
+    async def close(self) -> None:
+        """It holds nothing."""
+
+
+envs["digits"] = DigitsEnv

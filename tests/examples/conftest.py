@@ -1,8 +1,9 @@
-"""The Hanabi example's package is found as ms-swift finds it: its directory is on ``sys.path``."""
+"""The packages of examples are found as ms-swift finds them: their directories on ``sys.path``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "hanabi"))
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+sys.path[:0] = [str(EXAMPLES / "hanabi"), str(EXAMPLES / "webagent")]

@@ -245,8 +245,10 @@ def test_few_failures_are_counted_by_reason(tmp_path: Path) -> None:
 def test_an_episode_has_an_end(tmp_path: Path) -> None:
     with Server(lambda *_: completion(after_s=60)) as server:
         summary = collect(
-            server.url, tmp_path, tasks(2), episode_timeout_s=0.2, max_failed=1.0, environments=1
-        )
+            server.url, tmp_path, tasks(2), COUNT, episode_timeout_s=0.2, max_failed=1.0,
+            environments=1,
+        )  # fmt: skip
+    assert len(server.bodies) == 2  # waiting for the other's environment is no part of it
     assert summary.errors == {"not done within 0.2 s": 2}
 
 

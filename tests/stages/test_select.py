@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -219,9 +222,9 @@ def test_images_are_files_with_absolute_paths(tmp_path: Path) -> None:
         (tmp_path / "files" / name).write_bytes(b"x")
     see = {"role": "user", "content": "see <image>"}
     line = row(messages=[see, answer(), see, answer()], images=["files/1.png", "files/2.png"])
-    _, rows = made(tmp_path, line)
+    _, rows = made(tmp_path, line, row("b/0"))
     paths = [str(tmp_path / "files" / name) for name in ("1.png", "2.png")]
-    assert rows[0]["images"] == paths
+    assert [each["images"] for each in rows] == [paths, []]
     info = json.loads((tmp_path / "data" / "dataset_info.json").read_text())
     assert info["trajectories"]["columns"] == {"messages": "messages", "images": "images"}
     (tmp_path / "data" / "card.json").unlink()
@@ -309,8 +312,8 @@ def test_as_a_program_in_little_memory(tmp_path: Path) -> None:
     (tmp_path / "select.json").write_text("{}")
     words = ["--episodes", str(tmp_path / "episodes.jsonl"), "--output", str(tmp_path / "data")]
     code = (
-        "import resource, sys; from grpo_launch.stages.select import main; status = main();"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(status)"
+        "import sys; from grpo_launch.stages.select import main; status = main();"
+        "print(open('/proc/self/status').read()); sys.exit(status)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "select.json"), *words],
@@ -323,7 +326,46 @@ def test_as_a_program_in_little_memory(tmp_path: Path) -> None:
         "kept 400 of 400 episodes, mean reward 1 -> 1; left out: 1 damaged",
         f"warning: {tmp_path}/episodes.jsonl: 1 damaged: line 401",
     ]
-    assert int(done.stdout) < 100_000  # KiB
+    highest = next(line for line in done.stdout.splitlines() if line.startswith("VmHWM:"))
+    assert int(highest.split()[1]) < 100_000  # KiB
+
+
+def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
+    chance = random.Random(14)
+    collected = write(tmp_path / "episodes.jsonl", *[row(f"a/{k}") for k in range(2000)])
+
+    def attempt(how: Selection) -> int:
+        pid = os.fork()
+        if not pid:
+            with contextlib.suppress(BaseException):
+                select.select(how, collected, tmp_path / "data")
+                os._exit(0)
+            os._exit(1)
+        return pid
+
+    started = time.monotonic()
+    assert os.waitpid(attempt(Selection()), 0)[1] == 0
+    usual = time.monotonic() - started
+    kills = 0
+    for number in range(1, 9):
+        how = Selection(max_episodes=number * 100)
+        for longest in (0.0, usual, usual):
+            pid = attempt(how)
+            time.sleep(chance.uniform(0, longest))
+            os.kill(pid, signal.SIGKILL)
+            kills += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+            if (tmp_path / "data").exists():  # the old or the new one, and whole
+                card = json.loads((tmp_path / "data" / "card.json").read_text())
+                lines = (tmp_path / "data" / select.DATA).read_bytes().splitlines()
+                assert (
+                    len(lines) == card["rows"] == min(card["select"]["max_episodes"] or 2000, 2000)
+                )
+        assert os.waitpid(attempt(how), 0)[1] == 0
+        card = json.loads((tmp_path / "data" / "card.json").read_text())
+        assert card["kept"] == number * 100
+        there = sorted(path.name for path in tmp_path.iterdir())
+        assert there == [".lock", "data", "episodes.jsonl"]
+    assert kills >= 8
 
 
 def test_it_waits_for_another_one_and_ends_at_a_signal(tmp_path: Path) -> None:

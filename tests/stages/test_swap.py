@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,21 @@ def test_a_run_that_cannot(
     (run / plans.NAME).unlink()
     assert swap.main(command(run)) == 2
     assert f"error: {run}: plan.json cannot be read" in capsys.readouterr().err
+
+
+def test_the_first_model_may_have_been_removed_since(directory: Path) -> None:
+    save(directory / "newer", fill=3)
+    with ExitStack() as stack:
+        (fake,) = servers(stack, directory, "")
+        run = make(directory, [fake.url])
+        (run / "run.json").unlink()  # the servers of a loop have only a plan
+        assert swap.main(command(run)) == 0
+        shutil.rmtree(directory / "old")
+        assert swap.main(command(run, "newer")) == 0
+        assert fake.state()["directory"] == str(directory / "newer")
+        assert swap.main(command(run, "part")) == 2
+        os.utime(run / plans.NAME, (2e9, 2e9))  # a server that was started after all that
+        assert swap.main(command(run, "new")) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -12,7 +12,7 @@ from grpo_launch.config.machine_checks import FILES, PACKAGES
 from grpo_launch.config.problem import Problem
 from grpo_launch.plan import LaunchPlan
 
-_COLLECTOR = ("aiohttp", "tenacity")
+_COLLECTOR = ("aiohttp",)
 """What ``grpo_launch.rollout`` imports besides the launcher's own packages."""
 
 
@@ -43,3 +43,7 @@ def problems(config: LaunchConfig, plan: LaunchPlan, cwd: Path) -> Iterator[Prob
                 what = f"{name} is not installed beside the launcher"
                 fix = "pip install 'grpo_launch[rollout]'"
                 yield Problem("collector", what, fix, rule=PACKAGES.name)
+    if plan.loop.free is not None and find_spec("pynvml") is None:
+        what = "nothing tells when the GPUs that servers and learner share are free"
+        fix = "pip install 'grpo_launch[nvml]'"
+        yield Problem("gpu_wait", what, fix, rule=PACKAGES.name)

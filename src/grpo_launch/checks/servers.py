@@ -87,6 +87,8 @@ def server_devices_match_tp_times_dp(context: Context) -> list[Problem]:
     devices, wanted = config.gpus.server, needed(config)
     if devices is None or wanted is None or len(devices) == wanted:
         return []
+    if config.role == loops.UPDATE:
+        return []  # it starts no servers, the devices are for other roles
     if is_elsewhere(config, "server") or any("," in device for device in devices):
         return []  # on another machine, or several in one text: device_ids_are_ids reports it
     names = [name for name in (keys.tensor_parallel, keys.data_parallel) if name]

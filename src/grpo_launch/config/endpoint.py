@@ -199,12 +199,12 @@ def server_count(config: LaunchConfig) -> int:
 
 def endpoints(config: LaunchConfig) -> tuple[Endpoint, ...]:
     """The addresses of a valid configuration, one for each server; a learner may need none."""
-    if not (count := len(ports(config))):
+    if not (count := len(ports(config))) or not (named := hosts(config)):
         return ()
     names = [SERVER] if count == 1 else [f"{SERVER}_{number}" for number in range(count)]
     bases = urls(config) or [""] * count
     groups = group_ports(config) or [None] * count
-    each = zip(names, hosts(config), ports(config), groups, bases, strict=True)
+    each = zip(names, named, ports(config), groups, bases, strict=True)
     return tuple(
         Endpoint(n, str(h), int(float(p)), g and int(float(g)), str(b), is_here(config, h))
         for n, h, p, g, b in each

@@ -51,7 +51,7 @@ class Collector:
     environment: str | None = None
     """The environment's name in the registry `envs`; unset: tasks are single prompts."""
     plugins: list[str] = field(default_factory=list)
-    """Python files that register environments, as ms-swift's `external_plugins` do."""
+    """Python files that register environments; those of a GRPO training serve here too."""
     env_config: Any = field(default_factory=dict)
     """What each environment is made with; a task's own `env_config` wins."""
     train_tasks: str | None = None

@@ -17,7 +17,7 @@ from grpo_launch.errors import (
 from grpo_launch.execute import waiting
 from grpo_launch.execute.console import duration
 from grpo_launch.execute.deaths import Deaths
-from grpo_launch.execute.ended import GONE, Ended, gone_server
+from grpo_launch.execute.ended import GONE, Ended, dead_engine, gone_server
 from grpo_launch.execute.observe import Observer
 from grpo_launch.execute.processes import WITNESS, Processes
 from grpo_launch.execute.rehearsing import Rehearsing
@@ -29,9 +29,6 @@ from grpo_launch.runs import record
 from grpo_launch.runs.metrics import Step
 from grpo_launch.supervise.process import GuardedProcess, bypassed
 from grpo_launch.supervise.watchdog import Duty, ServerHealth, Watch
-
-LAST_PROBE_S = 5.0
-"""How long a job's failure waits for the answer whether an engine is dead."""
 
 PROBE_S = 60.0
 """How long a server may take for one token while the training makes no progress."""
@@ -255,7 +252,7 @@ class Attempt:
                 ended = Ended.of(first, self._around, self.logs)
                 if gone := gone_server(self._around, self._services, self._processes):
                     raise self._deaths.elsewhere(gone, GONE)
-                if dead := self._dead_engine():
+                if dead := dead_engine(self._around, self._services, self._processes):
                     service = self._services[dead]
                     if service.is_running:
                         raise self._deaths.of_engine(dead)
@@ -333,27 +330,6 @@ class Attempt:
             raise self._deaths.elsewhere(gate.server, GONE)
         if health.has_fallen_silent:
             self._say(f"warning: {gate.url}: {health.problem}")
-
-    def _dead_engine(self) -> str | None:
-        """The server of ours behind whose health the engine is gone, or None.
-
-        A job that fails may have failed because of it.
-        """
-        self._processes.give_up()
-        asked = 0
-        with contextlib.suppress(PreflightError):
-            for gate in self._plan.gates:
-                if gate.server in self._services and gate.generation is not None:
-                    self._processes.ask(gate, only_generate_s=LAST_PROBE_S)
-                    asked += 1
-        deadline = time.monotonic() + LAST_PROBE_S
-        while asked and time.monotonic() < deadline:
-            self._processes.turn(0.1)
-            for name, answer in self._processes.answers().items():
-                asked -= 1
-                if answer.error is not None and not answer.timed_out:
-                    return name
-        return None
 
     def _stalled(self, idle_s: float) -> None:
         """Dump the stacks of all processes, then do what the plan says of a stall."""

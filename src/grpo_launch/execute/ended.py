@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.base import redaction
-from grpo_launch.errors import GuardLostError
+from grpo_launch.errors import GuardLostError, PreflightError
 from grpo_launch.execute.processes import Processes
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import Signs, called
@@ -21,6 +21,9 @@ GONE = "is gone, nobody listens there any more"
 
 _PATIENCE_S = 5.0
 """How long a job's failure waits for the answers of servers that others started."""
+
+LAST_PROBE_S = 5.0
+"""How long a job's failure waits for the answer whether an engine is dead."""
 
 _TICK_S = 0.1
 
@@ -123,4 +126,36 @@ def gone_server(around: Surroundings, own: Collection[str], processes: Processes
                 if check.is_done() and check.failure is None:
                     break
                 processes.turn(_TICK_S)  # one that is being stopped answers badly first
+    return None
+
+
+def dead_engine(
+    around: Surroundings, services: Collection[str], processes: Processes
+) -> str | None:
+    """The server of ours behind whose health the engine is gone, or None.
+
+    A job that fails may have failed because of it.
+
+    Args:
+        around: what the attempts share.
+        services: the servers that this launcher started.
+        processes: of the attempt; they are looked after meanwhile.
+
+    Raises:
+        InterruptedRunError: a signal asked for the end.
+    """
+    processes.give_up()
+    asked = 0
+    with contextlib.suppress(PreflightError):
+        for gate in around.plan.gates:
+            if gate.server in services and gate.generation is not None:
+                processes.ask(gate, only_generate_s=LAST_PROBE_S)
+                asked += 1
+    deadline = time.monotonic() + LAST_PROBE_S
+    while asked and time.monotonic() < deadline:
+        processes.turn(_TICK_S)
+        for name, answer in processes.answers().items():
+            asked -= 1
+            if answer.error is not None and not answer.timed_out:
+                return name
     return None

@@ -175,13 +175,22 @@ class LoopAttempt:
             self._shown = self._servers = Attempt(around, self._number, logs)
             self._served = self._state.version
             self._servers.open()
-            self._write_serving(plan)
+            self._note_servers(self._servers.plan)
             self._state = self._state.spent("serve", time.monotonic() - started)
         else:
             self._told(stage)
             around = replace(around, plan=_under(plan, self._servers.plan))
             self._servers.next_job(around, logs)
         return self._servers.work()
+
+    def _note_servers(self, plan: LaunchPlan) -> None:
+        """Keep the plan of the servers that run, for what asks them."""
+        path = self._directory / SERVING / plans.NAME
+        try:
+            path.parent.mkdir(exist_ok=True)
+            atomic.write(path, plan.to_json())
+        except OSError as error:
+            raise self._unwritten(error) from None
 
     def _renew(self) -> None:
         """Give the servers the newest model, or end them."""
@@ -198,17 +207,6 @@ class LoopAttempt:
                 return
             self._say(f"warning: {ended.reason}; the servers are restarted")
         self._close()
-
-    def _write_serving(self, plan: LaunchPlan) -> None:
-        """Leave the plan of the servers where a reload looks for it, newer than all they did."""
-        directory = self._directory / SERVING
-        try:
-            directory.mkdir(exist_ok=True)
-            atomic.write(directory / plans.NAME, plan.to_json())
-        except OSError as error:
-            what = f"cannot be written ({error.strerror})"
-            fix = "make room, then say resume=latest"
-            raise PreflightError(str(directory), what, fix) from None
 
     def _alone(self, stage: Stage, plan: LaunchPlan) -> Ended:
         """Do a job that asks no server; servers that take new models meanwhile go on."""

@@ -26,7 +26,7 @@ from grpo_launch.errors import (
     ServerDiedError,
     StalledError,
 )
-from grpo_launch.execute import copied, finishing, ports, resume, summary
+from grpo_launch.execute import copied, finishing, loop_report, ports, resume, summary
 from grpo_launch.execute.attempt import Attempt
 from grpo_launch.execute.console import duration
 from grpo_launch.execute.ended import Ended, because
@@ -305,7 +305,10 @@ class _Run:
     def _summarise(self) -> None:
         self._around.console.close()
         directory, console = self._around.record.directory, self._around.console
-        summary.write(self._plan, self._steps, directory, console)
+        if self._plan.loop is None:
+            summary.write(self._plan, self._steps, directory, console)
+        else:
+            loop_report.write(directory, f"{self._plan.experiment}  {directory.name}", console)
 
     def _say_what_happened(self, ended: Ended) -> None:
         say = self._around.console.say

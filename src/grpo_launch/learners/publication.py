@@ -22,6 +22,17 @@ class Publication:
     needed: tuple[str, ...]
 
 
+WHOLE = Publication(
+    checkpoint=(
+        *("*.json", "*.safetensors", "pytorch_model*.bin", "*.jinja", "*.txt", "*.model"),
+        *("*.tiktoken", "*.py"),
+    ),
+    base=(),
+    needed=("config.json",),
+)
+"""Of a learner of which nobody knows better: the model as it saved it, without the optimizer."""
+
+
 def sources(
     publication: Publication, checkpoint: Iterable[str], base: Iterable[str]
 ) -> Mapping[str, str]:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from collections.abc import Generator
 from dataclasses import asdict, dataclass
-from types import FrameType
-from typing import NoReturn
 
 from grpo_launch.errors import ConfigError, NotReadyError, PreflightError, one_line
 from grpo_launch.monitor import living, planned
@@ -18,7 +13,7 @@ from grpo_launch.monitor.status import short
 from grpo_launch.monitor.view import View, view
 from grpo_launch.plan import LaunchPlan
 from grpo_launch.runs import find
-from grpo_launch.stages import journal
+from grpo_launch.stages import journal, program
 from grpo_launch.stages.journal import FAILED, REFUSED, RELOADED, RESTART, Result
 from grpo_launch.stages.reload import Server, reload
 
@@ -61,7 +56,7 @@ def run(context: Context, word: str, wanted: Wanted, *, as_json: bool) -> int:
     servers = _servers(shown, planned.read(found.directory).plan)
     record = found.directory / journal.NAME
     results: list[Result] = []
-    with _ended_by_signals():
+    with program.ended_by_signals():  # so that a paused server goes on
         for server in servers:
             directory = context.cwd / wanted.directory
             results.append(
@@ -109,19 +104,3 @@ def _sentence(result: Result, cwd: str) -> str:
     seconds = "" if result.seconds is None else f", requests waited {result.seconds:.2f} s"
     path = short(result.path, cwd)
     return one_line(f"{result.server} serves {path} as {result.version}{seconds}")
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Generator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, so that a paused server goes on."""
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        del frame
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

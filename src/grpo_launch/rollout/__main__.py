@@ -26,7 +26,7 @@ from grpo_launch.rollout.summary import Summary
 from grpo_launch.rollout.tasks import TaskFile
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_ENDS_S = 1.6
+_ENDS_S = 1.4
 """Seconds after a signal, at most: an environment may block the loop or a thread."""
 _RESTS_S = 10.0
 """Seconds that threads of environments get once all is written."""

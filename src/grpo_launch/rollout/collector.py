@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +22,7 @@ from grpo_launch.rollout.summary import ALL, BUDGET, THRESHOLD, Summary, comes_t
 from grpo_launch.rollout.tasks import Task, Tasks, episodes
 from grpo_launch.rollout.trajectories import Pair, Trajectories
 
-_CLOSES_S = 1.0
+_CLOSES_S = 0.8
 """Seconds that environments get to close once nobody waits for their episodes."""
 
 _THREADS = 256
@@ -46,6 +46,7 @@ class Collector:
         version: of the weights, for the trajectories.
         report: gets the figures of :meth:`Meter.figures` about every second.
         note: gets lines for the user.
+        interval_s: seconds between two reports.
     """
 
     def __init__(
@@ -158,15 +159,15 @@ class Collector:
                 return
             server = self._client.take()
             try:
-                await self._play(Episode(task, sample), server)
+                await self._play(task, sample, server)
             finally:
                 self._client.give_back(server)
 
-    async def _play(self, episode: Episode, server: Server) -> None:
+    async def _play(self, task: Task, sample: int, server: Server) -> None:
         settings, meter = self._settings, self._meter
-        name = self._environments.named(episode.task)
+        name = self._environments.named(task)
         instance = Instance(self._environments, name, self._threads, meter)
-        seed = zlib.crc32(f"{settings.seed}/{episode.id}".encode())
+        seed = zlib.crc32(f"{settings.seed}/{task.id}/{sample}".encode())
 
         async def ask(messages: Messages) -> Answer:
             cap = settings.max_tokens_spent
@@ -177,24 +178,28 @@ class Collector:
             meter.spent += answer.prompt_tokens + answer.completion_tokens
             return answer
 
-        async def play() -> None:
-            async with self._instance(instance, name):
-                await episode.play(instance, ask, meter, seed, settings.max_turns)
+        async with self._instance(instance, name):
+            episode = Episode(task, sample)
+            error = await self._ended(episode.play(instance, ask, meter, seed, settings.max_turns))
+            if error is not None:
+                self._add(episode, error)
 
-        error = ""
+    async def _ended(self, playing: Coroutine[Any, Any, None]) -> str | None:
+        """Why an episode failed; empty: it did not, None: it is not to be counted."""
+        limit_s = self._settings.episode_timeout_s
         try:
-            await asyncio.wait_for(play(), settings.episode_timeout_s)
+            await asyncio.wait_for(playing, limit_s)
         except asyncio.TimeoutError:
-            error = f"not done within {settings.episode_timeout_s:g} s"
+            return f"not done within {limit_s:g} s"
         except EpisodeError as failure:
-            error = str(failure)
+            return str(failure)
         except _OverBudgetError:
-            return
+            return None
         except asyncio.CancelledError:
             if self._closing:
                 raise
-            error = "environment: it was cancelled"
-        self._add(episode, error)
+            return "environment: it was cancelled"
+        return ""
 
     def _add(self, episode: Episode, error: str) -> None:
         """An episode has ended: write it, and see what that means for the others."""
@@ -256,7 +261,7 @@ class Collector:
             self._report()
             if loop.time() - synced >= self._settings.sync_s:
                 synced = loop.time()
-                await loop.run_in_executor(self._threads, self._trajectories.sync)
+                await loop.run_in_executor(None, self._trajectories.sync)
 
 
 def _nothing(_: str) -> None:

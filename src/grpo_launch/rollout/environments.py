@@ -9,6 +9,7 @@ run in threads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import inspect
@@ -26,6 +27,8 @@ from grpo_launch.rollout.tasks import STANDARD, Task
 Messages = list[dict[str, Any]]
 
 _SHOWN = 200
+_CLOSES_S = 30.0
+"""Seconds that an environment gets to close."""
 
 
 @dataclass
@@ -189,10 +192,8 @@ class Instance:
         made, self._made = self._made, None
         close = getattr(made, "close", None)
         if close is not None:
-            try:
-                await self._call("close", close, close)
-            except EpisodeError:
-                return
+            with contextlib.suppress(EpisodeError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._call("close", close, close), _CLOSES_S)
 
     async def _score(self, name: str, messages: Messages) -> Step:
         score = self._environments.scoring(name)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from grpo_launch.errors import ConfigError
 
 STANDARD = ("messages", "images", "audios", "videos", "tools", "objects")
-"""Columns that have a field of their own in a request of ms-swift; the others are its data."""
+"""Columns that have a field of their own in the request of an environment."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ class TaskFile:
             for each in cast("list[Any]", messages)
         ):
             raise self._wrong(number, "messages is no list of objects with role and content")
-        return Task(str(row.get("id", number)), row)
+        name = row.get("id")
+        return Task(str(number if name is None else name), row)
 
     def _wrong(self, number: int, what: str) -> ConfigError:
         return ConfigError(f"{self._path}:{number}", what, "correct the task")

@@ -45,7 +45,6 @@ class Trajectories:
         self.directory = directory
         self._path = directory / EPISODES
         self._episodes = self._progress = -1
-        self._unsynced = False
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(directory / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
@@ -106,7 +105,6 @@ class Trajectories:
         # Half of a surrogate pair is possible in JSON and not in a file.
         line = _JSON.encode(row) + "\n"
         self._write(self._episodes, line.encode("utf-8", "replace"))
-        self._unsynced = True
 
     def progress(self, figures: Mapping[str, Any]) -> None:
         """Write a line of progress."""
@@ -114,12 +112,10 @@ class Trajectories:
 
     def sync(self) -> None:
         """Wait until what is written would survive a power cut. May run in a thread."""
-        if self._unsynced:
-            self._unsynced = False
-            try:
-                os.fsync(self._episodes)
-            except OSError as error:
-                raise self._failed(error) from None
+        try:
+            os.fsync(self._episodes)
+        except OSError as error:
+            raise self._failed(error) from None
 
     def spent(self) -> int:
         """Tokens that attempts before have spent, as far as they told."""
@@ -160,7 +156,7 @@ class Trajectories:
 
         Returns:
             The text with ``<image>`` where one was, and their names from the directory (or URLs),
-            as LLaMA-Factory and ms-swift take them.
+            as learners take them.
         """
         if isinstance(content, str):
             return content, []

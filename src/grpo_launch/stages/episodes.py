@@ -56,6 +56,7 @@ class Episode:
         success: whether the environment says so; None: it says nothing of it.
         turns, characters: answers of the policy, and their characters.
         tokens: of the answers; None: not known.
+        has_images: whether there are images in it.
         reason: why it is left out; empty: it is not.
     """
 
@@ -68,6 +69,7 @@ class Episode:
     turns: int
     characters: int
     tokens: int | None
+    has_images: bool = False
     reason: str = ""
 
 
@@ -183,6 +185,7 @@ def _take(
         turns=len(said),
         characters=sum(map(len, said)),
         tokens=_tokens(row),
+        has_images=bool(row.get("images")),
         reason=reason,
     )
     found.episodes.append(episode)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.errors import ConfigError, PreflightError
-from grpo_launch.learners.publication import Publication, sources
+from grpo_launch.learners.publication import WHOLE, Publication, sources
 from grpo_launch.plan import CheckpointLayout
 from grpo_launch.stages import aside, copying, program, trained, weights
 
@@ -52,9 +52,9 @@ class Publishing:
     keep: int = 2
     base: str | None = None
     layout: CheckpointLayout | None = None
-    checkpoint: tuple[str, ...] = ("*",)
-    base_files: tuple[str, ...] = ()
-    needed: tuple[str, ...] = (weights.CONFIG,)
+    checkpoint: tuple[str, ...] = WHOLE.checkpoint
+    base_files: tuple[str, ...] = WHOLE.base
+    needed: tuple[str, ...] = WHOLE.needed
 
     def __post_init__(self) -> None:
         """``ValueError`` for a value that is none."""

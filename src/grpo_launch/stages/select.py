@@ -68,11 +68,13 @@ def _fill(
     kept: Sequence[Episode],
     made_of: Mapping[str, Any],
 ) -> dict[str, Any]:
-    count, images = 0, False
+    count = 0
+    images = any(episode.has_images for episode in kept)
     with open(fresh / DATA, "xb") as file:
         for row in _rows(how, collected, kept):
-            count, images = count + 1, images or "images" in row
-            file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            count += 1
+            same = {"images": [], **row} if images else row  # columns in all rows
+            file.write(json.dumps(same, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         file.flush()
         os.fsync(file.fileno())
     made = {**card.of(found, kept, count), **made_of}

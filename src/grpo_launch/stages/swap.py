@@ -40,8 +40,9 @@ def swap(run: Path, model: Path, version: str) -> list[Result]:
         OSError: the journal cannot be written.
     """
     results: list[Result] = []
+    record = run / journal.NAME
     for server in [*_servers(run)]:
-        results.append(reload(server, model, run / journal.NAME, version=version))
+        results.append(reload(_comparable(server, record), model, record, version=version))
         if results[-1].outcome != RELOADED:
             break
     return results
@@ -66,29 +67,27 @@ def _servers(run: Path) -> Iterator[Server]:
     if not gates:
         raise ConfigError(str(run), "has no rollout server", "name another run")
     for gate in gates:
-        since = _since(run)
-        server = Server.planned(plan, gate, since, os.environ)
+        server = Server.planned(plan, gate, _since(run), os.environ)
         if server is None:
             what = f"{gate.server} takes no new weights while it runs"
             raise ConfigError(str(run), what, "set loop.swap=restart")
-        state = journal.state(run / journal.NAME, server.name, since)
-        if state.is_known and state.last is not None:
-            # What it was started with may have been pruned since.
-            server = replace(server, model=Path(state.last.path))
         yield server
 
 
-def _since(run: Path) -> float:
-    """When the servers that run now were started, seconds since the epoch.
+def _comparable(server: Server, record: Path) -> Server:
+    """A server whose first model may have been removed since, with the one that it took last."""
+    last = journal.state(record, server.name, server.since).last
+    if server.model.is_dir() or last is None or last.outcome != RELOADED:
+        return server
+    return replace(server, model=Path(last.path))
 
-    A loop writes their plan when it has started them, and has its record elsewhere.
-    """
+
+def _since(run: Path) -> float:
+    """When the servers that run now were started, seconds since the epoch."""
     try:
         recorded, _ = reading.read(run)
-    except FileNotFoundError:
-        return (run / plans.NAME).stat().st_mtime
     except (OSError, ValueError):
-        return 0.0
+        return (run / plans.NAME).stat().st_mtime  # a loop writes it at their start
     return recorded.attempts[-1].started if recorded.attempts else recorded.started
 
 

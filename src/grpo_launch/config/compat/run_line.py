@@ -15,7 +15,7 @@ from grpo_launch.config.compat import run_options
 from grpo_launch.config.compat.environment import typed as as_text
 from grpo_launch.config.compat.run_keys import Reader, Translated
 from grpo_launch.config.compat.run_options import NODES, WEIGHTS, Typed
-from grpo_launch.config.compat.run_table import Option, Overrides, RunTable
+from grpo_launch.config.compat.run_table import Found, Option, Overrides, RunTable
 from grpo_launch.config.formats import experiment
 from grpo_launch.config.hydra import hints
 from grpo_launch.errors import ConfigError
@@ -82,13 +82,8 @@ def translate(arguments: Sequence[str], table: RunTable, around: Surroundings) -
     if errors:
         raise experiment.as_one(errors)
     log = around.cwd / typed.options["--log-path"]
-    found = [
-        entry
-        for entry in table.found
-        if around.is_file(log / entry.path)
-        and not (entry.unless and around.is_file(log / entry.unless))
-    ]
-    if "--resume" in options and not any("resume" in entry.sets for entry in found):
+    found = [entry for entry in table.found if around.is_file(log / entry.path)]
+    if "--resume" in options and not any(entry.goes_on for entry in found):
         what = f"{log} holds no collection to go on with"
         raise ConfigError("--resume", what, "leave it out to begin one, or correct --log-path")
     devices = [int(name) if name.isdecimal() else name for name in around.devices]
@@ -98,12 +93,17 @@ def translate(arguments: Sequence[str], table: RunTable, around: Surroundings) -
     if "config" not in map(hints.key_of, own):
         parts[1:1] = _profile(parts, table)
     merged = _merged([_filled(part, words) for part in parts], own)
-    keys = {*map(hints.key_of, merged)}
     return Translation(
         (*merged, *own),
         (*run_options.warnings_of(typed, table), *translated.warnings),
-        tuple(f"{log / e.path}: {e.note}" for e in found if not keys.isdisjoint(e.sets)),
+        tuple(f"{log / entry.path}: {entry.note}" for entry in found if _counts(entry, merged)),
     )
+
+
+def _counts(entry: Found, overrides: Iterable[str]) -> bool:
+    """Whether what was found decides about anything: a worker only serves."""
+    keys = {*map(hints.key_of, overrides)}
+    return not keys.isdisjoint(entry.sets) or (entry.goes_on and "loop.dir" in keys)
 
 
 def _places(path: Path) -> dict[str, str]:

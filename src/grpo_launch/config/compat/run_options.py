@@ -137,7 +137,7 @@ def _of_option(
     value = typed.options[name]
     if option.only and phase and phase not in option.only:
         what = f"is not for {PHASE} {phase}"
-        yield ConfigError(name, what, f"remove it, or say {PHASE} {option.only[0]}")
+        yield ConfigError(name, what, option.why or f"remove it, or say {PHASE} {option.only[0]}")
     elif option.choices and value not in option.choices:
         what = f"{value!r} is none of its values"
         yield ConfigError(name, what, f"write {name} {_values(option)}")

@@ -39,6 +39,7 @@ class Option:
     read: str = ""
     choices: Mapping[str, str] = field(default_factory=dict[str, str])
     sets: Overrides = field(default_factory=dict[str, Any])
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Found:
     """What a file below the log directory says."""
 
     path: str
-    sets: Overrides
     note: str
-    unless: str = ""
+    sets: Overrides = field(default_factory=dict[str, Any])
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
