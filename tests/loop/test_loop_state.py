@@ -37,7 +37,7 @@ NOTHING = LaunchPlan(
     groups=False,
     ports=(),
     recovery=Recovery("stop", 0, 0.0, 0.0, None, versioned=False),
-    watchdog=Watchdog(60, 600, "warn", 60),
+    watchdog=Watchdog(60, 600, 600, "warn", "warn"),
     console="log",
 )
 UPDATE = (SELECT, LEARNER, PUBLISH)
