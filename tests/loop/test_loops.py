@@ -13,11 +13,12 @@ import pytest
 from grpo_launch.runs import record
 from tests.fakes import llamafactory
 from tests.loop.rig import Loop
-from tests.loop.trials import ITERATIONS, look
+from tests.loop.trials import look
 from tests.supervise.rig import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+ITERATIONS = 4
 PLAIN = "loop.eval_interval=null"
 
 
@@ -37,19 +38,20 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Loop]]:
 @pytest.mark.parametrize("swap", ["restart", "reload"])
 def test_a_bounded_loop_goes_on_with_a_higher_bound(make: Callable[..., Loop], swap: str) -> None:
     loop = make(swap)
-    assert loop.run("loop.iterations=1") == 0, loop.said
+    assert loop.run("loop.iterations=1", "loop.eval_interval=2") == 0, loop.said
     assert loop.state.version == 1
     # With `keep=1` the model that the servers were started with is soon not there any more.
     words = ("resume=latest", f"loop.iterations={ITERATIONS}", "publish.keep=1")
     assert loop.run(*words) == 0, loop.said
-    look(loop)
+    look(loop, ITERATIONS)
     assert loop.alive() == []
     served = loop.said.count("server: started")
     assert served == (2 if swap == "reload" else ITERATIONS), loop.said
     assert "are restarted" not in loop.said
+    assert "training starts anew" not in loop.said
     assert record.read(loop.loop)["state"] == record.DONE
     assert loop.run(*words) == 0, loop.said
-    look(loop)
+    look(loop, ITERATIONS)
 
 
 def test_roles_share_a_loop(make: Callable[..., Loop]) -> None:

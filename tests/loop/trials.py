@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Generator
@@ -26,6 +27,7 @@ KILLS = 5
 """In each trial."""
 
 ITERATIONS = 3
+"""And one more whenever a loop was done before enough was killed."""
 EVAL_EVERY = 2
 DEADLINE_S = 90.0
 """For a machine that others use as well; an attempt takes a few seconds."""
@@ -47,6 +49,9 @@ KNOWN = {
 """The words by which processes are known."""
 
 _USUAL = ("launcher", "launcher", "server", "engine", "collector", "learner", "guard", "guard")
+SURVIVES_S = 5.0
+"""What still goes on so long after something was killed goes on by itself."""
+
 VICTIMS = {
     "restart": (*_USUAL, "select", "publish"),
     "reload": (*_USUAL, "publish", "swap"),
@@ -66,7 +71,7 @@ class Kill:
         of: what it guarded, if it was a guard.
         pid: its number; 0: the loop was done before there was such a process.
         iteration, stage: that was under way.
-        status: of the launcher.
+        status: of the launcher; None: it went on by itself.
         ended_s: seconds until the launcher had ended.
     """
 
@@ -77,14 +82,14 @@ class Kill:
     pid: int = 0
     iteration: int = 0
     stage: str = ""
-    status: int = 0
+    status: int | None = 0
     ended_s: float = 0.0
 
     def line(self) -> str:
         """For people."""
         what = f"{self.victim} of {self.of}" if self.of else self.victim
         where = f"{self.iteration} {self.stage}" if self.pid else "it was done"
-        told = f"{self.status:6d} {self.ended_s:8.1f} s"
+        told = "went on" if self.status is None else f"{self.status:6d} {self.ended_s:8.1f} s"
         return f"{self.trial:4d}  {self.swap:8s} {what:22s} {where:16s} {told}"
 
 
@@ -102,46 +107,73 @@ class Trial:
         self.swap = ("restart", "reload")[seed % 2]
         self.loop = Loop(directory, self.swap)
         self.kills: list[Kill] = []
+        self.iterations = ITERATIONS
+        self._process: subprocess.Popen[str] | None = None
+        self._has_begun = False
         self._faults: list[str] = []
 
     def run(self) -> None:
         """Kill and go on until the loop is done; raises what is wrong with it then."""
-        words = (f"loop.iterations={ITERATIONS}", f"loop.eval_interval={EVAL_EVERY}")
         try:
             with self._watched():
-                status = -1
-                while status and len(self.kills) < KILLS:
-                    status = self._kill_one(*words, *self._resumption())
-                status = self.loop.run(*words, *self._resumption(), timeout_s=DEADLINE_S)
+                while len([kill for kill in self.kills if kill.pid]) < KILLS:
+                    self._kill_one()
+                while self._process is not None or self.loop.state.iteration < self.iterations - 1:
+                    self._go_on()
+                    self._end()
+                status = self.loop.run(*self._words(), timeout_s=DEADLINE_S)
                 assert status == 0, f"the last attempt ended with {status}"
                 self._nothing_is_left()
             assert not self._faults, self._faults[0]
-            look(self.loop)
+            look(self.loop, self.iterations)
         finally:
             self.loop.close()
+
+    def _go_on(self) -> subprocess.Popen[str]:
+        """The attempt that is under way, or the next one."""
+        if self._process is None:
+            self._process = self.loop.start(*self._words())
+            self._has_begun = False
+        return self._process
+
+    def _words(self) -> tuple[str, ...]:
+        bound = (f"loop.iterations={self.iterations}", f"loop.eval_interval={EVAL_EVERY}")
+        return (*bound, *self._resumption())
+
+    def _end(self) -> int | None:
+        """The status of an attempt that ends now; None where it survives what was killed."""
+        assert self._process is not None
+        try:
+            status = self._process.wait(
+                SURVIVES_S if self.kills and self.kills[-1].pid else DEADLINE_S
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        self._process = None
+        return status
 
     def _resumption(self) -> tuple[str, ...]:
         """Nothing where the launcher was killed before it recorded a run."""
         runs = (self.loop.directory / "runs" / "exp").glob(f"*/{record.NAME}")
         return ("resume=latest",) if any(runs) else ()
 
-    def _kill_one(self, *words: str) -> int:
-        """Start an attempt and kill something of it; the launcher's status."""
+    def _kill_one(self) -> None:
+        """Kill something of an attempt, at its start or in its course."""
         victim = self._chance.choice(VICTIMS[self.swap])
         spared_s, delay_s = self._chance.uniform(0.0, LONGEST_S), self._chance.uniform(0.0, 0.4)
         is_early, already = self._chance.random() < 0.15, len(self.loop.said)
-        process = self.loop.start(*words)
+        process = self._go_on()
         kill = Kill(self._seed, self.swap, victim)
         begun = time.monotonic()
-        spared_until = begun + spared_s * is_early
+        until = begun
         while process.poll() is None and time.monotonic() - begun < DEADLINE_S:
             time.sleep(0.01)
-            has_begun = is_early or "\niteration " in self.loop.said[already:]
-            if not has_begun:
-                spared_until = time.monotonic() + spared_s
-            if time.monotonic() < spared_until:
-                continue
+            self._has_begun |= is_early or "\niteration " in self.loop.said[already:]
+            if not self._has_begun:
+                until = time.monotonic() + spared_s
             own = victim == "launcher"
+            if time.monotonic() < until:
+                continue
             found = [process.pid] if own else [e.pid for e in self.loop.alive() if is_a(victim, e)]
             if found:
                 time.sleep(delay_s)
@@ -154,12 +186,14 @@ class Trial:
                 kill = replace(kill, of=of, pid=pid, iteration=iteration, stage=stage)
                 break
         killed = time.monotonic()
-        status = process.wait(DEADLINE_S)
-        if self._chance.random() < 0.5:  # else the next attempt meets what is still ending
-            self._nothing_is_left()
+        self.kills.append(kill)
+        status = self._end()
+        if status is not None and self._chance.random() < 0.5:
+            self._nothing_is_left()  # else the next attempt meets what is still ending
+        if status == 0:
+            self.iterations += 1
         ended_s = time.monotonic() - killed
-        self.kills.append(replace(kill, status=status, ended_s=ended_s if kill.pid else 0.0))
-        return status
+        self.kills[-1] = replace(kill, status=status, ended_s=ended_s if kill.pid else 0.0)
 
     def _where(self) -> tuple[int, str]:
         """The iteration under way, and what the launcher has said of it last."""
@@ -219,15 +253,15 @@ def guarded(pid: int) -> str:
     return next(found, b"").decode().rpartition(":")[2]
 
 
-def look(loop: Loop) -> None:
+def look(loop: Loop, iterations: int) -> None:
     """What is true of a loop that was done, however often it was killed."""
     rows = loop.rows()
-    assert [row["step"] for row in rows] == [*range(1, ITERATIONS + 1)], rows
-    assert [row["version"] for row in rows] == [*range(ITERATIONS)], rows
+    assert [row["step"] for row in rows] == [*range(1, iterations + 1)], rows
+    assert [row["version"] for row in rows] == [*range(iterations)], rows
     assert {row["update"] for row in rows} == {"done"}, rows
-    assert loop.state.version == ITERATIONS
+    assert loop.state.version == iterations
     assert loop.marks() == "", loop.marks()
-    for iteration in range(ITERATIONS):
+    for iteration in range(iterations):
         pairs = [(f"t{task}", sample) for task in range(TASKS) for sample in range(SAMPLES)]
         answered(loop, iteration, "train", pairs)
         if iteration % EVAL_EVERY == 0:
@@ -237,8 +271,8 @@ def look(loop: Loop) -> None:
             iteration % EVAL_EVERY == 0
         )
         assert rows[iteration]["kept"] == (TASKS - 1) * SAMPLES
-    learned(loop)
-    published(loop)
+    learned(loop, iterations)
+    published(loop, iterations)
 
 
 def answered(loop: Loop, iteration: int, split: str, pairs: list[tuple[str, int]]) -> None:
@@ -252,7 +286,7 @@ def answered(loop: Loop, iteration: int, split: str, pairs: list[tuple[str, int]
         assert episode["version"] == str(iteration), episode
 
 
-def learned(loop: Loop) -> None:
+def learned(loop: Loop, iterations: int) -> None:
     """Each iteration was trained on its own episodes, to its end, and never again."""
     ended = set[int]()
     reached: dict[int, int] = {}
@@ -267,13 +301,13 @@ def learned(loop: Loop) -> None:
             assert line["answers"] == [f"version {base} step {step}"], line
         else:
             ended.add(base)
-    assert ended == set(range(ITERATIONS)), ended
+    assert ended == set(range(iterations)), ended
 
 
-def published(loop: Loop) -> None:
+def published(loop: Loop, iterations: int) -> None:
     """The newest models are there whole, and nothing else."""
     models = loop.loop / "models"
-    newest = [f"iter_{n}" for n in range(ITERATIONS - 1, ITERATIONS + 1)]
+    newest = [f"iter_{n}" for n in range(iterations - 1, iterations + 1)]
     there = sorted(path.name for path in models.iterdir())
     # What is served when the last one is published stays as well.
     assert there == [".lock", "current", *newest], there

@@ -7,12 +7,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from grpo_launch.errors import PreflightError, TimeLimitError
+from grpo_launch.errors import NotReadyError, PreflightError, TimeLimitError
 from grpo_launch.execute import resume
 from grpo_launch.execute.attempt import Attempt
 from grpo_launch.execute.console import duration
 from grpo_launch.execute.ended import Ended
-from grpo_launch.execute.loop_files import LoopFiles
+from grpo_launch.execute.loop_files import CURRENT, LoopFiles
 from grpo_launch.execute.surroundings import Surroundings
 from grpo_launch.plan import (
     COLLECT,
@@ -149,20 +149,32 @@ class LoopAttempt:
         if self._servers is None:
             self._free()
             self._told(stage)
-            started = time.monotonic()
-            self._shown = self._servers = Attempt(around, self._number, logs)
-            self._served = self._state.version
-            self._servers.open()
-            self._files.note_servers(self._servers.plan)
-            self._state = self._state.spent("serve", time.monotonic() - started)
-        else:
-            self._told(stage)
-            around = replace(around, plan=_under(plan, self._servers.plan))
-            self._servers.next_job(around, logs)
+            servers = self._open(around, logs)
+            if self._served == self._state.version:
+                return servers.work()
+            self._renew()
+        assert self._servers is not None
+        self._told(stage)
+        around = replace(around, plan=_under(plan, self._servers.plan))
+        self._servers.next_job(around, logs)
         return self._servers.work()
 
+    def _open(self, around: Surroundings, logs: Path) -> Attempt:
+        """Start the servers; what those of others serve after an update, nobody knows."""
+        started = time.monotonic()
+        self._shown = self._servers = Attempt(around, self._number, logs)
+        self._served = self._state.version if around.plan.services else 0
+        self._servers.open()
+        self._files.note_servers(self._servers.plan)
+        self._state = self._state.spent("serve", time.monotonic() - started)
+        return self._servers
+
     def _renew(self) -> None:
-        """Give the servers the newest model, or end them."""
+        """Give the servers the newest model, or end them.
+
+        Raises:
+            NotReadyError: they are those of others, and do not take it.
+        """
         if (stage := self._loop.reload) is not None and self._servers is not None:
             started = time.monotonic()
             plan = self._files.filled(stage, self._state)
@@ -174,6 +186,10 @@ class LoopAttempt:
             if ended.status == 0:
                 self._served = self._state.version
                 return
+            self.show_tail(ended.name)
+            if not self._servers.plan.services:
+                fix = f"restart it with {self._directory / CURRENT}, then say resume=latest"
+                raise NotReadyError(around.plan.gates[0].url, ended.reason, fix)
             self._say(f"warning: {ended.reason}; the servers are restarted")
         self._close()
 
