@@ -27,6 +27,7 @@ class Effort:
         graphs: of files that extend each other, composed.
         fuzz_blocks: blocks of mutated files, see ``tests/compose/test_fuzz.py``.
         trials: runs that are ended at random, see ``tests/supervise/test_trials.py``.
+        loops: loops of which something is killed five times each, see ``tests/loop/trials.py``.
     """
 
     examples: int
@@ -34,12 +35,13 @@ class Effort:
     graphs: int
     fuzz_blocks: int
     trials: int
+    loops: int
 
 
 PROFILES = {
-    "fast": Effort(examples=25, costly=4, graphs=10, fuzz_blocks=2, trials=10),
-    "medium": Effort(examples=50, costly=10, graphs=40, fuzz_blocks=5, trials=30),
-    "full": Effort(examples=1000, costly=200, graphs=500, fuzz_blocks=200, trials=1000),
+    "fast": Effort(examples=25, costly=4, graphs=10, fuzz_blocks=2, trials=10, loops=1),
+    "medium": Effort(examples=50, costly=10, graphs=40, fuzz_blocks=5, trials=30, loops=3),
+    "full": Effort(examples=1000, costly=200, graphs=500, fuzz_blocks=200, trials=1000, loops=12),
 }
 NAME = os.environ.get("HYPOTHESIS_PROFILE", "fast")
 EFFORT = PROFILES[NAME]

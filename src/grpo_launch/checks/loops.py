@@ -8,7 +8,7 @@ from grpo_launch.config import kinds, loops, schema
 from grpo_launch.config.endpoint import server_count
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
-from grpo_launch.engines.base import RELOAD, engine
+from grpo_launch.engines.base import Reloading, engine
 from grpo_launch.learners.base import OnTrajectories, learner
 from grpo_launch.plugins import LEARNERS
 
@@ -87,9 +87,10 @@ def servers_can_take_new_models(context: Context) -> Iterator[Problem]:
     if config.role != loops.LOOP:
         return
     reloads = config.loop.swap is schema.Swap.reload
-    if reloads and RELOAD not in engine(config.engine.name).transfers:
+    if reloads and not isinstance(engine(config.engine.name), Reloading):
         what = f"{config.engine.name} loads no new model while it runs"
-        yield Problem(config.where("loop.swap"), what, "say loop.swap=restart")
+        fix = "say loop.swap=restart" if config.starts_servers else "say role=rollout"
+        yield Problem(config.where("loop.swap"), what, fix)
     elif not config.starts_servers and not reloads:
         what = "would restart servers that somebody else runs"
         yield Problem(config.where("loop.swap"), what, "say loop.swap=reload")

@@ -41,7 +41,7 @@ def directory(config: LaunchConfig, cwd: Path) -> Path | None:
     except (OSError, ValueError) as error:
         what = f"the record of {document.shown(found)} cannot be read ({error})"
         raise PreflightError(where, what, "choose another loop.dir") from None
-    if known is not None and known.ended is None and known.is_supervised:
+    if known is not None and known.is_supervised:
         raise _busy(found, where)
     if config.role == loops.UPDATE:
         _refuse_without_episodes(found)

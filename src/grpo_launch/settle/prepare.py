@@ -69,10 +69,10 @@ def prepare(
 
         earlier = going_on.directory(config, host.cwd) if aim is Aim.START else None
         config = going_on.in_directory(config, earlier)
-        run_id = earlier.name if earlier else run_id  # one W&B run, however often it goes on
         if earlier is not None:
             taken = (going_on.taken(earlier, config, say),)
             stack.callback(os.close, *taken)
+        run_id = earlier.name if earlier else run_id  # one W&B run, however often it goes on
     if aim is not Aim.SHOW:
         try:
             host = env_file.filled(config, host, say)

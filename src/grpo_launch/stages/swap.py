@@ -67,15 +67,10 @@ def _servers(run: Path) -> Iterator[Server]:
     if not gates:
         raise ConfigError(str(run), "has no rollout server", "name another run")
     for gate in gates:
-        since = _since(run)
-        server = Server.planned(plan, gate, since, os.environ)
+        server = Server.planned(plan, gate, _since(run), os.environ)
         if server is None:
             what = f"{gate.server} takes no new weights while it runs"
             raise ConfigError(str(run), what, "set loop.swap=restart")
-        state = journal.state(run / journal.NAME, server.name, since)
-        if state.is_known and state.last is not None:
-            # What it was started with may have been pruned since.
-            server = replace(server, model=Path(state.last.path))
         yield server
 
 
