@@ -251,6 +251,11 @@ def against_engine(arguments: argparse.Namespace) -> None:
     print(f"  share {statistics.median(ours) / statistics.median(theirs):.2f} of the medians")
 
 
+def _end(number: int, _: object) -> None:
+    """End as by an exception: that leaves no server behind."""
+    sys.exit(128 + number)
+
+
 def main() -> int:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description="Time the collector.")
@@ -264,7 +269,7 @@ def main() -> int:
     if arguments.serve:
         asyncio.run(serve())
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves no server behind
+    signal.signal(signal.SIGTERM, _end)
     cores = sorted(os.sched_getaffinity(0))
     print(f"load {os.getloadavg()[0]:.1f}, {len(cores)} cores")
     if arguments.engine:
