@@ -144,9 +144,7 @@ class Trial:
         """The status of an attempt that ends now; None where it survives what was killed."""
         assert self._process is not None
         try:
-            status = self._process.wait(
-                SURVIVES_S if self.kills and self.kills[-1].pid else DEADLINE_S
-            )
+            status = self._process.wait(SURVIVES_S)
         except subprocess.TimeoutExpired:
             return None
         self._process = None
