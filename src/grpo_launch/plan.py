@@ -342,9 +342,6 @@ NEXT_MARK = "@NEXT@"
 PYTHON_MARK = "@PYTHON@"
 """Stands for the launcher's own interpreter."""
 
-SERVING = "serving"
-"""Below the directory of a loop: the plan of the servers that run."""
-
 
 def called(name: str) -> str:
     """A process in a sentence: ``the server``, ``the learner``, ``server_1``."""

@@ -109,9 +109,9 @@ class Handler(BaseHTTPRequestHandler):
     def v1_chat_completions(self, body):
         ENGINE.going_on.wait()
         Handler.served += 1
-        if FAULT == "dies_once" and Handler.served == 8:
-            with open(f"{MARKS}.spent", "x"):
-                os.kill(ENGINE.pid, signal.SIGKILL)
+        if FAULT == "dies_once" and Handler.served == 14 and not os.path.exists(f"{MARKS}.spent"):
+            Path(f"{MARKS}.spent").touch()
+            os.kill(ENGINE.pid, signal.SIGKILL)
         time.sleep(PAUSE_S)
         message = {"role": "assistant", "content": ENGINE.text}
         usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
