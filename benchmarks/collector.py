@@ -161,11 +161,14 @@ def speed(arguments: argparse.Namespace, cores: list[int]) -> None:
     with immediate(cores) as url:
         os.sched_setaffinity(0, {cores[0]})
         before = asyncio.run(bare(url, arguments.episodes, arguments.size))
+        begun = time.process_time()
         summary = collect(url, arguments.episodes, arguments.size)
+        used = time.process_time() - begun
         after = asyncio.run(bare(url, arguments.episodes, arguments.size))
-        rate, least = summary.episodes_per_s, (before + after) / 2
+        rate, plain = summary.episodes_per_s, (before + after) / 2
         print(f"{summary.step} single turns, {arguments.size} at once, one core, written to disk:")
-        print(f"  {rate:.0f} episodes/s, {rate / least:.2f} of bare requests ({least:.0f}/s)")
+        print(f"  {rate:.0f} episodes/s, {rate / plain:.2f} of bare requests ({plain:.0f}/s)")
+        print(f"  {summary.step / used:.0f} for each second of the core that it got")
         if arguments.memory:
             seen: list[Any] = []
             summary = collect(url, arguments.memory, arguments.size, seen)
@@ -248,6 +251,11 @@ def against_engine(arguments: argparse.Namespace) -> None:
     print(f"  share {statistics.median(ours) / statistics.median(theirs):.2f} of the medians")
 
 
+def _end(number: int, _: object) -> None:
+    """End as by an exception: that leaves no server behind."""
+    sys.exit(128 + number)
+
+
 def main() -> int:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description="Time the collector.")
@@ -261,6 +269,7 @@ def main() -> int:
     if arguments.serve:
         asyncio.run(serve())
         return 0
+    signal.signal(signal.SIGTERM, _end)
     cores = sorted(os.sched_getaffinity(0))
     print(f"load {os.getloadavg()[0]:.1f}, {len(cores)} cores")
     if arguments.engine:

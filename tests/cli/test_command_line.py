@@ -221,7 +221,7 @@ def test_help_lists_roles_and_experiments(
     done = project.launch(*arguments)
     assert (done.status, done.stderr) == (status, "")
     assert "role=learner" in done.stdout
-    assert "experiments: digits_vllm, exp, hanabi, " in done.stdout
+    assert "experiments: digits_loop, digits_vllm, exp, hanabi, " in done.stdout
     assert "  rollout_server/topology=" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 

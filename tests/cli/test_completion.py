@@ -32,7 +32,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 SUMMARIES = ["summary_1024", "summary_1024_attr_key_recall"]
-SHIPPED = ["digits_vllm", "hanabi", "sft_llamafactory", "sft_swift", *SUMMARIES, "tiny_cpu"]
+LOOPS = ["digits_loop", "hanabi_loop", "webagent", "webagent_cpu", "webagent_external"]
+TRAININGS = ["digits_vllm", "hanabi", "sft_llamafactory", "sft_swift", "tiny_cpu"]
+SHIPPED = [*LOOPS, *SUMMARIES, *TRAININGS]
 
 LINES = {
     "role=both config=su": ["config=summary_1024", "config=summary_1024_attr_key_recall"],

@@ -13,7 +13,7 @@ from tests.conftest import Project
 SETTING = "is a setting, not a flag"
 EXPERIMENT = "is an experiment, not a role"
 MANY = "is one word too many behind"
-ROLES = "advise, both, check, explain, learner, server, runs, help"
+ROLES = "advise, both, check, explain, learner, loop, rollout, server, update, runs, help"
 
 EXPANSIONS = [
     ("check exp", "role=check config=exp"),

@@ -246,8 +246,9 @@ def test_a_wrong_override_says_what_to_type(override: str, message: str) -> None
 
 
 CHOICES = (
-    "digits_vllm, exp, hanabi, sft_llamafactory, sft_swift, "
-    "summary_1024, summary_1024_attr_key_recall, tiny_cpu"
+    "digits_loop, digits_vllm, exp, hanabi, hanabi_loop, sft_llamafactory, sft_swift, "
+    "summary_1024, summary_1024_attr_key_recall, tiny_cpu, webagent, webagent_cpu, "
+    "webagent_external"
 )
 
 WRONG_LINES: list[tuple[list[str], str]] = [
@@ -256,7 +257,7 @@ WRONG_LINES: list[tuple[list[str], str]] = [
         ["config=exp"],
         (
             "command line: role= is missing, say role=NAME, "
-            "one of advise, both, check, explain, learner, server"
+            "one of advise, both, check, explain, learner, loop, rollout, server, update"
         ),
     ),
     (["config=exq", "role=check"], C + "config=exq: no such experiment, did you mean exp?"),
@@ -275,7 +276,7 @@ WRONG_LINES: list[tuple[list[str], str]] = [
         ["config=exp", "role=null"],
         C
         + "role: 'null' is not the name of an option, "
-        + "choose one of advise, both, check, explain, learner, server",
+        + "choose one of advise, both, check, explain, learner, loop, rollout, server, update",
     ),
     (
         ["config=[a,b]", "role=check"],

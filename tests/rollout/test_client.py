@@ -80,7 +80,8 @@ def test_retry_after_holds_for_all_requests_to_this_server() -> None:
         async with Client([server.url]) as client:
             taken = client.take()
             first = asyncio.ensure_future(client.ask(taken, MESSAGES))
-            await asyncio.sleep(0.2)
+            while not taken.quiet_until:
+                await asyncio.sleep(0.01)
             await asyncio.gather(first, *(client.ask(taken, MESSAGES) for _ in range(3)))
 
     with Server(answer) as server:
@@ -108,7 +109,7 @@ def test_retry_after_holds_for_all_requests_to_this_server() -> None:
 )
 def test_what_ends_the_episode(reply: Reply, reason: str) -> None:
     with Server(lambda *_: reply) as server, pytest.raises(EpisodeError) as error:
-        ask(server.url, token_ids=False, timeout_s=20 if reply.endless else 0.3)
+        ask(server.url, token_ids=False, timeout_s=0.3 if reply.after_s else 30)
     assert str(error.value).startswith(reason)
 
 
@@ -206,7 +207,7 @@ def test_requests_at_once_are_limited() -> None:
             taken = client.take()
             await asyncio.gather(*(client.ask(taken, MESSAGES) for _ in range(12)))
 
-    with Server(lambda *_: completion(after_s=0.02)) as server:
+    with Server(lambda *_: completion(after_s=0.1)) as server:
         asyncio.run(run())
     assert server.most == 3
 

@@ -155,6 +155,7 @@ def test_a_signal_ends_it_within_two_seconds(
         program.write(server.url, 20, environment=environment, plugins=plugins)
         process = program.start()
         waited(lambda: len(server.bodies) >= (1 if environment else 20))
+        waited(lambda: environment is not None or len(program.episodes()) == 5)
         time.sleep(0.3)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grpo_launch.config.schema_loop import Collector
 from grpo_launch.errors import ConfigError
 from grpo_launch.rollout import settings
 from grpo_launch.rollout.settings import Settings
@@ -76,3 +78,12 @@ def test_what_depends_on_the_split(split: str) -> None:
     made = Settings(**sizes)
     found = (made.tasks_file(split), made.samples(split), made.limit(split))
     assert found == ((Path("a"), 4, 7) if split == "train" else (Path("b"), 2, None))
+
+
+def test_the_launcher_and_the_collector_have_the_same_settings() -> None:
+    """The node ``collector`` is written as JSON and read here; neither imports the other."""
+    ours = asdict(Settings())
+    theirs = asdict(Collector())
+    assert set(ours) - set(theirs) == {"urls", "api"}
+    assert set(theirs) <= set(ours)
+    assert settings.parse(theirs | {"runtime": None}) == Settings()

@@ -29,10 +29,13 @@ def located(key: str, value: Any, cwd: Path) -> Any:
     if not isinstance(value, str) or not value:
         return value
     name, hash_, rows = value.partition("#")
+    return f"{found(name, cwd)}{hash_}{rows}"
+
+
+def found(name: str, cwd: Path) -> str:
+    """The path of a file: below the working directory, else of one that ships, else as it is."""
     shipped = resources.path(name)
-    if (cwd / name).exists() or not shipped.exists():
-        return value
-    return f"{shipped}{hash_}{rows}"
+    return name if (cwd / name).exists() or not shipped.exists() else str(shipped)
 
 
 @functools.cache

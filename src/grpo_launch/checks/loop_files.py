@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from grpo_launch.base.shipped_files import found
 from grpo_launch.config import loops
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.machine_checks import FILES, PACKAGES
@@ -34,7 +35,7 @@ def problems(config: LaunchConfig, plan: LaunchPlan, cwd: Path) -> Iterator[Prob
             files[f"collector.{key}"] = [getattr(collector, key)]
         for key, paths in files.items():
             for path in filter(None, paths):
-                if not (cwd / path).is_file():
+                if not (cwd / found(path, cwd)).is_file():
                     what, fix = f"{path} does not exist", "name a file that is there"
                     yield Problem(config.where(key), what, fix, rule=FILES.name)
         own = [value for value in vars(collector.runtime).values() if value is not None]

@@ -109,7 +109,7 @@ class UpdateData:
     format: DataFormat = DataFormat.sharegpt
     """`sharegpt`, or plain `messages`."""
     history: History = History.all
-    """`all`: a row is an episode; `last`: a row is a turn with what came before it."""
+    """`all`: a row is an episode; `last`: a row is a turn, with the message before it alone."""
     system: bool = True
     """Keep system prompts."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_launch import runtimes
+from grpo_launch.base.shipped_files import found
 from grpo_launch.config import loops, schema
 from grpo_launch.config.amend import amended
 from grpo_launch.config.launch_config import LaunchConfig
@@ -268,6 +269,14 @@ class _Planning:
     def _settings(self, name: str) -> str:
         return f"{self.run_dir}/{_FILES}/{name}.json"
 
+    def _located(self) -> dict[str, Any]:
+        """The collector's files, those of shipped experiments found from any directory."""
+        collector = self.config.collector
+        tasks = ("train_tasks", "eval_tasks")
+        said = {key: path for key in tasks if (path := getattr(collector, key)) is not None}
+        located = {key: found(path, self.cwd) for key, path in said.items()}
+        return {**located, "plugins": [found(path, self.cwd) for path in collector.plugins]}
+
     def _files(self, serving: LaunchPlan) -> list[PlannedFile]:
         config = self.config
         urls = [gate.url for gate in serving.gates]
@@ -285,7 +294,7 @@ class _Planning:
             published["base_files"] = [*patterns.base]
             published["needed"] = [*patterns.needed]
         bodies = {
-            "collect": {**_plain(asdict(config.collector)), "urls": urls},
+            "collect": {**_plain(asdict(config.collector)), **self._located(), "urls": urls},
             "select": _plain(asdict(config.update)),
             "publish": published,
             "free": _plain(asdict(config.gpu_wait)),

@@ -83,11 +83,14 @@ def _comparable(server: Server, record: Path) -> Server:
 
 
 def _since(run: Path) -> float:
-    """When the servers that run now were started, seconds since the epoch."""
+    """When the servers that run now were started, seconds since the epoch.
+
+    A loop writes their plan when it has started them, and has its record elsewhere.
+    """
     try:
         recorded, _ = reading.read(run)
     except (OSError, ValueError):
-        return (run / plans.NAME).stat().st_mtime  # a loop writes it at their start
+        return (run / plans.NAME).stat().st_mtime
     return recorded.attempts[-1].started if recorded.attempts else recorded.started
 
 
