@@ -197,7 +197,9 @@ class Trial:
         """The iteration under way, and what the launcher has said of it last."""
         with contextlib.suppress(OSError, ValueError, FileNotFoundError):
             said = self.loop.said.rpartition("\niteration ")[2].partition("\n")[0]
-            return self.loop.state.iteration, said.partition(": ")[2].partition(" ")[0]
+            stage = said.partition(": ")[2].partition(" ")[0]
+            between = stage in ("reward", "eval", "update")  # what an iteration came to
+            return self.loop.state.iteration, "(between)" if between else stage
         return 0, ""
 
     def _nothing_is_left(self) -> None:
