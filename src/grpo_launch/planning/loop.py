@@ -220,8 +220,9 @@ class _Planning:
             config, self.devices, (LEARNER,), self._here, self.cwd, self.run_id, self.downgraded
         )
         done = str(self.cwd / self._here / f"{LEARNER}.done")
-        members = [replace(s, done=done) if s.name == plan.job else s for s in plan.processes]
-        return replace(plan, processes=tuple(members), afterwards=())
+        alone = not plan.members  # of several, one may end well and another fail
+        team = [replace(s, done=done) if alone and s in plan.team else s for s in plan.processes]
+        return replace(plan, processes=tuple(team), afterwards=())
 
     def _reloading(self, serving: LaunchPlan) -> Stage:
         words = ["grpo_launch.stages.swap", f"{self.run_dir}/{SERVING}"]
