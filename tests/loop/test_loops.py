@@ -182,8 +182,8 @@ def test_a_learner_that_obeys_a_signal_is_not_done(make: Callable[..., Loop]) ->
 
 
 def test_one_launcher_at_a_time(make: Callable[..., Loop]) -> None:
-    loop = make(FAKE_SERVER_S="20")
-    process = loop.start("loop.iterations=1", PLAIN)
+    loop = make(FAKE_SERVER_S="20", FAKE_SERVER="stubborn")
+    process = loop.start("loop.iterations=1", PLAIN, "shutdown.term_s=8")
     loop.wait_until_said("collect: started")
     assert loop.run("loop.iterations=1", PLAIN, "resume=latest") == 3
     assert "is still going on" in loop.said
@@ -193,6 +193,7 @@ def test_one_launcher_at_a_time(make: Callable[..., Loop]) -> None:
     loop.environ.clear()
     # Its guards are at work yet: they would call the next attempt lost, and end it.
     assert loop.run("loop.iterations=1", PLAIN, "resume=latest") == 0, loop.said
+    assert "waiting for the end of what the last attempt" in loop.said
     assert record.read(loop.loop)["state"] == record.DONE
     assert len(loop.episodes(0)) == 8
 
