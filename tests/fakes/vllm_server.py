@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 TITLE = "VLLM::EngineCore"
-FAULTS = ("", "dies_once", "no_reload")
+FAULTS = ("", "dies_once", "no_reload", "stubborn")
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 PAUSE_S = float(os.environ.get("FAKE_SERVER_S", "0.02"))
 MARKS = Path(os.environ.get("FAKE_MARKS", "/dev/null"))
@@ -109,9 +109,9 @@ class Handler(BaseHTTPRequestHandler):
     def v1_chat_completions(self, body):
         ENGINE.going_on.wait()
         Handler.served += 1
-        if FAULT == "dies_once" and Handler.served == 8:
-            with open(f"{MARKS}.spent", "x"):
-                os.kill(ENGINE.pid, signal.SIGKILL)
+        if FAULT == "dies_once" and Handler.served == 14 and not os.path.exists(f"{MARKS}.spent"):
+            Path(f"{MARKS}.spent").touch()
+            os.kill(ENGINE.pid, signal.SIGKILL)
         time.sleep(PAUSE_S)
         message = {"role": "assistant", "content": ENGINE.text}
         usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
@@ -164,6 +164,9 @@ class Server(ThreadingHTTPServer):
 
 assert FAULT in FAULTS, FAULT
 ENGINE = Engine(option("--model"))
-signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+if FAULT == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
 print(f"serving {option('--model')}: {ENGINE.text}", flush=True)
 Server((option("--host"), int(option("--port"))), Handler).serve_forever()

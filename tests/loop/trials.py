@@ -144,9 +144,7 @@ class Trial:
         """The status of an attempt that ends now; None where it survives what was killed."""
         assert self._process is not None
         try:
-            status = self._process.wait(
-                SURVIVES_S if self.kills and self.kills[-1].pid else DEADLINE_S
-            )
+            status = self._process.wait(SURVIVES_S)
         except subprocess.TimeoutExpired:
             return None
         self._process = None
@@ -199,7 +197,9 @@ class Trial:
         """The iteration under way, and what the launcher has said of it last."""
         with contextlib.suppress(OSError, ValueError, FileNotFoundError):
             said = self.loop.said.rpartition("\niteration ")[2].partition("\n")[0]
-            return self.loop.state.iteration, said.partition(": ")[2].partition(" ")[0]
+            stage = said.partition(": ")[2].partition(" ")[0]
+            between = stage in ("reward", "eval", "update")  # what an iteration came to
+            return self.loop.state.iteration, "(between)" if between else stage
         return 0, ""
 
     def _nothing_is_left(self) -> None:
