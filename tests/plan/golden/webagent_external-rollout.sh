@@ -5,11 +5,11 @@ cat > runs/webagent_external/NEW/loop/collect.json <<'END_OF_FILE'
 {
   "environment": "webagent",
   "plugins": [
-    "examples/webagent/plugin.py"
+    "/shipped/examples/webagent/plugin.py"
   ],
   "env_config": {},
-  "train_tasks": "examples/webagent/tasks/train.jsonl",
-  "eval_tasks": "examples/webagent/tasks/eval.jsonl",
+  "train_tasks": "/shipped/examples/webagent/tasks/train.jsonl",
+  "eval_tasks": "/shipped/examples/webagent/tasks/eval.jsonl",
   "train_tasks_rollout_size": 1,
   "eval_tasks_rollout_size": 1,
   "train_limit": null,
