@@ -303,6 +303,7 @@ LEARNER = "ms-swift 4.6.0 (swift rlhf)"
                     f"not set  left to {ENGINE}, which has no default",
                     "rollout_server.max_turns = null",
                 ),
+                *("", "not set  see docs/training/REFERENCE.md", "collector.max_turns = null"),
                 *("", f"not set  left to {LEARNER}, which has no default", "max_turns = null"),
             ],
         ),

@@ -69,9 +69,13 @@ def plugin(chromium: None) -> Iterator[Any]:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     assert gym.envs == {"webagent": module.WebEnv}
+    before = _children(os.getpid())  # of other tests of this process
     yield module
     module.POOL.close()
-    assert _children(os.getpid()) == set()
+    deadline = time.monotonic() + 10
+    while left := _children(os.getpid()) - before:
+        assert time.monotonic() < deadline, {pid: _command(pid) for pid in left}
+        time.sleep(0.05)
 
 
 Hook = Callable[[Any, int], Awaitable[None]]

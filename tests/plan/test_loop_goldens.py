@@ -11,7 +11,7 @@ from grpo_launch.checks.examine import require_valid
 from grpo_launch.planning import devices, loop, shell
 from tests.composed import shipped
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden_loops"
 VISIBLE = [str(i) for i in range(8)]
 
 
