@@ -9,6 +9,7 @@ import pytest
 from grpo_launch.base import resources
 from grpo_launch.checks.examine import require_valid
 from grpo_launch.planning import devices, loop, shell
+from grpo_launch.runs import plans
 from tests.composed import shipped
 
 GOLDEN = Path(__file__).parent / "golden_loops"
@@ -38,3 +39,12 @@ def test_the_dry_run_of_a_loop_is_what_was_reviewed(
     if request.config.getoption("--update-golden", default=False):
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+def test_a_loop_goes_to_json_and_back_unchanged() -> None:
+    config = shipped("webagent", ["role=loop", "loop.eval_interval=6"])
+    split = devices.assign(config, VISIBLE)
+    planned = loop.build(config, split, "runs/webagent/NEW", Path("/project"))
+    assert planned.loop is not None
+    assert planned.loop.free is not None
+    assert plans.parse(planned.to_json()) == (planned, ())
