@@ -81,6 +81,20 @@ def _spare(path: str | os.PathLike[str]) -> str:
     return os.path.join(directory, f".{name}.spare")
 
 
+def point(link: str | os.PathLike[str], target: str) -> None:
+    """Let a symbolic link lead to ``target``; a reader sees where it led before, or that.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    directory, name = os.path.split(os.fspath(link))
+    fresh = os.path.join(directory, f".{name}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    os.symlink(target, fresh)
+    os.replace(fresh, link)
+
+
 def write_once(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` where there is no file yet; a reader never sees a part of it.
 

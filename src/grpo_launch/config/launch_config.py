@@ -204,7 +204,7 @@ class LaunchConfig:
         plain[services.NODE] = {name: asdict(one) for name, one in self.services.items()}
         plain["environment"] = {taken.source: taken.text for taken in self.environment.taken}
         for name in (*schema.GROUPS, *TYPED):
-            plain[name] = asdict(getattr(self, name), dict_factory=_plain_enums)
+            plain[name] = asdict(getattr(self, name), dict_factory=plain_enums)
         return plain
 
     @property
@@ -258,5 +258,6 @@ def _step(node: Any, key: str) -> Any:
     return cast("dict[Any, Any]", node).get(key) if isinstance(node, dict) else None
 
 
-def _plain_enums(items: list[tuple[str, Any]]) -> dict[str, Any]:
+def plain_enums(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A ``dict_factory`` of ``dataclasses.asdict``: an enumeration becomes its value."""
     return {key: value.value if isinstance(value, Enum) else value for key, value in items}

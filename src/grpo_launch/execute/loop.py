@@ -24,7 +24,7 @@ from grpo_launch.plan import (
     Loop,
     Stage,
 )
-from grpo_launch.runs import loop_state, record
+from grpo_launch.runs import record
 from grpo_launch.runs.loop_state import FAILED, SKIPPED, LoopState
 from grpo_launch.runs.metrics import MetricsFollower, Step
 from grpo_launch.runs.outputs import Outputs
@@ -58,7 +58,7 @@ class LoopAttempt:
     @property
     def steps(self) -> list[Step]:
         """The iterations that have ended, as steps."""
-        follower = MetricsFollower(self._directory, loop_state.METRICS)
+        follower = MetricsFollower(self._directory, self._around.plan.metrics)
         follower.poll()
         return follower.steps
 

@@ -6,9 +6,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Generator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from grpo_launch.base import atomic, codec
 from grpo_launch.errors import PreflightError
@@ -17,6 +16,8 @@ from grpo_launch.plan import SERVING, LaunchPlan, Loop, Stage
 from grpo_launch.planning import marks
 from grpo_launch.runs import loop_state, plans
 from grpo_launch.runs.loop_state import LoopState
+
+_Value = TypeVar("_Value")
 
 CURRENT = "models/current"
 """Below the directory of a loop: a link to the newest model, once there was an update."""
@@ -102,8 +103,11 @@ class LoopFiles:
         Raises:
             PreflightError: the newest model is not there.
         """
+        return self._filled(stage.plan, state)
+
+    def _filled(self, value: _Value, state: LoopState) -> _Value:
         model = self._model(state)
-        return marks.filled(stage.plan, state.iteration, state.version, model, sys.executable)
+        return marks.filled(value, state.iteration, state.version, model, sys.executable)
 
     def _model(self, state: LoopState) -> str:
         """The newest model, as it is served."""
@@ -130,7 +134,8 @@ class LoopFiles:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(file.text, encoding="utf-8")
             for spec in plan.of_attempt:
-                _point(self._directory / "logs" / f"{spec.name}.log", logs / f"{spec.name}.log")
+                link = self._directory / "logs" / f"{spec.name}.log"
+                atomic.point(link, os.path.relpath(logs / link.name, link.parent))
         except OSError as error:
             what = f"cannot be written ({error.strerror})"
             raise PreflightError(str(logs), what, _AGAIN) from None
@@ -144,8 +149,7 @@ class LoopFiles:
         """
         if not stage.figures:
             return {}
-        named = replace(stage, plan=replace(stage.plan, output_dir=stage.figures))
-        path = self._around.cwd / self.filled(named, state).output_dir
+        path = self._around.cwd / self._filled(stage.figures, state)
         try:
             body = codec.read(path)
         except (OSError, ValueError) as error:
@@ -154,12 +158,3 @@ class LoopFiles:
             fix = f"remove iterations/{done}/{stage.name}.done, then say resume=latest"
             raise PreflightError(str(path), what, fix) from None
         return {name: value for name, value in body.items() if type(value) in (int, float)}
-
-
-def _point(link: Path, target: Path) -> None:
-    """Point a link in the run directory at the newest log of its name."""
-    fresh = link.with_name(f".{link.name}")
-    with contextlib.suppress(FileNotFoundError):
-        fresh.unlink()
-    fresh.symlink_to(os.path.relpath(target, link.parent))
-    fresh.replace(link)

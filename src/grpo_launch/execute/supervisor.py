@@ -330,7 +330,4 @@ def _point_logs(logs: Path, directories: Mapping[str, str]) -> None:
     named = {f"{name}.log": f"{to}/{name}.log" for name, to in directories.items()}
     links = {"latest": logs.name, **named}
     for link, target in links.items():
-        fresh = logs.parent / f".{link}"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target)
-        fresh.replace(logs.parent / link)
+        atomic.point(logs.parent / link, target)

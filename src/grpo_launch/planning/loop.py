@@ -6,9 +6,8 @@ Texts of those plans hold marks (``plan.py``) for what changes from iteration to
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from grpo_launch import runtimes
 from grpo_launch.base.shipped_files import found
 from grpo_launch.config import loops, schema
 from grpo_launch.config.amend import amended
-from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.launch_config import LaunchConfig, plain_enums
 from grpo_launch.config.loops import with_model
 from grpo_launch.learners.base import OnTrajectories, learner
 from grpo_launch.plan import (
@@ -285,9 +284,9 @@ class _Planning:
         layout = trained.checkpoints(config)
         base = with_model(config, _model(config, self.cwd))
         published = {
-            **_plain(asdict(config.publish)),
+            **_plain(config.publish),
             "base": loops.trained_model(base),
-            "layout": _plain(asdict(layout)) if layout else None,
+            "layout": asdict(layout) if layout else None,
         }
         if isinstance(trained, OnTrajectories):
             patterns = trained.publication
@@ -295,10 +294,10 @@ class _Planning:
             published["base_files"] = [*patterns.base]
             published["needed"] = [*patterns.needed]
         bodies = {
-            "collect": {**_plain(asdict(config.collector)), **self._located(), "urls": urls},
-            "select": _plain(asdict(config.update)),
+            "collect": {**_plain(config.collector), **self._located(), "urls": urls},
+            "select": _plain(config.update),
             "publish": published,
-            "free": _plain(asdict(config.gpu_wait)),
+            "free": _plain(config.gpu_wait),
         }
         return [
             PlannedFile(self._settings(name), json.dumps(body, indent=2, ensure_ascii=False) + "\n")
@@ -325,9 +324,6 @@ def _model(config: LaunchConfig, cwd: Path) -> str:
     return str(path) if path.is_dir() else said
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [*map(_plain, value)] if isinstance(value, list | tuple) else value
+def _plain(node: Any) -> dict[str, Any]:
+    """A node of the configuration as JSON can say it."""
+    return asdict(node, dict_factory=plain_enums)

@@ -12,19 +12,18 @@ from grpo_launch.plan import (
     NEXT_MARK,
     PYTHON_MARK,
     VERSION_MARK,
-    LaunchPlan,
 )
 
 _Value = TypeVar("_Value")
 
 
 def filled(
-    plan: LaunchPlan, iteration: int, version: int, model: str, python: str = "python"
-) -> LaunchPlan:
-    """The plan of a stage in one iteration.
+    value: _Value, iteration: int, version: int, model: str, python: str = "python"
+) -> _Value:
+    """The plan of a stage, or a text of it, in one iteration.
 
     Args:
-        plan: with marks.
+        value: with marks.
         iteration: its number, from 0.
         version: how many updates made ``model``.
         model: what is served and trained: a directory, absolute, or a hub's name.
@@ -37,7 +36,7 @@ def filled(
         VERSION_MARK: str(version),
         NEXT_MARK: str(version + 1),
     }
-    return _replaced(plan, values)
+    return _replaced(value, values)
 
 
 def directory(iteration: int) -> str:

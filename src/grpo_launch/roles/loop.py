@@ -1,4 +1,4 @@
-"""``role=loop``: see ``config/loops.py``."""
+"""``role=loop``, ``rollout`` and ``update``: stages of a loop, see ``planning/loop.py``."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ def run(config: LaunchConfig, host: Host) -> int:
     Raises:
         LaunchError: see the subclasses in ``errors``.
     """
-    return launch(config, host, PARTS["loop"])
+    return launch(config, host, PARTS[config.role])

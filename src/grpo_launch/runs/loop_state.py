@@ -17,17 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from grpo_launch.base import atomic, codec
-from grpo_launch.plan import COLLECT, COLLECT_EVAL, LEARNER, PUBLISH, SELECT, Loop, Metrics, Stage
+from grpo_launch.plan import COLLECT, COLLECT_EVAL, LEARNER, PUBLISH, SELECT, Loop, Stage
 
 NAME = "loop.json"
 
 ROWS = "iterations.jsonl"
 """In the directory of a loop: a line for each iteration that has ended."""
-
-METRICS = Metrics(
-    files=(ROWS,), step="step", max_steps="max_steps", reward="reward", step_time=("step_time",)
-)
-"""How :data:`ROWS` is read by what follows a run."""
 
 FORMAT = 1
 
@@ -196,7 +191,7 @@ def write(directory: Path, state: LoopState) -> None:
 
 
 def told(row: Row, until: int | None) -> dict[str, Any]:
-    """The line of an iteration in :data:`ROWS`: the names are those of :data:`METRICS`."""
+    """The line of an iteration in :data:`ROWS`: the names are those of the plan's ``metrics``."""
     return {
         "step": row.iteration + 1,
         "max_steps": until,
