@@ -183,7 +183,7 @@ def test_a_learner_that_obeys_a_signal_is_not_done(make: Callable[..., Loop]) ->
 
 def test_one_launcher_at_a_time(make: Callable[..., Loop]) -> None:
     loop = make(FAKE_SERVER_S="20", FAKE_SERVER="stubborn")
-    process = loop.start("loop.iterations=1", PLAIN, "shutdown.term_s=8")
+    process = loop.start("loop.iterations=1", PLAIN, "shutdown.term_s=16")
     loop.wait_until_said("collect: started")
     assert loop.run("loop.iterations=1", PLAIN, "resume=latest") == 3
     assert "is still going on" in loop.said
