@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def test_the_learner_starts_when_the_memory_is_free(loop: Loop) -> None:
     assert all(used < GIB for used, _ in rows), rows
     assert [row["step"] for row in loop.rows()] == [1, 2]
     logs = "".join(path.read_text() for path in loop.loop.rglob("*.log"))
-    assert logs.count("GPU 0: free after") == 2
+    assert logs.count("GPU 0: free after") >= 4  # before each server and each learner
     assert loop.alive() == []
 
 
@@ -85,6 +86,8 @@ def test_what_somebody_else_holds_is_named_and_left_alone(loop: Loop) -> None:
 
     held = torch.empty(HELD_GIB << 30, dtype=torch.uint8, device="cuda")
     assert loop.run("loop.iterations=1", timeout_s=240) != 0
-    assert "GPU 0: not free after 1 s: GPU 0, 6." in loop.said
-    assert "GiB in use by pid " in loop.said
+    # Shown of the stage's log. A container may hide whose memory it is.
+    held_gib = re.search(r"error: GPU 0: not free after 1 s: GPU 0, ([\d.]+) GiB in use", loop.said)
+    assert held_gib, loop.said[-500:]
+    assert float(held_gib[1]) >= HELD_GIB
     assert held.is_cuda

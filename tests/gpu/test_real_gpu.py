@@ -99,7 +99,8 @@ def test_a_check_reckons_with_the_memory_that_the_card_has(project: Project) -> 
     said = [p["what"] for p in found["problems"] if "GiB" in p["what"]]
     total = torch_says("torch.cuda.mem_get_info()[1]") / GIB
     assert said, found["problems"]
-    (number,) = {float(gib) for what in said for gib in re.findall(r"([\d.]+) GiB a device", what)}
+    told = "\n".join(said)
+    (number,) = {float(gib) for gib in re.findall(r"([\d.]+) GiB per device", told)}
     assert abs(number - total) / total < 0.05, (said, total)
 
 

@@ -238,6 +238,7 @@ class LoopAttempt:
         finally:
             attempt.close()
         if ended.status:
+            self.show_tail(ended.name)
             what = ended.why or f"the devices are not free (status {ended.status})"
             fix = "end what uses them, or raise gpu_wait.timeout_s"
             raise PreflightError("gpu_wait", what, fix)
