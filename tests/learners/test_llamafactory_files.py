@@ -14,8 +14,7 @@ from grpo_launch.config.hydra import lookup
 from grpo_launch.learners.base import TrainRequest
 from grpo_launch.learners.llamafactory import datasets, importing
 from grpo_launch.learners.llamafactory.learner import LEARNER
-from grpo_launch.learners.llamafactory.publish import PUBLICATION
-from grpo_launch.learners.publication import sources
+from grpo_launch.learners.publication import TRANSFORMERS, sources
 
 LAUNCH = {"launch": {"learner": "llamafactory", "engine": "none"}}
 FILE: dict[str, Any] = {
@@ -222,7 +221,7 @@ BASE = (
 
 
 def test_what_is_published_has_the_prompts_of_the_base_model() -> None:
-    assert sources(PUBLICATION, CHECKPOINT, BASE) == {
+    assert sources(TRANSFORMERS, CHECKPOINT, BASE) == {
         "config.json": "checkpoint",
         "model.safetensors": "checkpoint",
         "chat_template.jinja": "base",
@@ -242,4 +241,4 @@ def test_what_is_published_has_the_prompts_of_the_base_model() -> None:
 )
 def test_what_cannot_be_served_is_not_published(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        sources(PUBLICATION, names, BASE)
+        sources(TRANSFORMERS, names, BASE)

@@ -23,7 +23,7 @@ import pytest
 from grpo_launch.base import safetensors
 from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.learners.llamafactory.outputs import CHECKPOINTS
-from grpo_launch.learners.llamafactory.publish import PUBLICATION
+from grpo_launch.learners.publication import TRANSFORMERS
 from grpo_launch.stages import aside, copying, publish, trained
 from tests.stages.made import CONFIG, TENSORS, packed, save, save_sharded
 
@@ -52,9 +52,9 @@ def settings(base: Path, **changes: Any) -> publish.Publishing:
     made = publish.Publishing(
         base=str(base),
         layout=CHECKPOINTS,
-        checkpoint=PUBLICATION.checkpoint,
-        base_files=PUBLICATION.base,
-        needed=PUBLICATION.needed,
+        checkpoint=TRANSFORMERS.checkpoint,
+        base_files=TRANSFORMERS.base,
+        needed=TRANSFORMERS.needed,
     )
     return dataclasses.replace(made, **changes)
 

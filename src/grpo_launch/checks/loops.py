@@ -45,7 +45,7 @@ def loop_numbers_make_sense(context: Context) -> Iterator[Problem]:
             yield Problem(config.where(key), f"is {said:g}", "use a share from 0 to 1")
     for key in (*_SECONDS, *_TIMES):
         said = value(key)
-        if said is not None and (said < 0 or (key in _TIMES and said == 0)):
+        if said is not None and (not said >= 0 or (key in _TIMES and said == 0)):
             yield Problem(config.where(key), f"is {said:g}", "use seconds above 0")
 
 
@@ -75,6 +75,12 @@ def learner_trains_on_what_is_collected(context: Context) -> Iterator[Problem]:
         known = [n for n in LEARNERS.names() if isinstance(learner(n), OnTrajectories)]
         what = f"{trained.product} does not train on what a loop collects"
         yield Problem(config.where("learner.name"), what, f"choose {' or '.join(known)}")
+    elif trained.needs_servers(config):
+        what = (
+            f"{config.learner.stage or 'the usual stage'} of {trained.product} asks servers itself"
+        )
+        fix = "choose a stage that trains on rows, learner.stage=sft"
+        yield Problem(config.where("learner.stage"), what, fix)
     elif config.get(trained.data_key) is not None:
         what = "is what the loop collects, it cannot be said"
         yield Problem(config.where(f"train.{trained.data_key}"), what, "remove it")

@@ -32,6 +32,21 @@ WHOLE = Publication(
 )
 """Of a learner of which nobody knows better: the model as it saved it, without the optimizer."""
 
+TRANSFORMERS = Publication(
+    checkpoint=("config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*"),
+    base=(
+        *("tokenizer*", "*.tiktoken", "vocab*", "merges.txt", "special_tokens_map.json"),
+        *("added_tokens.json", "chat_template*", "generation_config.json", "*processor*.json"),
+        *("spiece.model", "sentencepiece*", "tekken.json", "*.py"),
+    ),
+    needed=("config.json",),
+)
+"""Of a whole model as transformers saves it; what decides how text becomes tokens is the base's.
+
+A server has to ask the new model as it asked the one before. An adapter (``adapter_config.json``)
+is merged before it can be served so.
+"""
+
 
 def sources(
     publication: Publication, checkpoint: Iterable[str], base: Iterable[str]

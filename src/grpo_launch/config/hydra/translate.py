@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grpo_launch.config import kinds, rollout, schema
+from grpo_launch.config import kinds, rollout, schema, schema_loop
 from grpo_launch.config.formats import accelerated, lift, sorting
 from grpo_launch.config.hydra import hints
 from grpo_launch.errors import ConfigError
@@ -211,7 +211,7 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
     if meant := _place_meant(key):
         return ConfigError(where, "unknown key", f"did you mean {meant}?")
     parent = key.rpartition(".")[0]
-    if kinds.is_mapping(hints.type_of(parent)):
+    if kinds.is_mapping(hints.type_of(parent)) or parent in schema_loop.FREE:
         return ConfigError(where, "is not set yet", f"write +{key}=... to add it")
     if meant := _flag_meant(key, line):
         return ConfigError(where, "unknown key", f"did you mean {meant}?")

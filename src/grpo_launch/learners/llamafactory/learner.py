@@ -13,7 +13,7 @@ from grpo_launch.engines.base import RELOAD, RESTART
 from grpo_launch.learners.base import Resume, TrainRequest
 from grpo_launch.learners.batches import Sizes
 from grpo_launch.learners.llamafactory import arguments, datasets, entry, outputs
-from grpo_launch.learners.llamafactory.publish import PUBLICATION
+from grpo_launch.learners.publication import TRANSFORMERS
 from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ class LlamaFactory:
     stages = arguments.STAGES
     transfers = frozenset({RELOAD, RESTART})
     packages = ("llamafactory", "torch", "transformers", "trl", "peft", "deepspeed", "wandb")
-    publication = PUBLICATION
+    # The tokenizer of its checkpoints carries the chat template of ``template:``, which ignores
+    # ``add_generation_prompt`` and opens the assistant's turn by itself: not to be served.
+    publication = TRANSFORMERS
 
     @property
     def cpu_overlay(self) -> Mapping[str, Any]:

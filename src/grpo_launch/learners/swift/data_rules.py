@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from grpo_launch.config import loops
 from grpo_launch.config.arguments import find, is_true, listed
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.problem import Problem, Severity
@@ -36,6 +37,8 @@ _FIXES = {"is not a JSON object": "write one object a line", "has no rows": "add
 def dataset_is_set(context: Context) -> Iterator[Problem]:
     """There is a data set (``SftArguments.__post_init__`` in ``swift/arguments/sft_args.py``)."""
     config = context.config
+    if loops.is_loop(config):  # it collects it
+        return
     names = ("dataset", "cached_dataset")
     said = [item for name in names for item in listed(find(config, name)[1])]
     if any(not isinstance(item, str) or item.strip() for item in said):

@@ -13,6 +13,7 @@ from grpo_launch.config.schema import SECTIONS
 from grpo_launch.engines.base import GROUP
 from grpo_launch.learners.base import Resume, TrainRequest
 from grpo_launch.learners.batches import Sizes
+from grpo_launch.learners.publication import TRANSFORMERS
 from grpo_launch.learners.swift import arguments, batches, entry, importing, outputs, stages
 from grpo_launch.plan import CheckpointLayout, Metrics, PlannedFile, Signs
 
@@ -35,6 +36,8 @@ class SwiftLearner:
     stages = stages.NAMES
     transfers = frozenset({GROUP})
     packages = ("ms_swift", "torch", "transformers", "trl", "deepspeed", "wandb")
+    publication = TRANSFORMERS
+    data_key = "data.dataset"
 
     @property
     def cpu_overlay(self) -> Mapping[str, Any]:
@@ -131,6 +134,11 @@ class SwiftLearner:
     def rehearsal(self, request: TrainRequest, max_model_len: int | None) -> list[str]:
         """``rehearse.py``, by the interpreter of the entry."""
         return entry.rehearsal(request, max_model_len)
+
+    def described(self, file: str, *, images: bool) -> Mapping[str, str]:
+        """None: it knows ``messages`` and ``images`` (``dataset/preprocessor/core.py``)."""
+        del file, images
+        return {}
 
     def section(self, argument: str) -> str:
         """See ``importing.section``."""
