@@ -161,8 +161,8 @@ WRONG: list[tuple[str, str]] = [
     ),
     ("env.set.A=3", "env.set.A: is not set yet, write +env.set.A=... to add it"),
     (
-        "collector.sampling.top_k=3",
-        "collector.sampling.top_k: is not set yet, write +collector.sampling.top_k=... to add it",
+        "collector.sampling.top_p=0.9",
+        "collector.sampling.top_p: is not set yet, write +collector.sampling.top_p=... to add it",
     ),
     ("+train.rlhf.x=3", "train.rlhf.x: is set already, write train.rlhf.x=3"),
     ("~foo", "foo: there is nothing to delete, remove the override"),

@@ -17,6 +17,8 @@ from grpo_launch.errors import ConfigError
 from grpo_launch.monitor import logs
 from grpo_launch.monitor.context import Context
 from grpo_launch.monitor.logs import Wanted
+from grpo_launch.planning import devices, loop
+from tests.composed import shipped
 from tests.conftest import Project
 from tests.monitor.called import COMMAND, grpo_runs, start
 from tests.monitor.made import START, going_on, make_run
@@ -58,6 +60,46 @@ def test_one_half_as_json(context: Context, run: Path) -> None:
         {"process": "learner", "attempt": 1, "line": line}
         for line in ("step 1", "step 3", "no end")
     ]
+
+
+@pytest.fixture
+def looping(context: Context) -> Path:
+    """A loop in its third iteration, which its second attempt does."""
+    run = make_run(context.root)
+    config = shipped("webagent", ["role=loop"])
+    split = devices.assign(config, list("01234567"))
+    (run / "plan.json").write_text(loop.build(config, split, str(run), run).to_json())
+    (run / "logs" / "attempt_2").mkdir()
+    for attempt, iteration in ((1, 0), (1, 1), (2, 1), (2, 2)):
+        log = f"iterations/{iteration:04d}/logs/attempt_{attempt}/learner.log"
+        (run / log).parent.mkdir(parents=True)
+        (run / log).write_text(f"of {iteration} in {attempt}\n")
+        atomic.point(run / "logs" / "learner.log", f"../{log}")
+    return run
+
+
+def test_the_stages_of_a_loop_have_logs(context: Context, looping: Path) -> None:
+    expected = ["==> learner, iteration 2, attempt 2 <==", "of 2 in 2"]
+    assert show(context, Wanted(process="learner")).splitlines() == expected
+    (looping / "logs" / "learner.log").unlink()  # an attempt that has not come to it yet
+    assert show(context, Wanted()).splitlines() == expected * 2
+
+
+def test_a_stage_of_an_earlier_attempt(context: Context, looping: Path) -> None:
+    text = show(context, Wanted(process="learner", attempt=1), as_json=True)
+    line = {"process": "learner", "attempt": 1, "iteration": 1, "line": "of 1 in 1"}
+    assert json.loads(text) == line
+
+
+def test_a_follower_goes_from_iteration_to_iteration(looping: Path) -> None:
+    reader = logs.Logs(looping, Wanted(process="learner"))
+    assert [line.iteration for line in reader.read()] == [2]
+    log = looping / "iterations" / "0003" / "logs" / "attempt_2" / "learner.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("next\n")
+    atomic.point(looping / "logs" / "learner.log", "../iterations/0003/logs/attempt_2/learner.log")
+    assert [(line.iteration, line.text) for line in reader.read()] == [(3, "next")]
+    assert list(reader.read()) == []
 
 
 def test_an_earlier_attempt(context: Context, run: Path) -> None:

@@ -58,6 +58,7 @@ class Server:
     Attributes:
         answer: gets the body of a request and how many had the same one before.
         models: what is said of models; empty: 404, None: there is ``policy``.
+        busy: how often it says 503 before that.
         bodies: of the requests so far.
         most: requests that were open at once.
     """
@@ -67,6 +68,7 @@ class Server:
     headers: list[str] = field(default_factory=list)
     most: int = 0
     models: bytes | None = None
+    busy: int = 0
     url: str = ""
 
     def __enter__(self) -> Server:
@@ -117,6 +119,9 @@ class Server:
         if head.startswith("GET"):
             known = b'{"data": [{"id": "policy"}]}' if self.models is None else self.models
             reply = http(200, known) if known else http(404)
+            if self.busy:
+                self.busy -= 1
+                reply = http(503)
         else:
             body = json.loads(raw)
             count = self.bodies.count(body)

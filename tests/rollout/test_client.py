@@ -69,6 +69,19 @@ def test_a_busy_server_is_asked_again(status: int) -> None:
     assert len(server.bodies) == 3
 
 
+def test_a_server_that_is_too_busy_to_list_its_models_is_asked_again() -> None:
+    with Server(busy=2) as server:
+        assert ask(server.url) == PLAIN
+    assert server.bodies[0]["model"] == "policy"
+
+
+def test_a_server_that_says_at_once_gets_a_pause_all_the_same() -> None:
+    begun = time.monotonic()
+    with Server(in_turn(*[http(429, Retry_After="0")] * 3)) as server:
+        assert ask(server.url) == PLAIN
+    assert time.monotonic() - begun >= 3 * 0.125
+
+
 def test_retry_after_holds_for_all_requests_to_this_server() -> None:
     times: list[float] = []
 

@@ -187,6 +187,34 @@ def test_what_is_complete_is_not_begun_again(tmp_path: Path) -> None:
         collect(server.url, tmp_path, tasks(4))
 
 
+def test_other_tasks_are_not_complete_because_as_many_were(tmp_path: Path) -> None:
+    notes: list[str] = []
+    with Server() as server:
+        collect(server.url, tmp_path, tasks(4))
+        others = [Task(f"u{i}", task.row) for i, task in enumerate(tasks(4))]
+        summary = collect(server.url, tmp_path, others, note=notes.append)
+    assert (summary.step, summary.max_steps, summary.abandoned) == (4, 4, 0)
+    assert {task for task, _ in pairs(tmp_path)} == {
+        f"{name}{i}" for name in "tu" for i in range(4)
+    }
+    assert notes == [f"{tmp_path / 'episodes.jsonl'}: 4 episode(s) of other tasks stay, uncounted"]
+
+
+def test_episodes_of_other_weights_are_not_mixed_with_these(tmp_path: Path) -> None:
+    with Server() as server:
+        collect(server.url, tmp_path, tasks(2))
+        before = (tmp_path / "episodes.jsonl").read_bytes()
+        other = Settings((server.url,), completion_threshold=1.0)
+        collector = Collector(
+            Client.of(other), Environments(), tasks(2), other, output=tmp_path, version="4"
+        )
+        with pytest.raises(
+            ConfigError, match="episodes of version 3, these are of 4, name another"
+        ):
+            asyncio.run(collector.run())
+    assert (tmp_path / "episodes.jsonl").read_bytes() == before
+
+
 def test_it_ends_early_once_enough_have_ended(tmp_path: Path) -> None:
     def answer(body: Body, count: int) -> Reply:
         return completion(after_s=60 if said(body) == "t3" else 0)

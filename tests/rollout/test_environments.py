@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import sys
 import threading
 import time
@@ -89,7 +90,7 @@ def test_an_environment_of_coroutines() -> None:
     first, steps, made = play(environments, TASK, "hi")
     system = {"role": "system", "content": "system"}
     assert first == [system, {"role": "user", "content": "observation"}]
-    assert steps == [Step("next", 0.5, False, {"a": 1})]
+    assert steps == [Step("next", 0.5, False, '{"a": 1}')]
     assert made.env_config == {"size": 2, "colour": "red"}
     assert made.request == Request(
         [], {"env_config": made.env_config, "solution": "4"}, "a/0", 7, images=["x.png"]
@@ -101,7 +102,7 @@ def test_an_environment_of_plain_functions_never_blocks_the_loop() -> None:
     meter = Meter()
     first, steps, made = play(Environments({"e": Plain}, name="e"), TASK, "hi", meter=meter)
     assert first == [{"role": "user", "content": "observation"}]
-    assert steps == [Step(None, 1.0, True, {})]
+    assert steps == [Step(None, 1.0, True)]
     assert threading.get_ident() not in made.threads
     assert meter.blocked_s < 0.05
 
@@ -117,13 +118,24 @@ def test_a_task_chooses_its_environment() -> None:
 def test_a_task_without_an_environment_is_one_turn_without_reward() -> None:
     messages = [{"role": "user", "content": "hi"}]
     first, steps, _ = play(Environments(), Task("a", {"messages": messages}), "ho")
-    assert (first, steps) == (messages, [Step(None, None, True, {})])
+    assert (first, steps) == (messages, [Step(None, None, True)])
     with pytest.raises(ConfigError, match="neither messages nor environment"):
         Environments().named(Task("a", {}))
 
 
 def broken(**methods: Any) -> Environments:
     return Environments({"e": type("Broken", (Async,), methods)}, name="e")
+
+
+UNUSABLE, JSON = "cannot be used: TypeError", "JSON serializable"
+KEYS = "str, int, float, bool or None, not tuple"
+
+
+class Vague:
+    """Neither true nor false, as an array is."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("which?")
 
 
 async def gives(value: Any) -> Any:
@@ -139,6 +151,17 @@ async def gives(value: Any) -> Any:
         ("step", ("x", None, True, {}), "the reward is None"),
         ("step", ("x", float("nan"), True, {}), "the reward is nan"),
         ("step", ("x", "much", True, {}), "the reward is much"),
+        ("step", ("x", 10**400, True, {}), f"the reward is 1{'0' * 199}"),
+        ("reset", (b"x", {}, ""), f"reset: {UNUSABLE}: Object of type bytes is not {JSON}"),
+        ("reset", ("x", {}, {1}), f"reset: {UNUSABLE}: Object of type set is not {JSON}"),
+        ("step", ({1}, 1.0, False, {}), f"step: {UNUSABLE}: Object of type set is not {JSON}"),
+        ("step", ("x", 1.0, Vague(), {}), "step: cannot be used: ValueError: which?"),
+        (
+            "step",
+            ("x", 1.0, True, {"success": Vague()}),
+            "step: cannot be used: ValueError: which?",
+        ),
+        ("step", ("x", 1.0, True, {(1, 2): 3}), f"step: {UNUSABLE}: keys must be {KEYS}"),
     ],
 )
 def test_what_is_not_the_protocol_ends_the_episode(method: str, value: Any, reason: str) -> None:
@@ -155,6 +178,28 @@ def test_an_error_of_an_environment_ends_the_episode(method: str) -> None:
     with pytest.raises(EpisodeError) as error:
         play(broken(**{method: fail}), TASK, "hi")
     assert str(error.value) == f"environment: {method}: KeyError: 'board'"
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), StopIteration()])
+def test_neither_an_exit_nor_an_exhausted_iterator_goes_further_than_the_episode(
+    error: BaseException,
+) -> None:
+    async def waits_and_fails(*_: Any) -> Any:
+        await asyncio.sleep(0)
+        raise error
+
+    def fails(*_: Any) -> Any:
+        raise error
+
+    for method in (waits_and_fails, fails):  # in the loop, and in a thread
+        with pytest.raises(EpisodeError, match=type(error).__name__):
+            play(broken(step=method), TASK, "hi")
+
+
+def test_a_reward_function_that_cannot_be_made_is_named() -> None:
+    task = Task("a", {"messages": [{"role": "user", "content": "hi"}]})
+    with pytest.raises(ConfigError, match="'better' cannot be made \\(TypeError: "):
+        play(Environments(rewards={"better": lambda _: None}, name="better"), task, "ho")
 
 
 def test_an_error_while_closing_is_of_no_interest() -> None:
@@ -179,7 +224,7 @@ def test_the_plugin_of_the_digits_gives_rewards_as_it_is() -> None:
     environments = load_plugins([str(EXAMPLES / "digits" / "plugin.py")], "digits.share")
     task = Task("a", {"messages": [{"role": "user", "content": "digits!"}], "id": "a"})
     _, steps, _ = play(environments, task, "12ab")
-    assert steps == [Step(None, 0.5, True, {})]
+    assert steps == [Step(None, 0.5, True)]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyspiel") is None, reason="needs OpenSpiel")
@@ -190,7 +235,7 @@ def test_the_plugin_of_hanabi_plays_as_it_is(monkeypatch: pytest.MonkeyPatch) ->
     task = Task("a", {"env_config": {"name": "hanabi_env", **config}})
     first, steps, _ = play(environments, task, *["nonsense"] * 3)
     assert [message["role"] for message in first] == ["system", "user"]
-    assert all({"score", "legal"} <= set(step.info) for step in steps)
+    assert all({"score", "legal"} <= set(json.loads(step.info)) for step in steps)
 
 
 def test_a_stand_in_leaves_nothing_behind() -> None:

@@ -99,6 +99,18 @@ def test_a_damaged_line_in_the_middle(line: bytes, tmp_path: Path) -> None:
     assert "1 damaged line(s) dropped" in notes[0]
 
 
+@pytest.mark.parametrize(
+    "change", [{"task": ["a"]}, {"turns": "1"}, {"reward": "high"}, {"messages": None}]
+)
+def test_a_line_with_a_value_of_another_type_is_damaged(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    written(tmp_path, [{**row("a"), **change}, row("b")])
+    finished, notes, _ = resumed(tmp_path)
+    assert finished == {("b", 0)}
+    assert "1 damaged line(s) dropped" in notes[0]
+
+
 def test_a_line_of_progress_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
     for _ in range(2):
         trajectories = Trajectories(tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,12 +17,15 @@ _COLLECTOR = ("aiohttp",)
 """What ``grpo_launch.rollout`` imports besides the launcher's own packages."""
 
 
-def problems(config: LaunchConfig, plan: LaunchPlan, cwd: Path) -> Iterator[Problem]:
-    """Files and packages that are not there.
+def problems(
+    config: LaunchConfig, plan: LaunchPlan, environ: Mapping[str, str], cwd: Path
+) -> Iterator[Problem]:
+    """Files, packages and keys that are not there.
 
     Args:
         config: the configuration of the plan, for messages.
         plan: what would be started.
+        environ: of the launcher.
         cwd: what relative paths are relative to.
     """
     if plan.loop is None:
@@ -38,6 +41,11 @@ def problems(config: LaunchConfig, plan: LaunchPlan, cwd: Path) -> Iterator[Prob
                 if not (cwd / found(path, cwd)).is_file():
                     what, fix = f"{path} does not exist", "name a file that is there"
                     yield Problem(config.where(key), what, fix, rule=FILES.name)
+        if (key := collector.key) is not None:
+            known = {**config.env.defaults, **environ, **config.env.set}
+            if not str(known.get(key) or "").strip():
+                what = f"the variable {key} is not set"
+                yield Problem(config.where("collector.key"), what, f"export {key}")
         own = [value for value in vars(collector.runtime).values() if value is not None]
         for name in () if own else _COLLECTOR:
             if find_spec(name) is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
-from grpo_launch.config import kinds, loops, schema
+from grpo_launch.config import key_names, kinds, loops, schema
 from grpo_launch.config.endpoint import server_count
 from grpo_launch.config.problem import Problem
 from grpo_launch.config.rule import Context, Rule, rule
@@ -25,6 +26,7 @@ _COUNTS = {
 
 _SHARES = ("collector.completion_threshold", "collector.max_failed", "update.share")
 _SECONDS = ("collector.grace_s", "collector.sync_s")
+_AMOUNTS = ("gpu_wait.below_gib", "update.threshold")
 _TIMES = ("collector.episode_timeout_s", "collector.call_timeout_s", "gpu_wait.timeout_s")
 
 
@@ -45,8 +47,16 @@ def loop_numbers_make_sense(context: Context) -> Iterator[Problem]:
             yield Problem(config.where(key), f"is {said:g}", "use a share from 0 to 1")
     for key in (*_SECONDS, *_TIMES):
         said = value(key)
-        if said is not None and (not said >= 0 or (key in _TIMES and said == 0)):
+        if said is None:
+            continue
+        if not math.isfinite(said) or said < 0 or (key in _TIMES and said == 0):
             yield Problem(config.where(key), f"is {said:g}", "use seconds above 0")
+    for key in _AMOUNTS:
+        said = value(key)
+        if said is not None and not math.isfinite(said):
+            yield Problem(config.where(key), f"is {said:g}", "use a number")
+    if (least := config.gpu_wait.below_gib) <= 0:
+        yield Problem(config.where("gpu_wait.below_gib"), f"is {least:g}", "use GiB above 0")
 
 
 @rule(when=loops.is_loop)
@@ -117,6 +127,23 @@ def weights_are_those_of_the_servers(context: Context) -> Iterator[Problem]:
 
 
 @rule(when=loops.is_loop)
+def collector_takes_its_settings(context: Context) -> Iterator[Problem]:
+    """``collector.sampling`` is what a request may have, and ``collector.key`` names a variable."""
+    config = context.config
+    if config.role == loops.UPDATE:
+        return
+    if (key := config.collector.key) is not None:
+        yield from key_names.problems(config.where("collector.key"), key)
+    from grpo_launch.rollout import settings  # brings asyncio
+
+    try:
+        settings.parse({"sampling": config.collector.sampling})
+    except ValueError as error:
+        name, _, what = str(error).partition(": ")
+        yield Problem(config.where(f"collector.{name}"), what, "remove it, or correct it")
+
+
+@rule(when=loops.is_loop)
 def answers_fit_the_servers(context: Context) -> Iterator[Problem]:
     """``collector.sampling.max_tokens`` leaves room for a prompt."""
     config = context.config
@@ -138,6 +165,7 @@ LOOP_RULES: Sequence[Rule] = (
     learner_trains_on_what_is_collected,
     servers_can_take_new_models,
     weights_are_those_of_the_servers,
+    collector_takes_its_settings,
     answers_fit_the_servers,
 )
 """The rules on loops."""

@@ -75,7 +75,7 @@ def problems(
     yield from _devices(config, plan, environ)
     if facts and (absent := facts.get(MissingFiles)):
         yield from absent.problems
-    yield from loop_files.problems(config, plan, cwd)
+    yield from loop_files.problems(config, plan, environ, cwd)
     yield from machine.problems(config, plan, cwd)
     if is_complete:
         yield from tracking.problems(config, plan, environ, cwd)

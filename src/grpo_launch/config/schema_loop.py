@@ -23,9 +23,6 @@ from grpo_launch.config.choices import (
 )
 from grpo_launch.config.schema_programs import HalfRuntime
 
-FREE = ("collector.env_config", "collector.sampling")
-"""Mappings whose keys and values nobody here knows."""
-
 
 @dataclass
 class Loop:

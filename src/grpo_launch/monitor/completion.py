@@ -115,7 +115,7 @@ def _processes(others: Sequence[str]) -> Iterator[str]:
         run = find.one(named[-1] if named else find.LATEST, root, Path.cwd())
     except ConfigError:
         return
-    yield from (*planned.read(run.directory).names, LAUNCHER)
+    yield from (*planned.read(run.directory).logged, LAUNCHER)
 
 
 def _named(others: Sequence[str], takes_value: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,15 @@ from grpo_launch.monitor.lines import LogReader
 from grpo_launch.monitor.view import goes_on, view
 from grpo_launch.monitor.words import and_
 from grpo_launch.plan import called
+from grpo_launch.planning import marks
 from grpo_launch.runs import find
 
 PERIOD_S = 0.2
 """How often a followed log is looked at."""
+
+
+Part = tuple[int, int]
+"""Attempt and iteration that a log is of; where there are none, 0 and -1."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,19 @@ class Line:
         process: its name in the plan, or ``launcher``.
         attempt: the attempt that wrote it; None for the launcher, which sees them all.
         text: the line, fit for a terminal.
+        iteration: of a loop in which it began; None: it is of no loop.
     """
 
     process: str
     attempt: int | None
     text: str
+    iteration: int | None = None
+
+    @classmethod
+    def of(cls, process: str, part: Part, text: str) -> Line:
+        """A line of the log of a process."""
+        attempt, iteration = part
+        return cls(process, attempt or None, text, None if iteration < 0 else iteration)
 
 
 @dataclass(frozen=True)
@@ -98,17 +112,19 @@ class Logs:
     """
 
     def __init__(self, directory: Path, wanted: Wanted) -> None:
-        self.known = planned.read(directory).names
+        known = planned.read(directory)
+        self.known = known.logged
+        self._is_loop = known.plan.loop is not None
         self._directory = directory
         self._wanted = wanted
-        self._readers: dict[tuple[str, int], LogReader] = {}
+        self._readers: dict[tuple[str, Part], LogReader] = {}
 
     def are_there(self) -> bool:
         """Whether any wanted log exists."""
         return any(
-            self._path(name, number).is_file()
+            self._path(name, part).is_file()
             for name in self._names()
-            for number in self._attempts(name)[-1:]
+            for part in self._parts(name)[-1:]
         )
 
     def has_passed(self) -> bool:
@@ -119,35 +135,39 @@ class Logs:
     def read(self) -> Iterator[Line]:
         """The lines that are new; at first the last ones of the newest attempt."""
         for name in self._names():
-            numbers = self._attempts(name)
+            parts = self._parts(name)
             if not any(known == name for known, _ in self._readers):
-                numbers = numbers[-1:]
-            for number in numbers:
-                yield from self._of(name, number)
+                parts = parts[-1:]
+            for part in parts:
+                yield from self._of(name, part)
 
     def rest(self) -> Iterator[Line]:
         """The lines that have no end."""
-        for (name, number), reader in self._readers.items():
+        for (name, part), reader in self._readers.items():
             for text in reader.rest():
-                yield Line(name, number or None, text)
+                yield Line.of(name, part, text)
 
-    def _of(self, name: str, number: int) -> Iterator[Line]:
-        begun = [other for known, other in self._readers if known == name]
-        if begun and number < begun[0]:
+    def _of(self, name: str, part: Part) -> Iterator[Line]:
+        begun = self._begun(name)
+        if begun and part < begun[0]:
             return
-        reader = self._readers.get((name, number))
+        reader = self._readers.get((name, part))
         if reader is None:
-            if not self._path(name, number).is_file():
+            if not self._path(name, part).is_file():
                 return
             for earlier in begun:  # nobody will end its last line
                 for text in self._readers[name, earlier].rest():
-                    yield Line(name, earlier, text)
-            reader = LogReader(self._path(name, number), masking.hidden(self._directory))
-            self._readers[name, number] = reader
+                    yield Line.of(name, earlier, text)
+            reader = LogReader(self._path(name, part), masking.hidden(self._directory))
+            self._readers[name, part] = reader
             if not begun:
                 reader.skip_to_last(self._wanted.lines)
         for text in reader.read():
-            yield Line(name, number or None, text)
+            yield Line.of(name, part, text)
+
+    def _begun(self, name: str) -> list[Part]:
+        """The logs of a process that are being read."""
+        return [part for known, part in self._readers if known == name]
 
     def _names(self) -> list[str]:
         """The processes whose logs are wanted."""
@@ -156,29 +176,61 @@ class Logs:
             return [LAUNCHER]
         return [name for name in self.known if word in (None, name) or _is_one_of(word, name)]
 
-    def _attempts(self, name: str) -> list[int]:
+    def _parts(self, name: str) -> list[Part]:
+        """The logs of a process, the newest last."""
         if name == LAUNCHER:
-            return [0]
+            return [(0, -1)]
+        if self._is_loop:
+            return self._of_loop(name)
         there = attempts(self._directory)
         wanted = self._wanted.attempt
-        return there if wanted is None else [number for number in there if number == wanted]
+        return [(n, -1) for n in there if wanted in (None, n)]
 
-    def _path(self, name: str, number: int) -> Path:
+    def _of_loop(self, name: str) -> list[Part]:
+        """Each stage of a loop has its log in its iteration; a link leads to the newest."""
+        wanted, link = self._wanted.attempt, self._directory / "logs" / f"{name}.log"
+        if wanted is None:
+            with contextlib.suppress(OSError, ValueError):
+                newest = _part(link.readlink())
+                return sorted({*self._begun(name), newest})
+        of_attempt = f"attempt_{'*' if wanted is None else wanted}"
+        every: list[Part] = []
+        for path in self._directory.glob(f"iterations/*/logs/{of_attempt}/{name}.log"):
+            with contextlib.suppress(ValueError):
+                every.append(_part(path))
+        return sorted(every)
+
+    def _path(self, name: str, part: Part) -> Path:
+        attempt, iteration = part
         if name == LAUNCHER:
             return self._directory / "logs" / f"{LAUNCHER}.log"
-        return self._directory / "logs" / f"attempt_{number}" / f"{name}.log"
+        above = self._directory
+        if iteration >= 0:
+            above = above / "iterations" / marks.directory(iteration)
+        return above / "logs" / f"attempt_{attempt}" / f"{name}.log"
+
+
+def _part(path: Path) -> Part:
+    """What a log ``iterations/0002/logs/attempt_1/NAME.log`` is of.
+
+    Raises:
+        ValueError: it has no such path.
+    """
+    iteration, _, attempt = path.parts[-4:-1]
+    return int(attempt.removeprefix("attempt_")), int(iteration)
 
 
 def _as_text(context: Context) -> Callable[[Line], None]:
     """Prints lines below headings that say whose they are."""
-    before: list[tuple[str, int | None]] = []
+    before: list[tuple[str, int | None, int | None]] = []
 
     def show(line: Line) -> None:
-        source = (line.process, line.attempt)
+        source = (line.process, line.attempt, line.iteration)
         if before != [source]:
             gap = "\n" if before else ""
+            iteration = "" if line.iteration is None else f", iteration {line.iteration}"
             attempt = "" if line.attempt is None else f", attempt {line.attempt}"
-            context.out(f"{gap}==> {line.process}{attempt} <==")
+            context.out(f"{gap}==> {line.process}{iteration}{attempt} <==")
             before[:] = [source]
         context.out(line.text)
 
@@ -189,7 +241,8 @@ def _as_json(context: Context) -> Callable[[Line], None]:
     """Prints each line as one line of JSON."""
 
     def show(line: Line) -> None:
-        body = {"process": line.process, "attempt": line.attempt, "line": line.text}
+        iteration = {} if line.iteration is None else {"iteration": line.iteration}
+        body = {"process": line.process, "attempt": line.attempt, **iteration, "line": line.text}
         context.out(json.dumps(body, ensure_ascii=False))
 
     return show

@@ -32,6 +32,12 @@ class Planned:
         return tuple(spec.name for spec in self.plan.of_attempt)
 
     @property
+    def logged(self) -> tuple[str, ...]:
+        """The processes that have a log: those of an attempt, and of the stages of a loop."""
+        stages = (spec.name for stage in self.plan.stages for spec in stage.plan.of_attempt)
+        return tuple(dict.fromkeys((*self.names, *stages)))
+
+    @property
     def gpus(self) -> dict[str, tuple[str, ...]]:
         """The ids of each process's GPUs, by its name; a CPU has none."""
         visible = {s.name: s.env.get("CUDA_VISIBLE_DEVICES") for s in self.plan.of_attempt}

@@ -128,7 +128,7 @@ class _Planning:
             passes=not is_whole,
             eval_interval=settings.eval_interval if is_whole else None,
             max_failures=settings.max_failures,
-            model=_model(config, self.cwd),
+            model=first_model(config, self.cwd),
             reload=self._reloading(serving) if reloads else None,
             free=self._freeing(serving, shared) if waits else None,
         )
@@ -282,7 +282,7 @@ class _Planning:
         urls = [gate.url for gate in serving.gates]
         trained = learner(config.learner.name)
         layout = trained.checkpoints(config)
-        base = with_model(config, _model(config, self.cwd))
+        base = with_model(config, first_model(config, self.cwd))
         published = {
             **_plain(config.publish),
             "base": loops.trained_model(base),
@@ -317,7 +317,7 @@ def together(plan: LaunchPlan) -> LaunchPlan:
     return replace(plan, processes=(*plan.processes, *team), job=LEARNER)
 
 
-def _model(config: LaunchConfig, cwd: Path) -> str:
+def first_model(config: LaunchConfig, cwd: Path) -> str:
     """The model that the loop begins with: a directory, absolute, or a hub's name."""
     said = loops.trained_model(config)
     path = cwd / said

@@ -183,8 +183,6 @@ class Client:
             if asked is not False:
                 body |= _TOKENS
             async with server.free:
-                while (wait_s := server.quiet_until - time.monotonic()) > 0:
-                    await asyncio.sleep(wait_s)
                 result = await self._request(server, "POST", "/chat/completions", body)
             if result is None:
                 # A server may close an idle connection just as the request is sent.
@@ -210,9 +208,10 @@ class Client:
         seconds = answers.retry_after(after, time.time())
         if seconds is not None:  # whoever asks meanwhile is refused as well
             server.quiet_until = max(server.quiet_until, time.monotonic() + seconds)
+            attempt = 0  # it is asked when it wants to be, but not without a pause if that is now
         longest = min(_LONGEST_S, _FIRST_S * 2 ** min(attempt, 10))
         # All that were refused at once must not come back at once.
-        await asyncio.sleep(random.uniform(longest / 2, longest) if seconds is None else 0)  # noqa: S311
+        await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311
 
     async def _request(
         self, server: Server, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -222,6 +221,8 @@ class Client:
 
         assert server.session is not None
         data = None if body is None else _JSON.encode(body).encode()
+        while (wait_s := server.quiet_until - time.monotonic()) > 0:
+            await asyncio.sleep(wait_s)
         try:
             async with server.session.request(
                 method, server.url + path, data=data, allow_redirects=False
@@ -239,14 +240,25 @@ class Client:
         except aiohttp.ClientError as error:
             raise EpisodeError(f"no HTTP ({type(error).__name__})") from None
 
+    async def _models(self, server: Server) -> tuple[int, bytes]:
+        """Status and content of the list of models, once the server is not too busy for it."""
+        deadline = time.monotonic() + self._timeout_s
+        attempt = 0
+        while True:
+            try:
+                result = await self._request(server, "GET", "/models")
+            except EpisodeError as error:
+                raise self._died(server, str(error)) from None
+            if result is None:
+                raise self._died(server, "the connection was lost")
+            status, after, content = result
+            if answers.meaning(status) != answers.BUSY or time.monotonic() > deadline:
+                return status, content
+            await self._wait(server, after, attempt)
+            attempt += 1
+
     async def _first_model(self, server: Server) -> str:
-        try:
-            result = await self._request(server, "GET", "/models")
-        except EpisodeError as error:
-            raise self._died(server, str(error)) from None
-        if result is None:
-            raise self._died(server, "the connection was lost")
-        status, _, content = result
+        status, content = await self._models(server)
         if status != 200:
             raise self._error(server, status, content)
         try:

@@ -19,7 +19,7 @@ from grpo_launch.rollout.episode import Episode
 from grpo_launch.rollout.meter import ENVIRONMENT, Meter
 from grpo_launch.rollout.settings import Settings
 from grpo_launch.rollout.summary import ALL, BUDGET, THRESHOLD, Summary, comes_to_the_same
-from grpo_launch.rollout.tasks import Task, Tasks, episodes
+from grpo_launch.rollout.tasks import Task, Tasks, checksum, episodes
 from grpo_launch.rollout.trajectories import Pair, Trajectories
 
 _CLOSES_S = 0.8
@@ -91,7 +91,9 @@ class Collector:
         trajectories = Trajectories(self._output)
         try:
             summary = trajectories.summary()
-            if summary and comes_to_the_same(summary, self._total, self._settings):
+            if summary and comes_to_the_same(
+                summary, self._settings, self._total, **self._of, tasks=checksum(self._tasks)
+            ):
                 self._note(f"{self._output}: is complete")
                 return Summary(**summary)
             return await self._collect(trajectories)
@@ -101,7 +103,11 @@ class Collector:
     async def _collect(self, trajectories: Trajectories) -> Summary:
         settings = self._settings
         meter = self._meter = Meter()
-        finished, notes = trajectories.resume(lambda row: meter.add(row, resumed=True))
+        for index in range(len(self._tasks)):
+            self._environments.named(self._tasks[index])
+        finished, notes = trajectories.resume(
+            lambda row: meter.add(row, resumed=True), self._asked_for(trajectories), self._of
+        )
         for line in notes:
             self._note(line)
         meter.spent = max(meter.spent, trajectories.spent())
@@ -111,8 +117,6 @@ class Collector:
         self._instances = asyncio.Semaphore(settings.environments or size)
         self._stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._closing = self._has_grace = False
-        for index in range(len(self._tasks)):
-            self._environments.named(self._tasks[index])
         pairs = self._remaining(finished)
         self._check_threshold()
         try:
@@ -122,9 +126,20 @@ class Collector:
         finally:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._report()
-        result = Summary.of(meter, self._total, ended, self._version, self._split)
+        result = Summary.of(meter, self._total, ended, **self._of, tasks=checksum(self._tasks))
         trajectories.end(result.as_dict())
         return result
+
+    @property
+    def _of(self) -> dict[str, str]:
+        """What all episodes of an output have in common."""
+        return {"version": self._version, "split": self._split}
+
+    def _asked_for(self, trajectories: Trajectories) -> Callable[[Pair], bool]:
+        """Whether an episode that is there already is one of these tasks."""
+        count = len(self._tasks) if trajectories.has_episodes() else 0
+        ids = {self._tasks[index].id for index in range(count)}
+        return lambda pair: pair[0] in ids and 0 <= pair[1] < self._samples
 
     def _remaining(self, finished: set[Pair]) -> Iterator[tuple[Task, int]]:
         for index, sample in episodes(self._tasks, self._samples, self._settings.seed):

@@ -13,20 +13,19 @@ import contextlib
 import copy
 import functools
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from grpo_launch.errors import ConfigError
+from grpo_launch.rollout import values
 from grpo_launch.rollout.answers import EpisodeError
 from grpo_launch.rollout.meter import Measured, Meter
 from grpo_launch.rollout.tasks import STANDARD, Task
 
 Messages = list[dict[str, Any]]
 
-_SHOWN = 200
 _CLOSES_S = 30.0
 """Seconds that an environment gets to close."""
 
@@ -69,13 +68,15 @@ class Step:
         observation: the next message of the user; None: there is none.
         reward: of the turn; None: nobody gives rewards.
         done: whether the episode is over.
-        info: what else the environment tells.
+        info: what else the environment tells, as JSON.
+        success: what it tells by the names that gyms use; None: nothing.
     """
 
     observation: Any
     reward: float | None
     done: bool
-    info: Mapping[str, Any]
+    info: str = "{}"
+    success: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,18 @@ class Environments:
     _scoring: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
 
     def scoring(self, name: str) -> Any:
-        """The reward function of this name, made once: it may hold a model."""
+        """The reward function of this name, made once: it may hold a model.
+
+        Raises:
+            ConfigError: it cannot be made.
+        """
         if name not in self._scoring:
-            self._scoring[name] = self.rewards[name]()
+            try:
+                self._scoring[name] = self.rewards[name]()
+            except (Exception, SystemExit) as error:
+                what = f"{name!r} cannot be made ({values.shown(error)})"
+                fix = "correct the reward function in collector.plugins"
+                raise ConfigError("collector.environment", what, fix) from None
         return self._scoring[name]
 
     def config(self, task: Task) -> dict[str, Any]:
@@ -163,8 +173,11 @@ class Instance:
             observation, _, system = result
         except (TypeError, ValueError):
             raise EpisodeError("environment: reset gave no (observation, info, system)") from None
-        opening: Messages = [{"role": "system", "content": system}] if system else []
-        return [*opening, {"role": "user", "content": observation}]
+        with values.meaningful("reset"):
+            opening: Messages = (
+                [{"role": "system", "content": values.sendable(system)}] if system else []
+            )
+            return [*opening, {"role": "user", "content": values.sendable(observation)}]
 
     async def step(self, messages: Messages) -> Step:
         """What the model's last message leads to.
@@ -173,7 +186,7 @@ class Instance:
             EpisodeError: the environment fails, or gives what is no step.
         """
         if self._name is None:
-            return Step(None, None, True, {})
+            return Step(None, None, True)
         if self._made is None:
             return await self._score(self._name, messages)
         played = copy.deepcopy(messages)
@@ -184,8 +197,16 @@ class Instance:
         except (TypeError, ValueError):
             text = "environment: step gave no (observation, reward, done, info)"
             raise EpisodeError(text) from None
-        info = cast("Mapping[str, Any]", info) if isinstance(info, Mapping) else {}
-        return Step(observation, _finite(reward), bool(done), info)
+        with values.meaningful("step"):
+            told = cast("Mapping[str, Any]", info) if isinstance(info, Mapping) else {}
+            text = values.text(told)
+            return Step(
+                values.sendable(observation),
+                values.finite(reward),
+                bool(done),
+                text,
+                values.success(told),
+            )
 
     async def close(self) -> None:
         """Let go of it; its errors are its own."""
@@ -201,7 +222,7 @@ class Instance:
         call = functools.partial(score, [messages[-1]["content"]], **columns)
         result = await self._call("reward", call, type(score).__call__)
         try:
-            return Step(None, _finite(result[0]), True, {})
+            return Step(None, values.finite(result[0]), True)
         except (TypeError, LookupError):
             raise EpisodeError("environment: the reward function gave no list") from None
 
@@ -212,15 +233,15 @@ class Instance:
                 result = call()
                 self._meter.blocked_s += self._meter.clock() - begun
             else:
-                result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+                threaded = functools.partial(_threaded, call)
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, threaded)
             if inspect.iscoroutine(result):
                 return await Measured[Any](result, self._meter)
             return await result if inspect.isawaitable(result) else result
         except EpisodeError:
             raise
-        except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
-            raise EpisodeError(f"environment: {what}: {text}") from error
+        except (Exception, SystemExit) as error:  # a plugin must not end the collector
+            raise EpisodeError(f"environment: {what}: {values.shown(error)}") from error
 
 
 def _in_loop(function: Any) -> bool:
@@ -230,11 +251,9 @@ def _in_loop(function: Any) -> bool:
     return inspect.iscoroutinefunction(function)
 
 
-def _finite(reward: Any) -> float:
+def _threaded(call: Callable[[], Any]) -> Any:
+    """What a call in a thread gives; a future takes every exception but ``StopIteration``."""
     try:
-        value = float(reward)
-    except (TypeError, ValueError):
-        raise EpisodeError(f"environment: the reward is {str(reward)[:_SHOWN]}") from None
-    if not math.isfinite(value):
-        raise EpisodeError(f"environment: the reward is {value}")
-    return value
+        return call()
+    except StopIteration as error:
+        raise RuntimeError("StopIteration") from error

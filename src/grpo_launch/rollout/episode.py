@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +34,8 @@ class Episode:
     messages: Messages = field(default_factory=list[dict[str, Any]])
     answers: list[Answer] = field(default_factory=list[Answer])
     rewards: list[float] = field(default_factory=list[float])
-    info: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    info: str = "{}"
+    success: bool | None = None
     finish_reason: str = FAILED
     has_reward: bool = False
     started: float = field(default_factory=time.monotonic)
@@ -79,7 +79,7 @@ class Episode:
                 step = await instance.step(self.messages)
             finally:
                 meter.end(ENVIRONMENT)
-            self.info = step.info
+            self.info, self.success = step.info, step.success
             if step.reward is not None:
                 self.rewards.append(step.reward)
                 self.has_reward = True
@@ -131,19 +131,11 @@ class Episode:
             "version": version,
             "split": split,
             "error": error,
-            "success": _success(self.info),
-            "info": json.dumps(self.info, default=str) if self.info else "{}",
+            "success": self.success,
+            "info": self.info,
         }
 
 
 def _by_turn(values: list[list[Any]]) -> list[list[Any]]:
     """Nothing where the server gave nothing for any turn."""
     return values if any(values) else []
-
-
-def _success(info: Mapping[str, Any]) -> bool | None:
-    """What an environment tells, by the names that gyms use."""
-    for name in ("success", "is_success"):
-        if info.get(name) is not None:
-            return bool(info[name])
-    return None

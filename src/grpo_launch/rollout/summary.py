@@ -39,6 +39,7 @@ class Summary:
         blocked_s: seconds in which an environment kept the event loop.
         limit: ``model``, ``environment``, or neither.
         version, split: of the weights, of the tasks.
+        tasks: a checksum of their ids.
     """
 
     ended: str
@@ -63,9 +64,12 @@ class Summary:
     limit: str
     version: str
     split: str
+    tasks: str
 
     @classmethod
-    def of(cls, meter: Meter, total: int, ended: str, version: str, split: str) -> Summary:
+    def of(
+        cls, meter: Meter, total: int, ended: str, version: str, split: str, tasks: str
+    ) -> Summary:
         """The summary of what a meter has counted."""
         figures = meter.figures(total)
         names = {each.name for each in dataclasses.fields(cls)}
@@ -84,6 +88,7 @@ class Summary:
             blocked_s=round(meter.blocked_s, 3),
             version=version,
             split=split,
+            tasks=tasks,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,10 +113,21 @@ class Summary:
         return ", ".join(parts)
 
 
-def comes_to_the_same(summary: Mapping[str, Any], total: int, settings: Settings) -> bool:
-    """Whether an attempt before has done all that this one would do."""
+def comes_to_the_same(
+    summary: Mapping[str, Any], settings: Settings, total: int, **of: str
+) -> bool:
+    """Whether an attempt before has done all that this one would do.
+
+    Args:
+        summary: that it has left.
+        settings: of this one.
+        total: episodes of this one.
+        of: ``version``, ``split`` and ``tasks`` of this one.
+    """
     names = {each.name for each in dataclasses.fields(Summary)}
     if set(summary) != names or summary["max_steps"] != total:
+        return False
+    if any(summary[name] != value for name, value in of.items()):
         return False
     cap = settings.max_tokens_spent
     if summary["ended"] == BUDGET:

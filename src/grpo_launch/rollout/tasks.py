@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ class Tasks(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Task: ...
+
+
+def checksum(tasks: Tasks) -> str:
+    """Of the ids of tasks, whatever their order."""
+    ids = (tasks[index].id.encode("utf-8", "replace") for index in range(len(tasks)))
+    return f"{sum(map(zlib.crc32, ids)) % (1 << 32):08x}"
 
 
 def episodes(tasks: Tasks, samples: int, seed: int) -> Iterator[tuple[int, int]]:

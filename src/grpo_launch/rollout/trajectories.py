@@ -23,11 +23,13 @@ Pair = tuple[str, int]
 _LOCK = ".lock"
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _KINDS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
-_NEEDED = (
-    *("task", "sample", "messages", "turns", "reward", "finish_reason", "error"),
-    *("prompt_tokens", "completion_tokens"),
-)
-"""Keys of a line that are read again."""
+_NEEDED: Mapping[str, Any] = {
+    **dict.fromkeys(("task", "finish_reason", "error"), str),
+    **dict.fromkeys(("sample", "turns", "prompt_tokens", "completion_tokens"), int),
+    "messages": list,
+    "reward": (int, float, type(None)),
+}
+"""Keys of a line that are read again, and the types of their values."""
 
 
 class Trajectories:
@@ -59,19 +61,34 @@ class Trajectories:
                 str(directory), what, "wait for it, or name another --output"
             ) from None
 
-    def resume(self, count: Callable[[dict[str, Any]], None]) -> tuple[set[Pair], list[str]]:
+    def has_episodes(self) -> bool:
+        """Whether attempts before have left any."""
+        return self._path.exists()
+
+    def resume(
+        self,
+        count: Callable[[dict[str, Any]], None],
+        asked_for: Callable[[Pair], bool] = lambda _: True,
+        of: Mapping[str, str] | None = None,
+    ) -> tuple[set[Pair], list[str]]:
         """Take up what attempts before have left; then the files are open for more.
 
         Lines that are damaged, failed or there twice are taken out.
 
         Args:
-            count: gets each finished episode.
+            count: gets each finished episode that is asked for.
+            asked_for: whether a pair of task and sample is to be collected; others stay.
+            of: keys that all lines have in common, and their values.
 
         Returns:
             The pairs of task and sample that are finished, and what to tell the user.
+
+        Raises:
+            ConfigError: there are episodes of something else.
+            LaunchError: something cannot be read or written.
         """
         finished: set[Pair] = set()
-        damaged = failed = 0
+        damaged = failed = others = 0
         try:
             if self._path.exists():
                 aside = self.directory / f".{EPISODES}"
@@ -80,12 +97,17 @@ class Trajectories:
                         row = _row(line)
                         if row is None:
                             damaged += 1
-                        elif row["error"]:
+                            continue
+                        self._refuse_others(row, of or {})
+                        if row["error"]:
                             failed += 1
                         elif (pair := (row["task"], row["sample"])) not in finished:
                             finished.add(pair)
                             kept.write(line.rstrip(b"\n") + b"\n")
-                            count(row)
+                            if asked_for(pair):
+                                count(row)
+                            else:
+                                others += 1
                     kept.flush()
                     os.fsync(kept.fileno())
                 aside.replace(self._path)
@@ -98,7 +120,15 @@ class Trajectories:
         notes = [f"{self._path}: {damaged} damaged line(s) dropped"] if damaged else []
         if failed:
             notes.append(f"{self._path}: {failed} failed episode(s) are played again")
+        if others:
+            notes.append(f"{self._path}: {others} episode(s) of other tasks stay, uncounted")
         return finished, notes
+
+    def _refuse_others(self, row: Mapping[str, Any], of: Mapping[str, str]) -> None:
+        for key, value in of.items():
+            if row.get(key, value) != value:
+                what = f"holds episodes of {key} {row[key]}, these are of {value}"
+                raise ConfigError(str(self.directory), what, "name another --output")
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write an episode; it survives the end of this process, at once."""
@@ -223,7 +253,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
     """The episode of a line; None where it is damaged."""
     try:
         row: Any = json.loads(line)
-        if not all(name in row for name in _NEEDED) or type(row["sample"]) is not int:
+        if not all(name in row and isinstance(row[name], kind) for name, kind in _NEEDED.items()):
             return None
     except (ValueError, TypeError, RecursionError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable
@@ -11,8 +12,11 @@ from pathlib import Path
 from grpo_launch.config import loops
 from grpo_launch.config.formats import document
 from grpo_launch.config.launch_config import LaunchConfig
+from grpo_launch.config.rollout import NODE
 from grpo_launch.errors import ConfigError, PreflightError
 from grpo_launch.plan import COLLECT, PUBLISH
+from grpo_launch.planning.loop import first_model
+from grpo_launch.plugins import LEARNERS
 from grpo_launch.runs import find, loop_state, plans, reading
 
 LATEST = "latest"
@@ -28,7 +32,8 @@ def directory(config: LaunchConfig, cwd: Path) -> Path | None:
 
     Raises:
         ConfigError: ``resume`` names no loop.
-        PreflightError: there is none to go on with, or it is still going on.
+        PreflightError: there is none to go on with, it is still going on, or began with another
+            model.
     """
     found = _found(config, cwd)
     if found is None:
@@ -45,6 +50,7 @@ def directory(config: LaunchConfig, cwd: Path) -> Path | None:
         raise _busy(found, where)
     if config.role == loops.UPDATE:
         _refuse_without_episodes(found)
+    _refuse_another_model(found, config, cwd)
     return found
 
 
@@ -103,7 +109,17 @@ def in_directory(config: LaunchConfig, found: Path | None) -> LaunchConfig:
 def _found(config: LaunchConfig, cwd: Path) -> Path | None:
     if config.loop.dir is not None:
         named = cwd / config.loop.dir
-        return named if (named / loop_state.NAME).is_file() else None
+        if (named / loop_state.NAME).is_file():
+            return named
+        where = config.where("loop.dir")
+        if config.role == loops.UPDATE:
+            raise PreflightError(
+                where, f"{config.loop.dir} holds no loop", "say role=rollout first"
+            )
+        if config.resume is not None and not named.exists():
+            fix = "correct it, or start without resume"
+            raise PreflightError(where, f"{config.loop.dir} is not there to go on with", fix)
+        return None
     if config.resume not in (None, LATEST):
         run = find.one(str(config.resume), cwd / find.ROOT, cwd).directory
         if not (run / loop_state.NAME).is_file():
@@ -119,6 +135,27 @@ def _found(config: LaunchConfig, cwd: Path) -> Path | None:
         fix = "start without it" if config.role != loops.UPDATE else "say role=rollout first"
         raise PreflightError(config.where("resume"), what, fix)
     return newest
+
+
+def _refuse_another_model(found: Path, config: LaunchConfig, cwd: Path) -> None:
+    """The newest model would get the tokenizer of a model that it was not made from.
+
+    Raises:
+        PreflightError: the loop has begun with another model, which is still there.
+    """
+    began = plans.known(found)[0].loop
+    model = first_model(config, cwd)
+    if began is None or os.path.realpath(began.model) == os.path.realpath(model):
+        return
+    if Path(began.model).is_absolute() and not Path(began.model).is_dir():
+        return  # it was moved
+    with contextlib.suppress(OSError, ValueError):
+        state = loop_state.read(found)
+        if state.iteration or state.done:
+            key = LEARNERS.get(config.learner.name).model_key
+            where = config.where(f"train.{key}" if key else f"{NODE}.model")
+            what = f"is {model}, {document.shown(found)} began with {began.model}"
+            raise PreflightError(where, what, "say that one, or begin in another loop.dir")
 
 
 def _refuse_without_episodes(found: Path) -> None:

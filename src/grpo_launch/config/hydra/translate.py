@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grpo_launch.config import kinds, rollout, schema, schema_loop
+from grpo_launch.config import kinds, rollout, schema
 from grpo_launch.config.formats import accelerated, lift, sorting
 from grpo_launch.config.hydra import hints
 from grpo_launch.errors import ConfigError
@@ -211,7 +211,7 @@ def _unmatched(found: re.Match[str], error: Exception, line: CommandLine) -> Con
     if meant := _place_meant(key):
         return ConfigError(where, "unknown key", f"did you mean {meant}?")
     parent = key.rpartition(".")[0]
-    if kinds.is_mapping(hints.type_of(parent)) or parent in schema_loop.FREE:
+    if kinds.is_mapping(hints.type_of(parent)) or f"{parent}.".startswith(_FREE):
         return ConfigError(where, "is not set yet", f"write +{key}=... to add it")
     if meant := _flag_meant(key, line):
         return ConfigError(where, "unknown key", f"did you mean {meant}?")
@@ -310,6 +310,9 @@ def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
         return ConfigError(hints.where(key), "cannot be null", f"give it {kinds.describe(hint)}")
     return kinds.wrong_type(hints.where(key), hint, value.strip("'\""))
 
+
+_FREE = ("collector.env_config.", "collector.sampling.")
+"""Mappings whose keys are those of an environment, and of a request."""
 
 _OF_TRAIN = (*schema.SECTIONS, *schema.BESIDE_SECTIONS)
 _EACH_KEY = f"set {lift.SERVER}.KEY=VALUE for each key"

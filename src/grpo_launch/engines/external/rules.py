@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from grpo_launch.base import redaction
-from grpo_launch.config import endpoint, kinds
+from grpo_launch.config import endpoint, key_names, kinds
 from grpo_launch.config.arguments import listed
 from grpo_launch.config.problem import Problem, Severity
 from grpo_launch.config.rule import Context, Rule, rule
 
 _URL = "rollout_server.url"
 _KEY = "rollout_server.api_key_env"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @rule(when=endpoint.has_servers)
@@ -53,23 +50,15 @@ def external_server_has_a_model(context: Context) -> Iterator[Problem]:
 
 @rule
 def api_key_comes_from_the_environment(context: Context) -> Iterator[Problem]:
-    """``api_key_env`` names a variable that the launcher masks, and no key goes out in the clear.
-
-    What is masked is known by its variable's name (``base/redaction.py``). The value of a wrong
-    one is not repeated: it may be a key.
-    """
+    """``api_key_env`` names a variable that is masked, and no key goes out in the clear."""
     config = context.config
     name = config.rollout_server.get("api_key_env")
     if name is None:
         return
-    where = config.where(_KEY)
-    if not _NAME.fullmatch(name):
-        fix = "export the key, and write its variable's name here: OPENAI_API_KEY"
-        yield Problem(where, "is not the name of a variable", fix)
+    wrong = list(key_names.problems(config.where(_KEY), name))
+    yield from wrong
+    if wrong:
         return
-    if not redaction.is_secret_name(name):
-        fix = f"call it {name.upper().removesuffix('_KEY')}_API_KEY"
-        yield Problem(where, f"{name} is no name of a secret, so it would not be masked", fix)
     for url in listed(config.rollout_server.get("url")):
         parts = _parts(url)
         if parts and parts.scheme == "http" and parts.hostname not in endpoint.LOCAL_HOSTS:
