@@ -166,6 +166,18 @@ def test_a_signal_ends_it_within_two_seconds(
     assert len(program.episodes()) == (0 if environment else 5)
 
 
+def test_ctrl_c_while_a_plugin_is_imported_is_no_traceback(program: Program) -> None:
+    reached = program.directory / "reached"
+    plugin = program.directory / "waits.py"
+    plugin.write_text(f"import signal\nopen({str(reached)!r}, 'x').close()\nsignal.pause()\n")
+    program.write("http://127.0.0.1:1", 1, plugins=[str(plugin)])
+    process = program.start()
+    waited(reached.exists)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "")
+
+
 @pytest.mark.parametrize(
     ("reply", "settings", "status", "text"),
     [

@@ -81,7 +81,6 @@ class LoopAttempt:
             self._state = self._files.begin()
             if self._state.row.seconds or self._state.done:
                 self._say(f"going on in iteration {self._state.iteration}")
-            ended = Ended(COLLECT, 0)
             while (following := self._state.next(self._loop)) is not None:
                 state, stage = following
                 if state.iteration != self._state.iteration:
@@ -93,7 +92,7 @@ class LoopAttempt:
                 self._files.write(self._state)
             if self._state.has_ended(self._loop):
                 self._keep()
-            return ended
+            return Ended("the loop", 0)
         finally:
             self._close()
 

@@ -45,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def script() -> None:
     """The console program: also ends where a thread of an environment does not."""
-    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))  # nothing is open yet
+    for each in _SIGNALS:  # nothing is open yet
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            signal.signal(each, lambda number, _: os._exit(128 + number))
     status = main()
     _end_within(_RESTS_S, status)
     sys.exit(status)
@@ -67,6 +69,11 @@ def _collect(arguments: argparse.Namespace) -> int:
         raise ConfigError(where, "is not set", "name a JSONL file of tasks")
     environment = plugin_files.load(chosen.plugins, chosen.environment, chosen.env_config)
     tasks = TaskFile(path, chosen.limit(arguments.split))
+    if arguments.check:
+        with contextlib.closing(tasks):
+            for index in range(len(tasks)):
+                environment.named(tasks[index])
+        return 0
     with contextlib.closing(tasks), bar.shown(arguments.split) as report:
         collector = Collector(
             client,
@@ -147,6 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=settings.SPLITS, default="train")
     parser.add_argument("--version", default="0", help="of the weights, for the trajectories")
     parser.add_argument("--seed", type=int, help="in place of the settings'")
+    parser.add_argument(
+        "--check", action="store_true", help="look at settings, plugins and tasks, and ask nobody"
+    )
     parser.add_argument(
         "--url", action="append", metavar="URL", help="of a server, in place of the settings'"
     )
