@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -183,17 +184,20 @@ def test_a_learner_that_obeys_a_signal_is_not_done(make: Callable[..., Loop]) ->
 
 def test_one_launcher_at_a_time(make: Callable[..., Loop]) -> None:
     loop = make(FAKE_SERVER_S="20", FAKE_SERVER="stubborn")
-    process = loop.start("loop.iterations=1", PLAIN, "shutdown.term_s=16")
+    process = loop.start("loop.iterations=1", PLAIN, "shutdown.term_s=100")
     loop.wait_until_said("collect: started")
     assert loop.run("loop.iterations=1", PLAIN, "resume=latest") == 3
     assert "is still going on" in loop.said
     assert process.poll() is None
     process.kill()
     process.wait()
+    server = json.loads((loop.loop / "run.json").read_text())["processes"]["server"]["pid"]
     loop.environ.clear()
     # Its guards are at work yet: they would call the next attempt lost, and end it.
-    assert loop.run("loop.iterations=1", PLAIN, "resume=latest") == 0, loop.said
-    assert "waiting for the end of what the last attempt" in loop.said
+    process = loop.start("loop.iterations=1", PLAIN, "resume=latest")
+    loop.wait_until_said("waiting for the end of what the last attempt")
+    os.kill(server, signal.SIGKILL)
+    assert process.wait(60) == 0, loop.said
     assert record.read(loop.loop)["state"] == record.DONE
     assert len(loop.episodes(0)) == 8
 
