@@ -1,0 +1,258 @@
+"""``grpo-launch import``: scripts in, an experiment and a verdict out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, cast
+
+from grpo_launch.errors import ConfigError
+from grpo_launch.importing.findings import Finding, Sort
+
+if TYPE_CHECKING:
+    from grpo_launch.bash.script import Script
+    from grpo_launch.importing.draft import Draft
+    from grpo_launch.importing.launches import Launch
+    from grpo_launch.importing.proof import Proof
+
+USAGE = """\
+usage: grpo-launch import SERVER.sh [LEARNER.sh ...] [OPTIONS] [-- ARGUMENTS]
+
+Writes the experiment that launches what the scripts launch, and compares the
+commands of its plan with theirs. Scripts are read, never run.
+
+  SCRIPT        a bash script; one may start both; FILE.yaml: flags of a learner;
+                -: a command line or a script from standard input
+  -o FILE       write the experiment there, not to standard output
+  --force       write over FILE
+  --set X=VALUE the variable X as if it were exported when the script starts
+  --trace       also run the scripts, with stand-ins for the programs that they
+                launch, and compare with what was called; asks for nothing, but
+                everything else in the scripts really runs
+  -- ARGUMENTS  of the scripts: $1, $2, ...
+
+Status 0: the plan has the commands of the scripts, flag by flag and variable by
+variable; 1: differences or unknowns are listed; 2: a mistake of yours.
+
+documentation: docs/import.md
+"""
+
+STDIN = "-"
+
+_TAKES = {"-o": "output", "--output": "output", "--set": "set"}
+_SWITCHES = {"--trace": "trace", "--force": "force"}
+
+
+@dataclass
+class Options:
+    """The command line."""
+
+    scripts: list[str] = field(default_factory=list[str])
+    output: str = ""
+    settings: dict[str, str] = field(default_factory=dict[str, str])
+    arguments: list[str] = field(default_factory=list[str])
+    trace: bool = False
+    force: bool = False
+
+
+def parse(words: Sequence[str]) -> Options:
+    """The options of a command line.
+
+    Raises:
+        ConfigError: it has an unknown option, or no script.
+    """
+    options, rest = Options(), [*words]
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word == "--":
+            options.arguments = rest
+            break
+        if word in _SWITCHES:
+            setattr(options, _SWITCHES[word], True)
+        elif word in _TAKES or (equals and name in _TAKES and name.startswith("--")):
+            if word in _TAKES and not rest:
+                raise ConfigError(word, "needs a value", "see grpo-launch import --help")
+            text = rest.pop(0) if word in _TAKES else value
+            _take(options, name if word not in _TAKES else word, text)
+        elif word.startswith("-") and word != STDIN:
+            fix = "see grpo-launch import --help; arguments of the script stand behind --"
+            raise ConfigError(word, "is no option of import", fix)
+        else:
+            options.scripts.append(word)
+    if not options.scripts:
+        raise ConfigError("import", "needs a script", "say grpo-launch import SERVER.sh LEARNER.sh")
+    return options
+
+
+def _take(options: Options, name: str, text: str) -> None:
+    if _TAKES[name] == "output":
+        options.output = text
+        return
+    variable, equals, value = text.partition("=")
+    if not equals or not variable.isidentifier():
+        raise ConfigError("--set", f"{text!r} sets no variable", "write --set NAME=VALUE")
+    options.settings[variable] = value
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line; returns the exit status.
+
+    Raises:
+        ConfigError: what is wrong.
+    """
+    if not words or {"-h", "--help"} & {*words[: words.index("--") if "--" in words else None]}:
+        print(USAGE, end="")
+        return 0 if words else 2
+    options = parse(words)
+    output = Path(options.output) if options.output else None
+    if output is not None and output.exists() and not options.force:
+        raise ConfigError(str(output), "exists already", "choose another file, or say --force")
+    scripts, launches, findings = _read(options)
+    draft = _draft(scripts, launches, findings)
+    name = _name(options)
+    from grpo_launch.importing import proof as proving
+    from grpo_launch.importing import writing
+
+    text = writing.text(draft, name, _head(options))
+    verdict = proving.proof(draft, text, name, draft.role)
+    if options.trace:
+        from grpo_launch.importing import trace
+
+        for script, own in zip(scripts, launches, strict=True):
+            verdict = trace.compared(script.name, own, options.arguments, options.settings, verdict)
+    if output is None:
+        print(text, end="")
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+    _show(draft, verdict)
+    return 0 if verdict.equal else 1
+
+
+def _read(
+    options: Options,
+) -> tuple[list[Script], list[list[Launch]], list[Finding]]:
+    """Each script, its launches, and what was found besides."""
+    from grpo_launch.bash.script import Script
+    from grpo_launch.importing import argument_files, launches
+
+    scripts: list[Script] = []
+    found: list[list[Launch]] = []
+    findings: list[Finding] = []
+    for path in options.scripts:
+        if argument_files.is_arguments(path):
+            scripts.append(Script(path, (), ()))
+            found.append([argument_files.launch_of(path, _mapping(Path(path)))])
+            continue
+        script = _script(path, options)
+        made = launches.sorted_calls(script)
+        directory = Path.cwd() if path == STDIN else Path(path).parent
+
+        def find(named: str, directory: Path = directory) -> Mapping[str, Any] | None:
+            places = [base / named for base in (directory, Path.cwd(), *directory.parents)]
+            file = next((place for place in places if place.is_file()), None)
+            return _mapping(file) if file is not None else None
+
+        scripts.append(script)
+        found.append([argument_files.expanded(launch, find) for launch in made.launches])
+        findings += _of_script(script, made)
+    if not any(found):
+        where = " ".join(options.scripts)
+        what = "starts nothing that serves or trains" if scripts else "is empty"
+        fix = "give the script that has the launch, with what it needs behind -- and in --set"
+        raise ConfigError(where, what, fix)
+    return scripts, found, findings
+
+
+def _script(path: str, options: Options) -> Script:
+    from grpo_launch import bash
+
+    name = "stdin" if path == STDIN else path
+    try:
+        text = sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(path, "is no text", "give a bash script") from None
+    except OSError as error:
+        raise ConfigError(path, f"cannot be read ({error.strerror})", "give a file") from None
+    return bash.read(
+        text, name, arguments=options.arguments, settings=options.settings, sources=None
+    )
+
+
+def _mapping(path: Path) -> Mapping[str, Any]:
+    """What a file of arguments holds.
+
+    Raises:
+        ConfigError: it is no mapping.
+    """
+    import yaml
+
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        line = str(error).splitlines()[0]
+        raise ConfigError(str(path), f"cannot be read ({line})", "give a YAML file") from None
+    if not isinstance(said, dict):
+        raise ConfigError(str(path), "is no mapping", "give a file of a learner's flags")
+    return {str(key): value for key, value in cast("dict[Any, Any]", said).items()}
+
+
+def _of_script(script: Script, made: Any) -> Iterable[Finding]:
+    """What a script does besides, and what was not understood."""
+    for remark in script.remarks:
+        sort = Sort.TRAP if remark.is_trap else Sort.NOTE
+        yield Finding(script.name, remark.line, f"{remark.what}: {remark.text}", sort)
+    for variable, value in script.defaults.items():
+        yield Finding(script.name, 0, f"${variable} is taken to be its default, {value}")
+    for call in made.others:
+        words = " ".join(map(str, call.words))
+        yield Finding(script.name, call.line, f"not imported, run it yourself before: {words}")
+    if made.waits and made.launches:
+        yield Finding(script.name, 0, "its waiting is left out: the learner starts when the server is ready")
+
+
+def _draft(
+    scripts: Sequence[Script],
+    launches: Sequence[Sequence[Launch]],
+    findings: Sequence[Finding],
+) -> Draft:
+    from grpo_launch.importing import experiment, writing
+
+    draft = experiment.drafted(scripts, launches)
+    return replace(draft, findings=tuple(writing.unique([*draft.findings, *findings])))
+
+
+def _name(options: Options) -> str:
+    """What the experiment is called."""
+    if options.output:
+        return PurePath(options.output).stem
+    path = options.scripts[-1]
+    return "imported" if path == STDIN else PurePath(path).stem
+
+
+def _head(options: Options) -> list[str]:
+    names = ["standard input" if path == STDIN else path for path in options.scripts]
+    return [f"From {' and '.join(names)}, by grpo-launch import."]
+
+
+def _show(draft: Draft, verdict: Proof) -> None:
+    """A line for each finding, and the verdict."""
+    shown = [*draft.findings, *(f for f in verdict.differences if f not in draft.findings)]
+    shown += [finding for finding in verdict.unknowns if finding not in shown]
+    for finding in shown:
+        print(_prefixed(finding), file=sys.stderr)
+    if draft.exports:
+        print(f"to be exported by you: {', '.join(draft.exports)}", file=sys.stderr)
+    if verdict.added:
+        print(f"added by the launcher: {'; '.join(verdict.added)}", file=sys.stderr)
+    for line in verdict.refused:
+        print(f"role=check says: {line}", file=sys.stderr)
+    print(verdict, file=sys.stderr)
+
+
+def _prefixed(finding: Finding) -> str:
+    word = {Sort.DIFFERENCE: "difference: ", Sort.UNKNOWN: "unknown: ", Sort.TRAP: "trap: "}
+    return f"{finding.place}: {word.get(finding.sort, '')}{finding.what}"
