@@ -36,6 +36,8 @@ ROOMS = (
     ("monitor",),
     ("advice",),
     ("roles",),
+    ("bash",),
+    ("importing",),
     ("testing",),
     ("cli", "__main__"),
     ("api", "testing"),
