@@ -211,7 +211,9 @@ def _of_script(script: Script, made: Any) -> Iterable[Finding]:
         words = " ".join(map(str, call.words))
         yield Finding(script.name, call.line, f"not imported, run it yourself before: {words}")
     if made.waits and made.launches:
-        yield Finding(script.name, 0, "its waiting is left out: the learner starts when the server is ready")
+        yield Finding(
+            script.name, 0, "its waiting is left out: the learner starts when the server is ready"
+        )
 
 
 def _draft(

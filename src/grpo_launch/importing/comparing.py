@@ -95,7 +95,9 @@ def _last(flags: Iterable[Flag]) -> dict[str, Flag]:
 
 def _by_key(part: Part, flag: Flag, left: dict[str, Flag]) -> Flag | None:
     """The flag of the plan that says the same key by another name: ``-tp``."""
-    names = {key.rpartition(".")[2] for key, source in part.reading.sources.items() if source == flag}
+    names = {
+        key.rpartition(".")[2] for key, source in part.reading.sources.items() if source == flag
+    }
     found = next((key for key in left if key in names or key.removeprefix("no_") in names), None)
     return left.pop(found) if found is not None else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,6 +93,9 @@ class Notes:
         self.say(Finding(file, line, what, Sort.DIFFERENCE))
 
 
-def value_at(lines: Iterable[Line], path: Path) -> Any:
-    """What is written at a key; None: nothing."""
-    return next((line.value for line in lines if line.path == path), None)
+def path_of(key: str, sections: Sequence[str]) -> Path:
+    """Where a dotted key of the configuration stands in the file."""
+    first, _, rest = key.partition(".")
+    if first != "train":
+        return (first, *rest.split(".", 1)) if rest else (first,)
+    return tuple(rest.split(".", 1)) if sections else (rest,)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from grpo_launch.base import redaction
 from grpo_launch.bash.script import Script, Value
-from grpo_launch.config.endpoint import EVERY_ADDRESS, HTTP_PORT, LOCAL_HOSTS, address
 from grpo_launch.config.schema_programs import ENGINE as USUAL_ENGINE
 from grpo_launch.config.schema_programs import LEARNER as USUAL_LEARNER
 from grpo_launch.config.schema_programs import NO_PLUGIN
 from grpo_launch.importing import surroundings
-from grpo_launch.importing.draft import Draft, Notes, Path
+from grpo_launch.importing.addresses import HOST, PORT, URL, addresses
+from grpo_launch.importing.draft import Draft, Notes, Path, path_of
 from grpo_launch.importing.findings import Sort
 from grpo_launch.importing.launches import Launch
-from grpo_launch.importing.parts import DEVICES, Chosen, Part, chosen, is_address, part
+from grpo_launch.importing.parts import Chosen, Part, chosen, is_address, part
 from grpo_launch.importing.reading import (
     COMMAND,
     ENGINE,
@@ -28,8 +27,7 @@ from grpo_launch.importing.reading import (
     read,
     read_as_command,
 )
-
-_HOST, _PORT, _URL = (f"train.rlhf.vllm_server_{name}" for name in ("host", "port", "base_url"))
+from grpo_launch.importing.services import service
 
 _SIZES = {
     "tensor_parallel_size": ("tensor_parallel_size", "tp_size", "tp"),
@@ -38,9 +36,7 @@ _SIZES = {
 _MODEL_FLAGS = ("model", "model_path", "model_name_or_path")
 
 
-def drafted(
-    scripts: Sequence[Script], launches: Sequence[Sequence[Launch]]
-) -> Draft:
+def drafted(scripts: Sequence[Script], launches: Sequence[Sequence[Launch]]) -> Draft:
     """One experiment of what scripts start.
 
     Args:
@@ -69,7 +65,7 @@ def drafted(
     surroundings.runtimes(notes, made)
     surroundings.environment(notes, made, defaults)
     for one in made.services:
-        _service(notes, one)
+        service(notes, one)
     lines = tuple(notes.lines.values())
     role = "both" if made.servers and made.learner else "server" if made.servers else "learner"
     return Draft(
@@ -160,15 +156,7 @@ def _has_train(reading: Reading) -> bool:
 
 def _needs_servers(reading: Reading) -> bool:
     """Whether a learner asks a server that another script starts."""
-    return any(key in reading.keys for key in (_HOST, _PORT, _URL, "train.rlhf.use_vllm"))
-
-
-def path_of(key: str, sections: Sequence[str]) -> Path:
-    """Where a dotted key of the configuration stands in the file."""
-    first, _, rest = key.partition(".")
-    if first != "train":
-        return (first, *rest.split(".", 1)) if rest else (first,)
-    return tuple(rest.split(".", 1)) if sections else (rest,)
+    return any(key in reading.keys for key in (HOST, PORT, URL, "train.rlhf.use_vllm"))
 
 
 def _learner(notes: Notes, made: Chosen) -> None:
@@ -200,9 +188,7 @@ def _servers(notes: Notes, made: Chosen) -> None:
         return
     first = made.servers[0]
     learned = made.learner
-    sections = (
-        plugin(LEARNER, learned.reading.name).sections if learned else _usual_sections()
-    )
+    sections = plugin(LEARNER, learned.reading.name).sections if learned else _usual_sections()
     shared = {
         key: value
         for key, value in first.reading.keys.items()
@@ -213,7 +199,7 @@ def _servers(notes: Notes, made: Chosen) -> None:
         _agreed(notes, first, learned, sections)
     if first.is_command:
         _declared(notes, first)
-    _addresses(notes, made, sections)
+    addresses(notes, made, sections)
 
 
 def _usual_sections() -> Sequence[str]:
@@ -227,7 +213,11 @@ def _agreed(notes: Notes, server: Part, learned: Part, sections: Sequence[str]) 
             continue
         path = path_of(key, sections)
         name = key.rpartition(".")[2]
-        same = [line for line in notes.lines.values() if line.path[-1] == name and _in(line.path, sections)]
+        same = [
+            line
+            for line in notes.lines.values()
+            if line.path[-1] == name and _in(line.path, sections)
+        ]
         if not same:
             notes.put(path, value)
         elif same[0].value != value:
@@ -250,120 +240,6 @@ def _declared(notes: Notes, one: Part) -> None:
         notes.put(("rollout_server", "model"), model)
 
 
-def _addresses(notes: Notes, made: Chosen, sections: Sequence[str]) -> None:
-    """Where the servers listen, and where the learner asks."""
-    own = not _has_train(made.servers[0].reading) or made.servers[0].is_command
-    hosts = [_host(one) for one in made.servers]
-    ports = [_port(one) for one in made.servers]
-    asked_hosts, asked_ports = _asked(made.learner)
-    said = any(host is not None for host in hosts)
-    if asked_hosts:
-        for one, host, asked in zip(made.servers, hosts, asked_hosts, strict=False):
-            if host is not None and host != asked and host not in EVERY_ADDRESS:
-                what = f"listens on {host}, but the learner asks {asked}"
-                notes.say(one.finding(what, Sort.DIFFERENCE))
-    elif said:
-        alone = made.learner is None
-        taken = [host if host and (alone or host not in EVERY_ADDRESS) else LOCAL_HOSTS[0] for host in hosts]
-        notes.put(("rollout_server", "host") if own else path_of(_HOST, sections), taken if not own or len(taken) > 1 else taken[0])
-    numbers = [HTTP_PORT if port is None else port for port in ports]
-    if asked_ports:
-        for one, port, asked in zip(made.servers, numbers, asked_ports, strict=False):
-            if port != asked:
-                what = f"listens on port {port}, but the learner asks port {asked}"
-                notes.say(one.finding(what, Sort.DIFFERENCE))
-        if len(asked_ports) != len(numbers):
-            what = f"the learner asks {len(asked_ports)} servers, {len(numbers)} are started"
-            notes.say(made.servers[0].finding(what, Sort.DIFFERENCE))
-    if not asked_ports or own:
-        if any(port is not None for port in ports) or len(ports) > 1:
-            path = ("rollout_server", "port") if own else path_of(_PORT, sections)
-            notes.put(path, numbers if not own or len(numbers) > 1 else numbers[0])
-
-
-def _asked(learned: Part | None) -> tuple[list[str], list[int]]:
-    """The hosts and ports of the servers that a learner asks, as far as it says them."""
-    keys = {} if learned is None else learned.reading.keys
-    if (url := keys.get(_URL)) is not None:
-        urls = cast("list[Any]", url) if isinstance(url, list) else [url]
-        places = [place for place in map(address, urls) if place is not None]
-        return [host for host, _ in places], [port for _, port in places]
-    return [*map(str, _list(keys.get(_HOST)))], [int(port) for port in _list(keys.get(_PORT)) if str(port).isdecimal()]
-
-
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
-
-
-def _host(one: Part) -> str | None:
-    if one.is_command:
-        return flag_text(one.reading, ("host",)) or None
-    found = [_list(v) for k, v in one.reading.keys.items() if k.rpartition("_")[2].rpartition(".")[2] == "host"]
-    return str(found[0][0]) if found and found[0] else None
-
-
-def _port(one: Part) -> int | None:
-    text = flag_text(one.reading, ("port",))
-    return int(text) if text.isdecimal() else None
-
-
-def _service(notes: Notes, one: Part) -> None:
-    """A process beside the two halves."""
-    name = _name(notes, one)
-    above = ("services", name)
-    words = [word.known for word in with_environment(one)]
-    if any(word is None for word in words):
-        text = " ".join(map(str, with_environment(one)))
-        what = f"{text} is known only when the script runs"
-        notes.lack((*above, "argv"), text, one.finding(what, Sort.UNKNOWN))
-    else:
-        notes.put((*above, "argv"), words)
-    if one.unknown_devices is not None:
-        what = f"{DEVICES}={one.unknown_devices} is known only when the script runs"
-        notes.lack((*above, "devices"), str(one.unknown_devices), one.finding(what, Sort.UNKNOWN))
-    elif one.devices:
-        notes.put((*above, "devices"), [int(d) if d.isdecimal() else d for d in one.devices])
-    for variable, value in one.environ.items():
-        if value.known is None:
-            what = f"{variable}={value} is known only when the script runs"
-            notes.lack((*above, "env", variable), str(value), one.finding(what, Sort.UNKNOWN))
-        else:
-            notes.put((*above, "env", variable), value.known)
-    if one.reading.kind == ENGINE and (port := _port(one) or _usual_port(one)) is not None:
-        path = "/health" if one.is_command else plugin(ENGINE, one.reading.name).health_path
-        notes.put((*above, "check", "url"), f"http://127.0.0.1:{port}{path}")
-
-
-def _usual_port(one: Part) -> int | None:
-    return None if one.is_command else HTTP_PORT
-
-
-def with_environment(one: Part) -> list[Value]:
-    """The words of a service, which no ``runtime`` enters: with ``conda run`` before them."""
-    launch = one.launch
-    conda = launch.bare.conda or (launch.environment if launch.is_conda else "")
-    words = [*launch.words]
-    if conda:
-        before = ("conda", "run", "--no-capture-output", "-n", conda)
-        words = [*(Value((word,)) for word in before), *words]
-    return words
-
-
-def _name(notes: Notes, one: Part) -> str:
-    """A name for a service that no other has."""
-    known = [word.known or "" for word in one.launch.bare.words]
-    script = next((w for w in known[1:] if w.endswith(".py")), "")
-    word = script.rpartition("/")[2].removesuffix(".py") or one.launch.program.split(" ")[0]
-    name = re.sub(r"[^a-z0-9_]+", "_", word.lower()).strip("_") or "service"
-    taken = {path[1] for path in notes.lines if path[0] == "services"}
-    found, number = name, 2
-    while found in taken or found in ("server", "learner"):
-        found, number = f"{name}_{number}", number + 1
-    return found
-
-
 def _directory(notes: Notes, made: Chosen) -> str:
     """Where the launches are started; of several the first, and the others are differences."""
     cwds = [(one, str(one.launch.call.cwd)) for one in made.all]
@@ -376,4 +252,3 @@ def _directory(notes: Notes, made: Chosen) -> str:
             what = f"starts in {cwd}, the first one in {first}; the launcher starts both in one"
             notes.say(one.finding(what, Sort.DIFFERENCE))
     return first
-

@@ -134,9 +134,7 @@ def sorted_calls(script: Script) -> Sorted:
             launches.append(Launch(script.name, call, bare, *read, *where))
         elif _is_script(bare.words):
             kind = ENGINE if _serves(bare.words) else LEARNER
-            scripts.append(
-                (len(others), Launch(script.name, call, bare, kind, COMMAND, *where))
-            )
+            scripts.append((len(others), Launch(script.name, call, bare, kind, COMMAND, *where)))
             others.append(call)
         else:
             others.append(call)

@@ -148,9 +148,7 @@ def _main(serving: Sequence[Part], learner: Part | None) -> Part | None:
     if learner is not None and not learner.is_command:
         gives = plugin(LEARNER, learner.reading.name).transfers
         same = [one for one in serving if one.reading.name == learner.reading.name]
-        takes = [
-            one for one in serving if plugin(ENGINE, one.reading.name).transfers & gives
-        ]
+        takes = [one for one in serving if plugin(ENGINE, one.reading.name).transfers & gives]
         return (same or takes or [*serving])[0]
     known = [one for one in serving if not one.is_command]
     return (known or [*serving])[0]
@@ -169,6 +167,4 @@ def _without_address(one: Part) -> dict[str, object]:
 
 def is_address(key: str) -> bool:
     """Whether a key says where a server listens."""
-    return key.rpartition(".")[2] in (
-        *("host", "port", "vllm_server_host", "vllm_server_port"),
-    )
+    return key.rpartition(".")[2] in (*("host", "port", "vllm_server_host", "vllm_server_port"),)

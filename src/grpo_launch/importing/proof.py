@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ from grpo_launch.importing.draft import Draft
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.parts import DEVICES, Part
 from grpo_launch.importing.reading import LEARNER, plugin
+from grpo_launch.importing.services import with_environment
 from grpo_launch.plan import SERVER, SERVICE, LaunchPlan, ProcessSpec
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Proof:
     def __str__(self) -> str:
         """The verdict, one line."""
         if self.equal:
-            return f"proven equal: {_counted(self.flags, 'flag')}, {_counted(self.variables, 'variable')}"
+            same = _counted(self.flags, "flag"), _counted(self.variables, "variable")
+            return f"proven equal: {', '.join(same)}"
         found = (("difference", self.differences), ("unknown", self.unknowns))
         said = [_counted(len(each), what) for what, each in found if each]
         return f"not proven: {', '.join(said)}"
@@ -83,7 +85,10 @@ def proof(draft: Draft, text: str, name: str, role: str) -> Proof:
         except (LaunchError, ValueError, TypeError, KeyError) as error:
             lines = error.lines() if isinstance(error, LaunchError) else [f"{error!r}"]
             shown = [line.replace(str(path), f"{name}.yaml") for line in lines]
-            found = (Finding(f"{name}.yaml", 0, f"cannot be planned: {line}", Sort.DIFFERENCE) for line in shown)
+            found = (
+                Finding(f"{name}.yaml", 0, f"cannot be planned: {line}", Sort.DIFFERENCE)
+                for line in shown
+            )
             return Proof(0, 0, (*differences, *found), tuple(unknowns))
         refused = tuple(line.replace(str(path), f"{name}.yaml") for line in _refused(config))
     results = [*_compared(draft, config, plan)]
@@ -100,7 +105,7 @@ def proof(draft: Draft, text: str, name: str, role: str) -> Proof:
 
 
 @contextlib.contextmanager
-def _written(text: str, name: str) -> Iterator[Path]:
+def _written(text: str, name: str) -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="grpo_launch-") as directory:
         path = Path(directory) / f"{name}.yaml"
         path.write_text(text, encoding="utf-8")
@@ -128,7 +133,7 @@ def _planned(path: Path, draft: Draft, role: str) -> tuple[LaunchConfig, LaunchP
         count = devices.needed(config) or 0
         spare = spare[: (0 if config.gpus.server else count) + _wanted(draft.chosen.learner)]
     split = devices.assign(config, [*said, *spare])
-    plan = planner.build(config, split, _PARTS[role], "runs/import", Path("."))
+    plan = planner.build(config, split, _PARTS[role], "runs/import", Path())
     return config, plan
 
 
@@ -224,8 +229,6 @@ def _head_keys(part: Part, config: LaunchConfig) -> Iterable[tuple[str, Any, Any
 
 
 def _of_service(part: Part, spec: ProcessSpec | None) -> Compared:
-    from grpo_launch.importing.experiment import with_environment
-
     if spec is None:
         return Compared(differences=("the plan does not start it",))
     words = [word.known for word in with_environment(part)]

@@ -77,7 +77,9 @@ def _variable(
 def _is_callers(name: str, value: Value) -> bool:
     """Whether a variable is passed on as the caller has it."""
     (part, *rest) = value.parts or ("",)
-    return isinstance(part, Unknown) and not rest and part.kind is Kind.VARIABLE and part.name == name
+    return (
+        isinstance(part, Unknown) and not rest and part.kind is Kind.VARIABLE and part.name == name
+    )
 
 
 def devices(notes: Notes, chosen: Chosen) -> None:

@@ -133,9 +133,7 @@ def _options(words: Sequence[Value], takes: frozenset[str]) -> int:
     return count
 
 
-def _environment(
-    words: Sequence[Value], environ: dict[str, Value], unset: set[str]
-) -> list[Value]:
+def _environment(words: Sequence[Value], environ: dict[str, Value], unset: set[str]) -> list[Value]:
     """What follows the options and assignments of ``env``, which are noted."""
     rest = [*words]
     while rest:

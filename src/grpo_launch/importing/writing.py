@@ -10,7 +10,7 @@ import yaml
 
 from grpo_launch.base.terminal import escaped
 from grpo_launch.config.schema import SECTIONS
-from grpo_launch.importing.draft import Draft, Line, Missing, Path
+from grpo_launch.importing.draft import Draft, Line, Missing
 from grpo_launch.importing.findings import Finding, Sort
 
 _FIRST = ("engine", "learner", "runtime")
