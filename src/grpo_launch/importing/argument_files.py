@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from grpo_launch.bash.script import Call, Value
 from grpo_launch.errors import ConfigError
+from grpo_launch.importing.flags import shape
 from grpo_launch.importing.launches import Launch
 from grpo_launch.importing.reading import COMMAND, LEARNER, argument_file, plugin, split
 from grpo_launch.importing.wrappers import Unwrapped
@@ -28,17 +29,24 @@ def expanded(launch: Launch, find: Find) -> Launch:
     """
     if launch.name == COMMAND or launch.kind != LEARNER or not launch.bare.words:
         return launch
-    head, rest = split(launch.words)
-    named = argument_file([word.known or "?" for word in head])
+    head, rest = split(launch.words, len(launch.bare.before))
+    words = [shape(word) for word in head]
+    named = argument_file(words)
     arguments = find(named) if named else None
     if arguments is None:
         return launch
+    at = words.index(named)
     given = {name: value for name, value in arguments.items() if name != ENV}
-    *program, _ = (word.known or "?" for word in head)
-    words = plugin(LEARNER, launch.name).command(program[:-1], given)
-    # The program's own word may be another one: ``sft`` for ``rlhf``.
-    words[len(program) - 1] = program[-1]
-    bare = replace(launch.bare, before=(), words=(*_values(words), *rest))
+    for override in words[at + 1 :]:
+        name, equals, value = override.partition("=")
+        if not equals:
+            return launch
+        given[name] = value
+    flags = plugin(LEARNER, launch.name).command(words[: at - 1], given)[at:]
+    bare = replace(
+        launch.bare,
+        words=(*launch.bare.words[: at - len(launch.bare.before)], *_values(flags), *rest),
+    )
     environ = {**launch.bare.environ, **_variables(arguments)}
     return replace(launch, bare=replace(bare, environ=environ))
 

@@ -171,14 +171,20 @@ def _script(path: str, options: Options) -> Script:
     from grpo_launch import bash
 
     name = "stdin" if path == STDIN else path
+    directory = Path.cwd() if path == STDIN else Path(path).parent
+
+    def load(named: str) -> bytes | None:
+        try:
+            return (directory / named).read_bytes()
+        except (OSError, ValueError):
+            return None
+
     try:
-        text = sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(path, "is no text", "give a bash script") from None
+        text = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(path, f"cannot be read ({error.strerror})", "give a file") from None
     return bash.read(
-        text, name, arguments=options.arguments, settings=options.settings, sources=None
+        text, name, arguments=options.arguments, settings=options.settings, sources=load
     )
 
 

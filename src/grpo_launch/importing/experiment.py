@@ -45,7 +45,7 @@ def drafted(scripts: Sequence[Script], launches: Sequence[Sequence[Launch]]) -> 
     """
     notes = Notes()
     parts = [
-        _without_secrets(notes, part(launch, read(launch.kind, launch.name, launch.words), number))
+        _without_secrets(notes, part(launch, reading_of(launch), number))
         for number, own in enumerate(launches)
         for launch in own
     ]
@@ -74,6 +74,11 @@ def drafted(scripts: Sequence[Script], launches: Sequence[Sequence[Launch]]) -> 
     )  # fmt: skip
 
 
+def reading_of(launch: Launch) -> Reading:
+    """What the command line of a launch says."""
+    return read(launch.kind, launch.name, launch.words, len(launch.bare.before))
+
+
 def _without_secrets(notes: Notes, one: Part) -> Part:
     """A part without the flags that hold secrets."""
     hidden = [flag for flag in one.reading.flags if _is_secret(flag.key, flag.values)]
@@ -85,8 +90,8 @@ def _without_secrets(notes: Notes, one: Part) -> Part:
     words = [*one.reading.head]
     for flag in one.reading.flags:
         words += () if flag in hidden else flag.words
-    reading = read(one.launch.kind, one.launch.name, words)
-    return replace(one, reading=reading)
+    before = len(one.launch.bare.before)
+    return replace(one, reading=read(one.launch.kind, one.launch.name, words, before))
 
 
 def _is_secret(name: str, values: Sequence[Value]) -> bool:
@@ -105,7 +110,9 @@ def _fitting(made: Chosen) -> Chosen:
         return made
     first, *others = made.servers
     why = f"{made.learner.launch.program} has no keys for its address"
-    first = replace(first, reading=read_as_command(ENGINE, first.launch.words, why))
+    launch = first.launch
+    reading = read_as_command(ENGINE, launch.words, len(launch.bare.before), why)
+    first = replace(first, reading=reading)
     return replace(made, servers=(first,), services=(*others, *made.services))
 
 

@@ -79,6 +79,11 @@ def texts(words: Iterable[Value], unknown: str = "0") -> list[str]:
     return [unknown if (text := word.known) is None else text for word in words]
 
 
+def shape(word: Value) -> str:
+    """A word with ``?`` for each part that is not known: ``?/bin/python``."""
+    return "".join(part if isinstance(part, str) else "?" for part in word.parts)
+
+
 def same(one: Sequence[str], other: Sequence[str]) -> bool:
     """Whether two lists of words mean the same to a parser: ``1e-6`` is ``1e-06``."""
     return len(one) == len(other) and all(map(_equal, one, other))

@@ -22,6 +22,15 @@ _PROGRAMS = frozenset(
 
 _MODULES = re.compile(r"(torch\.distributed\.(run|launch)|sglang|verl|openrlhf|trl|lmdeploy)\b")
 
+_CONTAINERS = {
+    "docker": ("run", "exec"),
+    "podman": ("run", "exec"),
+    "singularity": ("exec", "run"),
+    "apptainer": ("exec", "run"),
+    "enroot": ("start",),
+}
+"""Programs that run others in a container."""
+
 _SERVES = re.compile(r"(^|[._/-])(serve|server|vllm-serve|rollout|deploy|api_server|launch_server)")
 
 _NO_LAUNCH = {
@@ -148,7 +157,7 @@ def sorted_calls(script: Script) -> Sorted:
 def _identified(bare: Unwrapped) -> tuple[str, str] | None:
     """The kind of a launch and the plug-in that reads it."""
     words = bare.words
-    if (read := identified((*bare.before, *words))) is not None:
+    if (read := identified((*bare.before, *words), len(bare.before))) is not None:
         return read
     name, second = base(words[0]), _text(words, 1)
     if second in _NO_LAUNCH.get(name, ()) or second in ("--help", "-h", "--version"):
@@ -159,7 +168,16 @@ def _identified(bare: Unwrapped) -> tuple[str, str] | None:
         return (ENGINE if serves else LEARNER), COMMAND
     if serves and name in plugin_programs():  # what no plug-in reads of their programs
         return ENGINE, COMMAND
+    if name in _CONTAINERS and second in _CONTAINERS[name]:
+        inside = [at for at in range(2, len(words)) if base(words[at]) in _all_programs()]
+        if inside:
+            kind = identified(words[inside[0] :])
+            return (kind[0] if kind else LEARNER), COMMAND
     return None
+
+
+def _all_programs() -> frozenset[str]:
+    return _PROGRAMS | plugin_programs()
 
 
 def _module(words: Sequence[Value]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from grpo_launch.bash.script import Value
 from grpo_launch.config.schema_programs import NO_PLUGIN
-from grpo_launch.importing.flags import Flag, parsed, texts
+from grpo_launch.importing.flags import Flag, parsed, shape, texts
 from grpo_launch.plugins import ENGINES, LEARNERS
 
 COMMAND = "command"
@@ -56,32 +56,38 @@ def plugin(kind: str, name: str) -> Any:
     return (ENGINES if kind == ENGINE else LEARNERS).get(name)
 
 
-def split(words: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+def split(words: Sequence[Value], before: int = 0) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
     """The program with what stands before its first flag, and the rest.
 
-    Options of an interpreter belong to the program: ``python -u -m MODULE``.
+    Options of an interpreter belong to the program: ``python -u -m MODULE``. A word behind the
+    program that is not known may be anything, and belongs to the rest.
+
+    Args:
+        words: the command line.
+        before: how many of its first words are wrappers.
     """
-    at, is_python = 0, False
+    at, is_python = before, False
     while at < len(words):
-        text = words[at].known
-        begin = words[at].parts[0] if words[at].parts else ""
-        if text is not None and PurePath(text).name.startswith("python"):
+        text = shape(words[at])
+        if PurePath(text).name.startswith("python"):
             is_python = True
-        elif isinstance(begin, str) and begin.startswith("-") and len(begin) > 1:
-            if not is_python or begin.startswith("--"):
+        elif text.startswith("-") and len(text) > 1:
+            if not is_python or text.startswith("--"):
                 break
-            at += (text or "") in _PYTHON_TAKES
+            at += text in _PYTHON_TAKES
             is_python = text != "-m"
+        elif at > before and text == "?":
+            break
         else:
-            is_python = is_python and (text or "").startswith("-")
+            is_python = False
         at += 1
     return tuple(words[:at]), tuple(words[at:])
 
 
-def identified(words: Sequence[Value]) -> tuple[str, str] | None:
+def identified(words: Sequence[Value], before: int = 0) -> tuple[str, str] | None:
     """The kind and the name of the plug-in that reads a command line; None: no one does."""
-    head, _ = split(words)
-    return next(_readers(texts(head, unknown="?")), None)
+    head, _ = split(words, before)
+    return next(_readers([shape(word) for word in head]), None)
 
 
 def plugin_programs() -> frozenset[str]:
@@ -114,8 +120,8 @@ def _is_argument_file(head: Sequence[str], why: str) -> bool:
 
 def argument_file(head: Sequence[str]) -> str:
     """The file that a program is given its arguments in; empty: none."""
-    last = head[-1] if len(head) > 1 else ""
-    return last if last.endswith((".yaml", ".yml", ".json")) else ""
+    endings = (".yaml", ".yml", ".json")
+    return next((word for word in head[1:] if word.endswith(endings) and "=" not in word), "")
 
 
 def _is_of(one: Any, entry: Sequence[str]) -> bool:
@@ -127,6 +133,8 @@ def _is_of(one: Any, entry: Sequence[str]) -> bool:
         names = {PurePath(word).stem.partition("-")[0] for word in usual[:1]}
         names |= {word.partition(".")[0] for word in usual if "." in word or "_" in word}
         names -= {"python"}
+        if names and [*entry[-1:]] == ["?"]:  # whatever is called, the rest is its own
+            return True
         for word in entry:
             parts = PurePath(word).parts
             if names & {PurePath(word).stem.partition("-")[0], word.partition(".")[0], *parts}:
@@ -134,41 +142,50 @@ def _is_of(one: Any, entry: Sequence[str]) -> bool:
     return False
 
 
-def read(kind: str, name: str, words: Sequence[Value]) -> Reading:
-    """What a command line says; where its plug-in refuses it, it is a command of its own."""
+def read(kind: str, name: str, words: Sequence[Value], before: int = 0) -> Reading:
+    """What a command line says; where its plug-in refuses it, it is a command of its own.
+
+    Args:
+        kind: of the plug-in.
+        name: of the plug-in.
+        words: the command line.
+        before: how many of its first words are wrappers.
+    """
     if name == COMMAND:
-        return _command(kind, words)
+        return _command(kind, words, before)
     try:
-        return _read(kind, name, words)
+        return _read(kind, name, words, before)
     except ValueError as error:
-        return read_as_command(kind, words, str(error))
+        return read_as_command(kind, words, before, str(error))
 
 
-def _read(kind: str, name: str, words: Sequence[Value]) -> Reading:
+def _read(kind: str, name: str, words: Sequence[Value], before: int) -> Reading:
     """See :func:`read`.
 
     Raises:
         ValueError: the plug-in refuses it.
     """
     one = plugin(kind, name)
-    head, rest = split(words)
-    start, flags = texts(head), parsed(rest)
+    head, rest = split(words, before)
+    start, flags = [shape(word) for word in head], parsed(rest)
     known = [flag for flag in flags if not flag.unknowns]
-    before = _keys(one, start, known[:0]) if _is_read(one, start) else {}
     whole = _keys(one, start, known)
     sources: dict[str, Flag] = {}
     for flag in known:
         sources |= dict.fromkeys(_own(one, start, known, flag, whole), flag)
-    unknown = [
-        (flag, _own(one, start, [*known, flag], flag, _tried(one, start, [*known, flag])))
-        for flag in flags
-        if flag.unknowns
-    ]
-    if any(word.unknowns for word in head):
-        unknown.append((Flag("", head), tuple(before)))
+    unknown: list[tuple[Flag, tuple[str, ...]]] = []
+    for flag in flags:
+        if flag.unknowns:
+            some = [other for other in flags if other is flag or not other.unknowns]
+            unknown.append((flag, _own(one, start, some, flag, _tried(one, start, some))))
     hidden = {key for _, keys in unknown for key in keys}
-    keys = {key: value for key, value in whole.items() if key not in hidden}
     of_head = {key: value for key, value in whole.items() if key not in sources}
+    if any(word.unknowns for word in head):
+        own = tuple(key for key in of_head if key.endswith(".entry"))
+        unknown.append((Flag("", head), own))
+        hidden |= {*own}
+    keys = {key: value for key, value in whole.items() if key not in hidden}
+    of_head = {key: value for key, value in of_head.items() if key not in hidden}
     return Reading(kind, name, head, tuple(flags), keys, of_head, sources, tuple(unknown))
 
 
@@ -182,14 +199,6 @@ def _tried(one: Any, start: Sequence[str], flags: Sequence[Flag]) -> dict[str, A
         return _keys(one, start, flags)
     except ValueError:
         return {}
-
-
-def _is_read(one: Any, start: Sequence[str]) -> bool:
-    try:
-        one.from_argv(start)
-    except ValueError:
-        return False
-    return True
 
 
 def _own(
@@ -206,9 +215,9 @@ def _own(
     return tuple(key for key in whole if key.rpartition(".")[2] == flag.key)
 
 
-def read_as_command(kind: str, words: Sequence[Value], why: str) -> Reading:
+def read_as_command(kind: str, words: Sequence[Value], before: int, why: str) -> Reading:
     """A launch that a plug-in could read, as a command of its own."""
-    return replace(_command(kind, words), refused=why)
+    return replace(_command(kind, words, before), refused=why)
 
 
 def flag_text(reading: Reading, names: Sequence[str]) -> str:
@@ -217,12 +226,14 @@ def flag_text(reading: Reading, names: Sequence[str]) -> str:
     return (said[-1].values[0].known or "") if said else ""
 
 
-def _command(kind: str, words: Sequence[Value]) -> Reading:
+def _command(kind: str, words: Sequence[Value], before: int) -> Reading:
     """A command of its own: its words are one key."""
     keys = plugin(kind, COMMAND).from_argv(texts(words, unknown="?"))
-    head, rest = split(words)
+    head, rest = split(words, before)
     flags = tuple(parsed(rest))
-    if any(word.unknowns for word in words):
-        unknown = ((Flag("", tuple(words)), tuple(keys)),)
-        return Reading(kind, COMMAND, head, flags, unknown=unknown)
+    unknown = [(flag, tuple(keys)) for flag in flags if flag.unknowns]
+    if any(word.unknowns for word in head):
+        unknown.insert(0, (Flag("", head), tuple(keys)))
+    if unknown:
+        return Reading(kind, COMMAND, head, flags, unknown=tuple(unknown))
     return Reading(kind, COMMAND, head, flags, keys=keys, of_head=keys)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from grpo_launch.bash.script import Value, joined
+from grpo_launch.importing.flags import shape
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=")
 
@@ -75,8 +76,9 @@ class Unwrapped:
 
 
 def base(word: Value) -> str:
-    """The base name of a known word; empty where it is not known."""
-    return PurePath(word.known or "").name
+    """The base name of a word; empty where it is not known."""
+    name = PurePath(shape(word)).name
+    return "" if "?" in name else name
 
 
 def unwrapped(words: Sequence[Value]) -> Unwrapped:
