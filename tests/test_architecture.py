@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 ROOMS = (
     ("errors", "http_check", "policies", "signs", "transfer", "plan", "job"),
     ("base",),
+    ("bash",),
     ("rollout",),
     ("plugins",),
     ("config",),

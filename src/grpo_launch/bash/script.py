@@ -122,6 +122,8 @@ class Call:
         piped: whether its output goes into another command (not what ``tee`` writes).
         teed: the files that a ``tee`` behind it writes.
         repeated: whether it stands in a loop whose rounds are not known.
+        stdin: what it reads, of a here-document, a here-string or a known ``echo ... |``.
+        file: the sourced file that ``line`` counts in; empty: the script itself.
     """
 
     line: int
@@ -136,6 +138,8 @@ class Call:
     piped: bool = False
     teed: tuple[Value, ...] = ()
     repeated: bool = False
+    stdin: Value | None = None
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,12 +152,14 @@ class Remark:
         what: what was not understood, or what it does that nobody would expect; one line.
         is_trap: whether the script itself is probably wrong (a missing backslash, a comment that
             ends a command, a carriage return), not only beyond the reader.
+        file: the sourced file that ``line`` counts in; empty: the script itself.
     """
 
     line: int
     text: str
     what: str
     is_trap: bool = False
+    file: str = ""
 
 
 @dataclass(frozen=True)
