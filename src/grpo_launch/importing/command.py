@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, cast
 
-from grpo_launch.errors import ConfigError
+from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.importing.findings import Finding, Sort
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ commands of its plan with theirs. Scripts are read, never run.
                 -: a command line or a script from standard input
   -o FILE       write the experiment there, not to standard output
   --force       write over FILE
+  --line N      import only the launch that begins in line N
   --set X=VALUE the variable X as if it were exported when the script starts
   --trace       also run the scripts, with stand-ins for the programs that they
                 launch, and compare with what was called; asks for nothing, but
@@ -41,7 +42,7 @@ documentation: docs/import.md
 
 STDIN = "-"
 
-_TAKES = {"-o": "output", "--output": "output", "--set": "set"}
+_TAKES = {"-o": "output", "--output": "output", "--set": "set", "--line": "line"}
 _SWITCHES = {"--trace": "trace", "--force": "force"}
 
 
@@ -53,6 +54,7 @@ class Options:
     output: str = ""
     settings: dict[str, str] = field(default_factory=dict[str, str])
     arguments: list[str] = field(default_factory=list[str])
+    lines: list[int] = field(default_factory=list[int])
     trace: bool = False
     force: bool = False
 
@@ -91,6 +93,11 @@ def _take(options: Options, name: str, text: str) -> None:
     if _TAKES[name] == "output":
         options.output = text
         return
+    if _TAKES[name] == "line":
+        if not text.isdecimal():
+            raise ConfigError("--line", f"{text!r} is no line", "write the number of a line")
+        options.lines.append(int(text))
+        return
     variable, equals, value = text.partition("=")
     if not equals or not variable.isidentifier():
         raise ConfigError("--set", f"{text!r} sets no variable", "write --set NAME=VALUE")
@@ -111,13 +118,8 @@ def run(words: Sequence[str]) -> int:
     if output is not None and output.exists() and not options.force:
         raise ConfigError(str(output), "exists already", "choose another file, or say --force")
     scripts, launches, findings = _read(options)
-    draft = _draft(scripts, launches, findings)
     name = _name(options)
-    from grpo_launch.importing import proof as proving
-    from grpo_launch.importing import writing
-
-    text = writing.text(draft, name, _head(options))
-    verdict = proving.proof(draft, text, name, draft.role)
+    draft, text, verdict = _proven(scripts, launches, findings, name, _head(options))
     if options.trace:
         from grpo_launch.importing import trace
 
@@ -157,14 +159,31 @@ def _read(
             return _mapping(file) if file is not None else None
 
         scripts.append(script)
-        found.append([argument_files.expanded(launch, find) for launch in made.launches])
+        own = [one for one in made.launches if not options.lines or one.call.line in options.lines]
+        found.append([argument_files.expanded(launch, find) for launch in own])
         findings += _of_script(script, made)
     if not any(found):
-        where = " ".join(options.scripts)
-        what = "starts nothing that serves or trains" if scripts else "is empty"
-        fix = "give the script that has the launch, with what it needs behind -- and in --set"
-        raise ConfigError(where, what, fix)
+        raise _nothing(options, scripts)
     return scripts, found, findings
+
+
+def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
+    """Why there is nothing to import."""
+    where = " ".join(options.scripts)
+    ends = [
+        remark
+        for script in scripts
+        for remark in script.remarks
+        if "ends the script" in remark.what
+    ]
+    if options.lines:
+        what = f"has no launch that begins in line {', '.join(map(str, options.lines))}"
+        return ConfigError(where, what, "leave --line out to see the lines")
+    if ends:
+        what = f"ends in line {ends[0].line} before it starts anything ({ends[0].text})"
+        return ConfigError(where, what, "give what it needs behind -- and in --set NAME=VALUE")
+    what = "starts nothing that serves or trains"
+    return ConfigError(where, what, "give the script that has the launch")
 
 
 def _script(path: str, options: Options) -> Script:
@@ -222,15 +241,44 @@ def _of_script(script: Script, made: Any) -> Iterable[Finding]:
         )
 
 
-def _draft(
+def _proven(
     scripts: Sequence[Script],
     launches: Sequence[Sequence[Launch]],
     findings: Sequence[Finding],
-) -> Draft:
-    from grpo_launch.importing import experiment, writing
+    name: str,
+    head: Sequence[str],
+) -> tuple[Draft, str, Proof]:
+    """The draft, its text and the verdict.
 
-    draft = experiment.drafted(scripts, launches)
-    return replace(draft, findings=tuple(writing.unique([*draft.findings, *findings])))
+    Where the plan of a plug-in's keys is another one than the script's (a flag that this version
+    does not have), its words become a command as they are.
+    """
+    from grpo_launch.importing import experiment, writing
+    from grpo_launch.importing import proof as proving
+    from grpo_launch.importing.reading import ENGINE, LEARNER
+
+    def made(commands: Mapping[str, str]) -> tuple[Draft, str, Proof]:
+        draft = experiment.drafted(scripts, launches, commands)
+        draft = replace(draft, findings=tuple(writing.unique([*draft.findings, *findings])))
+        text = writing.text(draft, name, head)
+        return draft, text, proving.proof(draft, text, name, draft.role)
+
+    first = made({})
+    found = _of_plan(first)
+    if not found:
+        return first
+    why = one_line(found[0].what.removeprefix("cannot be planned: "))
+    for kinds in ((ENGINE,), (LEARNER,), (ENGINE, LEARNER)):
+        other = made(dict.fromkeys(kinds, why))
+        if not _of_plan(other) and len(other[2].unknowns) <= len(first[2].unknowns):
+            return other
+    return first
+
+
+def _of_plan(made: tuple[Draft, str, Proof]) -> list[Finding]:
+    """The differences that only planning showed."""
+    draft, _, verdict = made
+    return [finding for finding in verdict.differences if finding not in draft.findings]
 
 
 def _name(options: Options) -> str:

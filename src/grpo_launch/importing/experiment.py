@@ -36,16 +36,22 @@ _SIZES = {
 _MODEL_FLAGS = ("model", "model_path", "model_name_or_path")
 
 
-def drafted(scripts: Sequence[Script], launches: Sequence[Sequence[Launch]]) -> Draft:
+def drafted(
+    scripts: Sequence[Script],
+    launches: Sequence[Sequence[Launch]],
+    commands: Mapping[str, str] | None = None,
+) -> Draft:
     """One experiment of what scripts start.
 
     Args:
         scripts: as they were read; for what they say besides.
         launches: of each.
+        commands: kinds of launches that become commands of their own though a plug-in reads them,
+            and why.
     """
     notes = Notes()
     parts = [
-        _without_secrets(notes, part(launch, reading_of(launch), number))
+        _without_secrets(notes, part(launch, reading_of(launch, commands or {}), number))
         for number, own in enumerate(launches)
         for launch in own
     ]
@@ -56,7 +62,8 @@ def drafted(scripts: Sequence[Script], launches: Sequence[Sequence[Launch]]) -> 
     for one in made.left:
         what = f"{one.launch.program} is not in this experiment, which holds one "
         what += "learner" if one.reading.kind == LEARNER else "set of servers"
-        notes.say(one.finding(f"{what}: import it by itself", Sort.DIFFERENCE))
+        what = f"{what}: import it by itself with --line {one.launch.call.line}"
+        notes.say(one.finding(what, Sort.DIFFERENCE))
     defaults = {name: value for script in scripts for name, value in script.defaults.items()}
     _programs(notes, made)
     _learner(notes, made)
@@ -74,8 +81,11 @@ def drafted(scripts: Sequence[Script], launches: Sequence[Sequence[Launch]]) -> 
     )  # fmt: skip
 
 
-def reading_of(launch: Launch) -> Reading:
+def reading_of(launch: Launch, commands: Mapping[str, str]) -> Reading:
     """What the command line of a launch says."""
+    if launch.kind in commands and launch.name != COMMAND:
+        why = commands[launch.kind]
+        return read_as_command(launch.kind, launch.words, len(launch.bare.before), why)
     return read(launch.kind, launch.name, launch.words, len(launch.bare.before))
 
 
@@ -91,7 +101,8 @@ def _without_secrets(notes: Notes, one: Part) -> Part:
     for flag in one.reading.flags:
         words += () if flag in hidden else flag.words
     before = len(one.launch.bare.before)
-    return replace(one, reading=read(one.launch.kind, one.launch.name, words, before))
+    name = one.reading.name
+    return replace(one, reading=read(one.launch.kind, name, words, before))
 
 
 def _is_secret(name: str, values: Sequence[Value]) -> bool:
@@ -130,8 +141,9 @@ def _remarks(notes: Notes, one: Part) -> None:
     if call.repeated:
         notes.say(one.finding("stands in a loop whose rounds are not known", Sort.UNKNOWN))
     for redirect in call.redirects:
-        if redirect.operator == "<":
-            what = f"reads {redirect.target}: a placeholder in angle brackets is a redirect to bash"
+        target = str(redirect.target)
+        if redirect.operator == "<" and target != "/dev/null":
+            what = f"reads from {target}, which the launcher cannot; is it a <placeholder>?"
             notes.say(one.finding(what, Sort.DIFFERENCE))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from grpo_launch.errors import one_line
+
 
 class Sort(Enum):
     """What a finding means for the proof."""
@@ -38,4 +40,4 @@ class Finding:
 
     def __str__(self) -> str:
         """As it is printed."""
-        return f"{self.place}: {self.what}"
+        return f"{self.place}: {one_line(self.what)}"

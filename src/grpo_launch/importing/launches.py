@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePath
 
+from grpo_launch import bash
 from grpo_launch.bash.script import Call, Script, Value
+from grpo_launch.errors import ConfigError
 from grpo_launch.importing.reading import COMMAND, ENGINE, LEARNER, identified, plugin_programs
 from grpo_launch.importing.wrappers import Unwrapped, base, unwrapped
 
@@ -55,6 +57,10 @@ _QUIET = frozenset(
     )
 )
 """Calls that start and prepare nothing."""
+
+_SHELLS = frozenset(("bash", "sh", "zsh"))
+_TEXT = re.compile(r"-[a-z]*c")
+_TERMINALS = frozenset(("tmux", "screen"))
 
 _ACTIVATE = frozenset(("conda", "mamba", "micromamba", "source", "."))
 
@@ -125,7 +131,7 @@ def sorted_calls(script: Script) -> Sorted:
     others: list[Call] = []
     scripts: list[tuple[int, Launch]] = []
     environment, is_conda, waits = "", False, False
-    for call in script.calls:
+    for call in _flattened(script.calls, script.name):
         bare = unwrapped(call.words)
         if not bare.words:
             continue
@@ -154,6 +160,54 @@ def sorted_calls(script: Script) -> Sorted:
     return Sorted(tuple(launches), tuple(others), waits)
 
 
+def _flattened(calls: Iterable[Call], name: str) -> Iterator[Call]:
+    """The calls, with those of a text that a shell is given in place of the shell's own."""
+    for call in calls:
+        text = _of_shell(unwrapped(call.words))
+        inner = [*_inner(call, text, name)] if text else []
+        yield from inner or [call]
+
+
+def _of_shell(bare: Unwrapped) -> str:
+    """The text that a shell or a terminal of its own is told to run; empty: none that is known."""
+    words = bare.words
+    if not words or bare.before:  # srun and the like start it elsewhere, or several times
+        return ""
+    name = base(words[0])
+    if name in _SHELLS:
+        return (word.known or "") if (word := _behind_c(words)) is not None else ""
+    if name in _TERMINALS:
+        texts = [_text(words, at) for at in range(1, len(words))]
+        return next((text for text in reversed(texts) if " " in text.strip()), "")
+    return ""
+
+
+def _behind_c(words: Sequence[Value]) -> Value | None:
+    """What stands behind ``-c`` of a shell."""
+    at = next((n for n, word in enumerate(words) if _TEXT.fullmatch(word.known or "")), len(words))
+    return words[at + 1] if at + 1 < len(words) else None
+
+
+def _inner(call: Call, text: str, name: str) -> Iterator[Call]:
+    """The calls of a text, with what they have from the one that runs it."""
+    known = {k: v.known for k, v in call.environ.items() if v.known is not None}
+    try:
+        script = bash.read(text.encode(), name, settings=known)
+    except ConfigError:  # no script after all
+        return
+    is_terminal = base(unwrapped(call.words).words[0]) in _TERMINALS
+    for inner in script.calls:
+        yield replace(
+            inner,
+            line=call.line + inner.line - 1,
+            environ={**call.environ, **inner.environ},
+            background=call.background or inner.background or is_terminal,
+            redirects=(*call.redirects, *inner.redirects),
+            conditions=(*call.conditions, *inner.conditions),
+            repeated=call.repeated or inner.repeated,
+        )
+
+
 def _identified(bare: Unwrapped) -> tuple[str, str] | None:
     """The kind of a launch and the plug-in that reads it."""
     words = bare.words
@@ -168,12 +222,26 @@ def _identified(bare: Unwrapped) -> tuple[str, str] | None:
         return (ENGINE if serves else LEARNER), COMMAND
     if serves and name in plugin_programs():  # what no plug-in reads of their programs
         return ENGINE, COMMAND
+    if name in _SHELLS and bare.before and (kind := _kind_inside(words)) is not None:
+        return kind, COMMAND
     if name in _CONTAINERS and second in _CONTAINERS[name]:
         inside = [at for at in range(2, len(words)) if base(words[at]) in _all_programs()]
         if inside:
             kind = identified(words[inside[0] :])
             return (kind[0] if kind else LEARNER), COMMAND
     return None
+
+
+def _kind_inside(words: Sequence[Value]) -> str | None:
+    """What the text serves or trains that a shell is given; None: nothing."""
+    text = _behind_c(words)
+    if text is None:
+        return None
+    try:
+        inner = sorted_calls(bash.read(str(text).encode(), "text"))
+    except ConfigError:
+        return None
+    return inner.launches[-1].kind if inner.launches else None
 
 
 def _all_programs() -> frozenset[str]:

@@ -124,8 +124,8 @@ def _options(words: Sequence[Value], takes: frozenset[str]) -> int:
     """How many words at the beginning are options, with their values."""
     count = 0
     while count < len(words):
-        text = words[count].known
-        if text is None or not text.startswith("-") or text == "-":
+        text = shape(words[count])
+        if not text.startswith("-") or text == "-":
             break
         count += 1
         if text == "--":

@@ -10,6 +10,7 @@ import yaml
 
 from grpo_launch.base.terminal import escaped
 from grpo_launch.config.schema import SECTIONS
+from grpo_launch.errors import one_line
 from grpo_launch.importing.draft import Draft, Line, Missing
 from grpo_launch.importing.findings import Finding, Sort
 
@@ -90,7 +91,8 @@ def _ordered(below: Mapping[str, Any]) -> list[str]:
 def _block(key: str, node: _Node | Line | Missing, indent: int) -> Iterator[str]:
     pad = "  " * indent
     if isinstance(node, Missing):
-        yield f"{pad}# {_plain(key)}: {escaped(node.text)}  # {escaped(node.why)}".rstrip()
+        said, why = escaped(one_line(node.text)), escaped(one_line(node.why))
+        yield f"{pad}# {_plain(key)}: {said}  # {why}"
     elif isinstance(node, Line):
         yield from _line(pad, key, node)
     else:
