@@ -119,6 +119,8 @@ def run(words: Sequence[str]) -> int:
         raise ConfigError(str(output), "exists already", "choose another file, or say --force")
     scripts, launches, findings = _read(options)
     name = _name(options)
+    from grpo_launch.importing import reporting
+
     draft, text, verdict = _proven(scripts, launches, findings, name, _head(options))
     if options.trace:
         from grpo_launch.importing import trace
@@ -130,7 +132,7 @@ def run(words: Sequence[str]) -> int:
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
-    _show(draft, verdict)
+    reporting.show(draft, verdict)
     return 0 if verdict.equal else 1
 
 
@@ -255,9 +257,8 @@ def _proven(
     """
     from grpo_launch.importing import experiment, writing
     from grpo_launch.importing import proof as proving
-    from grpo_launch.importing.reading import ENGINE, LEARNER
 
-    def made(commands: Mapping[str, str]) -> tuple[Draft, str, Proof]:
+    def made(commands: Mapping[tuple[str, int], str]) -> tuple[Draft, str, Proof]:
         draft = experiment.drafted(scripts, launches, commands)
         draft = replace(draft, findings=tuple(writing.unique([*draft.findings, *findings])))
         text = writing.text(draft, name, head)
@@ -267,18 +268,24 @@ def _proven(
     found = _of_plan(first)
     if not found:
         return first
+    halves = [first[0].chosen.servers, tuple(filter(None, [first[0].chosen.learner]))]
+    places = [{part.place for part in half} for half in (*halves, (*halves[0], *halves[1]))]
+    said = {
+        (finding.file, finding.line): one_line(finding.what) for finding in found if finding.line
+    }
     why = one_line(found[0].what.removeprefix("cannot be planned: "))
-    for kinds in ((ENGINE,), (LEARNER,), (ENGINE, LEARNER)):
-        other = made(dict.fromkeys(kinds, why))
+    for some in [{*said}] if said else places:
+        other = made({place: said.get(place, why) for place in some})
         if not _of_plan(other) and len(other[2].unknowns) <= len(first[2].unknowns):
             return other
     return first
 
 
 def _of_plan(made: tuple[Draft, str, Proof]) -> list[Finding]:
-    """The differences that only planning showed."""
+    """The differences that only planning showed, at places where none was known."""
     draft, _, verdict = made
-    return [finding for finding in verdict.differences if finding not in draft.findings]
+    known = {(one.file, one.line) for one in draft.findings if one.sort is Sort.DIFFERENCE}
+    return [one for one in verdict.differences if (one.file, one.line) not in known]
 
 
 def _name(options: Options) -> str:
@@ -292,23 +299,3 @@ def _name(options: Options) -> str:
 def _head(options: Options) -> list[str]:
     names = ["standard input" if path == STDIN else path for path in options.scripts]
     return [f"From {' and '.join(names)}, by grpo-launch import."]
-
-
-def _show(draft: Draft, verdict: Proof) -> None:
-    """A line for each finding, and the verdict."""
-    shown = [*draft.findings, *(f for f in verdict.differences if f not in draft.findings)]
-    shown += [finding for finding in verdict.unknowns if finding not in shown]
-    for finding in shown:
-        print(_prefixed(finding), file=sys.stderr)
-    if draft.exports:
-        print(f"to be exported by you: {', '.join(draft.exports)}", file=sys.stderr)
-    if verdict.added:
-        print(f"added by the launcher: {'; '.join(verdict.added)}", file=sys.stderr)
-    for line in verdict.refused:
-        print(f"role=check says: {line}", file=sys.stderr)
-    print(verdict, file=sys.stderr)
-
-
-def _prefixed(finding: Finding) -> str:
-    word = {Sort.DIFFERENCE: "difference: ", Sort.UNKNOWN: "unknown: ", Sort.TRAP: "trap: "}
-    return f"{finding.place}: {word.get(finding.sort, '')}{finding.what}"

@@ -56,7 +56,7 @@ def compared_flags(
         if any(word.unknowns for word in part.launch.words):
             return Compared()
         if words == [*planned]:
-            return Compared(flags=max(1, len(part.reading.flags)))
+            return Compared(flags=max(1, sum(flag.name != "" for flag in part.reading.flags)))
         return Compared(differences=(f"the plan starts {' '.join(planned)}",))
     differences = [
         f"{key} is {composed!r}, the script says {value!r}"

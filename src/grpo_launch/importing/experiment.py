@@ -39,15 +39,15 @@ _MODEL_FLAGS = ("model", "model_path", "model_name_or_path")
 def drafted(
     scripts: Sequence[Script],
     launches: Sequence[Sequence[Launch]],
-    commands: Mapping[str, str] | None = None,
+    commands: Mapping[tuple[str, int], str] | None = None,
 ) -> Draft:
     """One experiment of what scripts start.
 
     Args:
         scripts: as they were read; for what they say besides.
         launches: of each.
-        commands: kinds of launches that become commands of their own though a plug-in reads them,
-            and why.
+        commands: launches, by script and line, that become commands of their own though a plug-in
+            reads them, and why.
     """
     notes = Notes()
     parts = [
@@ -73,18 +73,19 @@ def drafted(
     surroundings.environment(notes, made, defaults)
     for one in made.services:
         service(notes, one)
+    directory = _directory(notes, made)
     lines = tuple(notes.lines.values())
     role = "both" if made.servers and made.learner else "server" if made.servers else "learner"
     return Draft(
         lines, tuple(notes.missing), tuple(notes.findings), tuple(notes.exports), made, role,
-        _directory(notes, made),
+        directory,
     )  # fmt: skip
 
 
-def reading_of(launch: Launch, commands: Mapping[str, str]) -> Reading:
+def reading_of(launch: Launch, commands: Mapping[tuple[str, int], str]) -> Reading:
     """What the command line of a launch says."""
-    if launch.kind in commands and launch.name != COMMAND:
-        why = commands[launch.kind]
+    why = commands.get((launch.script, launch.call.line))
+    if why is not None and launch.name != COMMAND:
         return read_as_command(launch.kind, launch.words, len(launch.bare.before), why)
     return read(launch.kind, launch.name, launch.words, len(launch.bare.before))
 

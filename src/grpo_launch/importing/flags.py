@@ -67,6 +67,8 @@ def parsed(words: Iterable[Value]) -> list[Flag]:
                 found.append(Flag(name, ()))
             else:
                 found.append(Flag("", (word,)))  # the name itself is not known
+        elif found and found[-1].values and not found[-1].unknowns and shape(word) == "?":
+            found.append(Flag("", (word,)))  # rather more flags than one more word
         elif found and not found[-1].equals and (found[-1].name or not found[-1].unknowns):
             found[-1] = Flag(found[-1].name, (*found[-1].values, word))
         else:

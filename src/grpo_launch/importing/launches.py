@@ -284,8 +284,8 @@ def _activated(words: Sequence[Value]) -> tuple[str, bool] | None:
         if path.name == "activate" and len(words) > 2:  # source .../bin/activate ENV, as conda has
             return _text(words, 2), True
         return None
-    if _text(words, 1) == "activate":
-        return _text(words, 2), True
+    if _text(words, 1) == "activate" and (name := _text(words, 2)):
+        return name, True
     return ("", False) if _text(words, 1) == "deactivate" else None
 
 

@@ -37,6 +37,11 @@ class Part:
     number: int = 0
 
     @property
+    def place(self) -> tuple[str, int]:
+        """The script and the line."""
+        return self.launch.script, self.launch.call.line
+
+    @property
     def is_command(self) -> bool:
         """Whether no plug-in reads it."""
         return self.reading.name == COMMAND
@@ -125,7 +130,7 @@ def chosen(parts: Sequence[Part]) -> Chosen:
 def _learner(learning: Sequence[Part], serving: Sequence[Part]) -> Part | None:
     """The one that trains: of several the last that asks a server, where there are servers."""
     front = [one for one in learning if not _is_beside(one)] or [*learning]
-    known = [one for one in front if not one.is_command] or front
+    known = [one for one in front if one.launch.name != COMMAND] or front
     if serving:
         asking = [one for one in known if _asks(one)]
         known = asking or known
@@ -138,19 +143,19 @@ def _asks(one: Part) -> bool:
 
 def _is_beside(one: Part) -> bool:
     """Whether a command goes on while the script does, and no plug-in knows it."""
-    return one.is_command and one.launch.call.background
+    return one.launch.name == COMMAND and one.launch.call.background
 
 
 def _main(serving: Sequence[Part], learner: Part | None) -> Part | None:
     """The first rollout server: one that can give its weights to the learner, if there is one."""
     if not serving:
         return None
-    if learner is not None and not learner.is_command:
-        gives = plugin(LEARNER, learner.reading.name).transfers
-        same = [one for one in serving if one.reading.name == learner.reading.name]
-        takes = [one for one in serving if plugin(ENGINE, one.reading.name).transfers & gives]
+    if learner is not None and learner.launch.name != COMMAND:
+        gives = plugin(LEARNER, learner.launch.name).transfers
+        same = [one for one in serving if one.launch.name == learner.launch.name]
+        takes = [one for one in serving if plugin(ENGINE, one.launch.name).transfers & gives]
         return (same or takes or [*serving])[0]
-    known = [one for one in serving if not one.is_command]
+    known = [one for one in serving if one.launch.name != COMMAND]
     return (known or [*serving])[0]
 
 

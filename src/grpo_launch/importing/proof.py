@@ -16,6 +16,7 @@ from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.parts import DEVICES, Part
 from grpo_launch.importing.reading import LEARNER, plugin
 from grpo_launch.importing.services import with_environment
+from grpo_launch.importing.surroundings import runtime_of
 from grpo_launch.plan import SERVER, SERVICE, LaunchPlan, ProcessSpec
 
 if TYPE_CHECKING:
@@ -209,6 +210,13 @@ def _of_process(
     if spec is None:
         return Compared(differences=("the plan does not start it",))
     result = compared_flags(part, words, _head_keys(part, config))
+    said = runtime_of(part) or {"kind": "current"}
+    entered = config.runtime_of(spec.part)
+    planned = {key: str(getattr(entered, key)) for key in said if key != "kind"}
+    planned["kind"] = entered.kind.value
+    if planned != said:
+        what = f"the plan enters {planned}, the script {said}"
+        result = result.with_(Compared(differences=(what,)))
     return result.with_(compared_variables(part, _environ(spec), len(spec.devices)))
 
 

@@ -174,8 +174,12 @@ def _read(kind: str, name: str, words: Sequence[Value], before: int) -> Reading:
     for flag in known:
         sources |= dict.fromkeys(_own(one, start, known, flag, whole), flag)
     unknown: list[tuple[Flag, tuple[str, ...]]] = []
+    named = False
     for flag in flags:
-        if flag.unknowns:
+        named = named or flag.name != ""
+        if flag.unknowns and named and not flag.name:
+            unknown.append((flag, ()))  # any flags
+        elif flag.unknowns:
             some = [other for other in flags if other is flag or not other.unknowns]
             unknown.append((flag, _own(one, start, some, flag, _tried(one, start, some))))
     hidden = {key for _, keys in unknown for key in keys}

@@ -128,9 +128,11 @@ def _processes(notes: Notes, part: Part) -> int | None:
 def runtimes(notes: Notes, chosen: Chosen) -> None:
     """The environment that each half is entered by."""
     halves = {"server": [*chosen.servers[:1]], "learner": [p for p in [chosen.learner] if p]}
-    said = {half: _runtime(parts[0]) for half, parts in halves.items() if parts}
+    said = {half: runtime_of(parts[0]) for half, parts in halves.items() if parts}
     both = [*said.values()]
     if not any(both):
+        if both:
+            notes.put(("runtime",), "current")
         return
     if all(one == both[0] for one in both):
         for key, value in both[0].items():
@@ -141,7 +143,8 @@ def runtimes(notes: Notes, chosen: Chosen) -> None:
             notes.put(("runtime", half, key), value)
 
 
-def _runtime(part: Part) -> dict[str, str]:
+def runtime_of(part: Part) -> dict[str, str]:
+    """The environment that a launch enters, as keys of a runtime; empty: it stays where it is."""
     launch = part.launch
     name = launch.bare.conda or launch.bare.prefix or launch.environment
     if not name:

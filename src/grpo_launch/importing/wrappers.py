@@ -97,7 +97,12 @@ def unwrapped(words: Sequence[Value]) -> Unwrapped:
         elif name == "env":
             rest = _environment(rest[1:], environ, unset)
         elif name in ("conda", "mamba", "micromamba") and _is(rest, 1, "run"):
-            conda, prefix, rest = _conda(rest[2:])
+            name, directory, behind = _conda(rest[2:])
+            if name or directory:
+                conda, prefix = name, directory
+            else:  # not known, or with options of its own
+                before += rest[: len(rest) - len(behind)]
+            rest = behind
         elif name in _KEPT and (name not in _SUBCOMMAND or _is(rest, 1, "run")):
             count = 1 + (name in _SUBCOMMAND)
             count += _options(rest[count:], _KEPT[name]) + _OPERANDS.get(name, 0)
@@ -156,22 +161,21 @@ def _environment(words: Sequence[Value], environ: dict[str, Value], unset: set[s
 
 
 def _conda(words: Sequence[Value]) -> tuple[str, str, list[Value]]:
-    """The name and the prefix of the environment, and the command."""
-    name = prefix = ""
+    """The name and the prefix of the environment, and the command.
+
+    Both are empty where they are not known, or where an option says more than the environment.
+    """
+    said = {"-n": "", "-p": ""}
+    is_plain = True
     rest = [*words]
-    while rest:
-        text = rest[0].known or ""
-        if text in ("-n", "--name") and len(rest) > 1:
-            name, rest = str(rest[1]), rest[2:]
-        elif text in ("-p", "--prefix") and len(rest) > 1:
-            prefix, rest = str(rest[1]), rest[2:]
-        elif text == "--cwd" and len(rest) > 1:
-            rest = rest[2:]
-        elif text.startswith("-"):
-            option, equals, value = text.partition("=")
-            name = value if equals and option == "--name" else name
-            prefix = value if equals and option == "--prefix" else prefix
-            rest = rest[1:]
+    while rest and shape(rest[0]).startswith("-"):
+        option, equals, value = shape(rest[0]).partition("=")
+        short = {"--name": "-n", "--prefix": "-p"}.get(option, option)
+        if short in said or option == "--cwd":
+            text = value if equals else shape(rest[1]) if len(rest) > 1 else ""
+            said[short] = text
+            is_plain = is_plain and option != "--cwd" and "?" not in text
+            rest = rest[1 if equals else 2 :]
         else:
-            break
-    return name, prefix, rest
+            rest = rest[1:]
+    return (said["-n"] if is_plain else ""), (said["-p"] if is_plain else ""), rest
