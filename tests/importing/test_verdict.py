@@ -38,6 +38,11 @@ UNKNOWN = {
         "conda run -n $ENV swift sft --model some/model --dataset a\n",
         "1: unknown: conda run -n $ENV swift",
     ),
+    "a file that is not here": (
+        f"source ./env.sh\n{SFT}\n",
+        "1: unknown: is not read: what it sets is not known: source ./env.sh",
+    ),
+    "a text that is run": (f'eval "$SETUP"\n{SFT}\n', "1: unknown: evaluates a text"),
     "words of a command": (
         "torchrun train.py --x $X\n",
         "1: unknown: --x $X is known only when the script runs",
@@ -50,6 +55,13 @@ def test_what_is_not_known_is_named_with_its_line(tmp_path: Path, script: str, l
     result = imported(tmp_path, {"script.sh": script})
     assert result.says(f"script.sh:{line}"), "\n".join(result.said)
     assert (result.status, result.verdict) == (1, "not proven: 1 unknown")
+
+
+def test_what_decides_nothing_is_no_unknown(tmp_path: Path) -> None:
+    script = f"#SBATCH -N 1\nsource ~/.bashrc\nsource venv/bin/activate\n{SFT}\nsource after.sh\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.status == 0, result.said
+    assert not result.says("SBATCH")
 
 
 def test_an_unknown_key_is_a_comment(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, cast
@@ -141,7 +141,7 @@ def _read(
 ) -> tuple[list[Script], list[list[Launch]], list[Finding]]:
     """Each script, its launches, and what was found besides."""
     from grpo_launch.bash.script import Script
-    from grpo_launch.importing import argument_files, launches
+    from grpo_launch.importing import argument_files, launches, remarks
 
     scripts: list[Script] = []
     found: list[list[Launch]] = []
@@ -163,7 +163,7 @@ def _read(
         scripts.append(script)
         own = [one for one in made.launches if not options.lines or one.call.line in options.lines]
         found.append([argument_files.expanded(launch, find) for launch in own])
-        findings += _of_script(script, made)
+        findings += remarks.of_script(script, made)
     if not any(found):
         raise _nothing(options, scripts)
     return scripts, found, findings
@@ -225,22 +225,6 @@ def _mapping(path: Path) -> Mapping[str, Any]:
     if not isinstance(said, dict):
         raise ConfigError(str(path), "is no mapping", "give a file of a learner's flags")
     return {str(key): value for key, value in cast("dict[Any, Any]", said).items()}
-
-
-def _of_script(script: Script, made: Any) -> Iterable[Finding]:
-    """What a script does besides, and what was not understood."""
-    for remark in script.remarks:
-        sort = Sort.TRAP if remark.is_trap else Sort.NOTE
-        yield Finding(script.name, remark.line, f"{remark.what}: {remark.text}", sort)
-    for variable, value in script.defaults.items():
-        yield Finding(script.name, 0, f"${variable} is taken to be its default, {value}")
-    for call in made.others:
-        words = " ".join(map(str, call.words))
-        yield Finding(script.name, call.line, f"not imported, run it yourself before: {words}")
-    if made.waits and made.launches:
-        yield Finding(
-            script.name, 0, "its waiting is left out: the learner starts when the server is ready"
-        )
 
 
 def _proven(

@@ -1,4 +1,4 @@
-"""A command line of ``swift rlhf``, ``sft`` or ``pt`` read back into the keys of a configuration."""
+"""A command line of ``swift rlhf``, ``sft`` or ``pt`` read back into keys of a configuration."""
 
 from __future__ import annotations
 
