@@ -114,8 +114,6 @@ def test_a_launch_written_in_any_way_is_the_same_experiment(
 ) -> None:
     program, some = launch
     flags = {"model": ["some/model"], **some}
-    plain = Writer(0)
-    plain.word = shlex.quote
     line = " ".join(
         [program, *(w for n, v in flags.items() for w in (f"--{n}", *map(shlex.quote, v)))]
     )
