@@ -135,6 +135,20 @@ def test_a_directory_is_said_above_the_experiment(tmp_path: Path) -> None:
     assert result.status == 0
 
 
+def test_paths_are_absolute_where_the_script_moves(tmp_path: Path) -> None:
+    script = f'HERE="$(cd "$(dirname "$0")" && pwd)"\ncd /work\n{SFT} --output_dir "$HERE/out"\n'
+    result = imported(tmp_path, {"script.sh": script})
+    output = tmp_path / "exp.yaml"
+    imported(tmp_path, {"script.sh": script}, ["-o", str(output)])
+    assert result.status == 0, result.said
+    assert f"output_dir: {tmp_path}/out" in output.read_text()
+
+
+def test_an_environment_that_is_entered_first_is_no_condition(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": f"source venv/bin/activate && {SFT}\n"})
+    assert (result.status, result.keys["runtime"]) == (0, {"kind": "venv", "path": "venv"})
+
+
 def test_what_the_launcher_refuses_is_said(tmp_path: Path) -> None:
     result = imported(tmp_path, {"script.sh": "swift sft --model some/model\n"})
     assert result.says("role=check says: script.yaml: data.dataset: is not set")

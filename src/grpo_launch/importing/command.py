@@ -42,6 +42,10 @@ documentation: docs/import.md
 
 STDIN = "-"
 
+_MOVED = "paths that pwd gave are relative to the first one here"
+"""How the remark ends on a script that uses the path of a directory in another one: there only
+absolute paths are right."""
+
 _TAKES = {"-o": "output", "--output": "output", "--set": "set", "--line": "line"}
 _SWITCHES = {"--trace": "trace", "--force": "force"}
 
@@ -204,9 +208,11 @@ def _script(path: str, options: Options) -> Script:
         text = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(path, f"cannot be read ({error.strerror})", "give a file") from None
-    return bash.read(
-        text, name, arguments=options.arguments, settings=options.settings, sources=load
-    )
+    said = {"arguments": options.arguments, "settings": options.settings, "sources": load}
+    script = bash.read(text, name, **said)
+    if any(remark.what.endswith(_MOVED) for remark in script.remarks):
+        script = bash.read(text, name, **said, start=str(directory.resolve()))
+    return script
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:

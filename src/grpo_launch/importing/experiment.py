@@ -27,6 +27,7 @@ from grpo_launch.importing.reading import (
     read,
     read_as_command,
 )
+from grpo_launch.importing.remarks import ENVIRONMENT
 from grpo_launch.importing.services import service
 
 _SIZES = {
@@ -137,6 +138,8 @@ def _remarks(notes: Notes, one: Part) -> None:
     elif one.is_command:
         notes.say(one.finding(f"{one.launch.program} has no plug-in, it is imported as a command"))
     for condition in call.conditions:
+        if ENVIRONMENT.match(condition.text):  # ``source .../activate && ...``
+            continue
         what = f"starts only if {condition.text}, which nobody knows before it runs"
         notes.say(one.finding(what, Sort.UNKNOWN))
     if call.repeated:

@@ -16,7 +16,9 @@ _HARMLESS = (
 )
 """How remarks begin that say nothing of the launches that were read."""
 
-_ENVIRONMENT = re.compile(r"(source|\.)\s+\S*(/bin/activate|/activate|profile\.d/conda\.sh)\b")
+ENVIRONMENT = re.compile(r"((source|\.)\s+\S*(/activate|conda\.sh)|(conda|mamba) activate)\b")
+"""What enters an environment, which is the runtime's."""
+
 _OF_CALLER = re.compile(r"(source|\.)\s+\S*(/\.bashrc|/\.bash_profile|/\.profile|/etc/profile)\b")
 _JOB = re.compile(r"#\s*(SBATCH|PBS|BSUB|\$)\b")
 
@@ -48,7 +50,7 @@ def _sort(remark: Remark, last: int) -> Sort | None:
     """
     if remark.is_trap:
         return Sort.TRAP
-    if _ENVIRONMENT.match(remark.text) or _JOB.match(remark.text):
+    if ENVIRONMENT.match(remark.text) or _JOB.match(remark.text):
         return None  # it is the runtime's, or the scheduler's
     if remark.what.startswith(_HARMLESS) or _OF_CALLER.match(remark.text):
         return Sort.NOTE
