@@ -208,10 +208,14 @@ def _script(path: str, options: Options) -> Script:
         text = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(path, f"cannot be read ({error.strerror})", "give a file") from None
-    said = {"arguments": options.arguments, "settings": options.settings, "sources": load}
-    script = bash.read(text, name, **said)
+
+    def read(start: str) -> Script:
+        given, settings = options.arguments, options.settings
+        return bash.read(text, name, arguments=given, settings=settings, sources=load, start=start)
+
+    script = read("")
     if any(remark.what.endswith(_MOVED) for remark in script.remarks):
-        script = bash.read(text, name, **said, start=str(directory.resolve()))
+        script = read(str(directory.resolve()))
     return script
 
 
