@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "grpo_launch"
 ROOMS = (
     ("errors", "http_check", "policies", "signs", "transfer", "plan", "job"),
     ("base",),
+    ("bash",),
     ("rollout",),
     ("plugins",),
     ("config",),
@@ -36,6 +37,8 @@ ROOMS = (
     ("monitor",),
     ("advice",),
     ("roles",),
+    ("bash",),
+    ("importing",),
     ("testing",),
     ("cli", "__main__"),
     ("api", "testing"),

@@ -37,6 +37,8 @@ def main() -> int:
     environ, typed = dict(os.environ), sys.argv[1:]
     if typed[:1] == [words.RUNS]:
         return _runs(typed[1:])
+    if typed[:1] == [words.IMPORT]:
+        return _import(typed[1:], environ)
     arguments = words.expanded(typed)
 
     def body() -> int:
@@ -62,6 +64,18 @@ def _runs(typed: Sequence[str]) -> int:
     from grpo_launch.monitor import cli
 
     return command.run(lambda: cli.run(typed), complain)
+
+
+def _import(typed: Sequence[str], environ: dict[str, str]) -> int:
+    """Scripts become experiments."""
+
+    def body() -> int:
+        from grpo_launch.importing import command as importing
+
+        with masking((sys.stdout, sys.stderr), typed, environ):
+            return importing.run(typed)
+
+    return command.run(body, lambda error: _failed(error, typed))
 
 
 def script() -> None:

@@ -91,7 +91,7 @@ def _of_hydras_flag(where: str, choices: tuple[str, ...] | None, value: str | No
 
 
 def _no_role(word: str) -> ConfigError:
-    roles = (*words.roles(), words.RUNS, words.HELP)
+    roles = (*words.roles(), words.RUNS, words.IMPORT, words.HELP)
     if _is_experiment(word):
         fix = f"write check {word} or both {word} (all roles: {', '.join(roles)})"
         return ConfigError(hints.where(word), "is an experiment, not a role", fix)

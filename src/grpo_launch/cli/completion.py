@@ -127,7 +127,7 @@ def short_words(environ: Mapping[str, str]) -> list[str]:
     if any(item.kind is Kind.BARE for item in typed):
         return []
     if "role" not in said:
-        offered = [*words.roles(), words.RUNS, words.HELP]
+        offered = [*words.roles(), words.RUNS, words.IMPORT, words.HELP]
     elif "config" in words.meanings(said["role"]) and "config" not in said:
         bases = (lookup.Base(base, Path.cwd()) for base in source.bases())
         offered = sorted({name for base in bases for name in base.names()})
@@ -143,8 +143,9 @@ def _runs(override: str) -> bool:
 
 
 def is_of_runs(environ: Mapping[str, str]) -> bool:
-    """Whether the line is one of ``grpo-runs``, which Hydra knows nothing of."""
-    return _typed(environ.get(_LINE, ""), environ.get(_POINT, ""))[0][:1] == [words.RUNS]
+    """Whether the line is one of ``grpo-runs`` or of an import, which Hydra knows nothing of."""
+    first = _typed(environ.get(_LINE, ""), environ.get(_POINT, ""))[0][:1]
+    return first in ([words.RUNS], [words.IMPORT])
 
 
 def _typed(line: str, point: str) -> tuple[list[str], str]:

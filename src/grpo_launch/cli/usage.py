@@ -19,6 +19,7 @@ _TEXT = """\
 usage: python -m grpo_launch role=ROLE config=EXPERIMENT [KEY=VALUE] [FLAGS]
        grpo-launch ROLE EXPERIMENT [KEY=VALUE] [FLAGS]      the same, shorter
        grpo-launch runs ...                        the same as grpo-runs ...
+       grpo-launch import SERVER.sh [LEARNER.sh]   scripts become an experiment
        grpo-launch help                            this text, as --help
 
   role=both     the rollout server and the learner, supervised together

@@ -15,6 +15,9 @@ from grpo_launch.config.hydra import hints
 RUNS = "runs"
 """The first word that hands all others over to ``grpo-runs``."""
 
+IMPORT = "import"
+"""The first word that makes an experiment of scripts."""
+
 HELP = "help"
 """The first word that is the flag ``--help``."""
 

@@ -296,6 +296,19 @@ class OnTrajectories(Protocol):
         ...
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """What a learner says besides whose own command does not start a process for each device."""
+
+    def processes(self, environ: Mapping[str, str]) -> int | None:
+        """How many its own command starts on one machine; None: nobody knows.
+
+        Args:
+            environ: the variables that it gets.
+        """
+        ...
+
+
 def learner(name: str) -> Learner:
     """The learner called ``name``.
 

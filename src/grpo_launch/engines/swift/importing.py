@@ -28,6 +28,8 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
         key = homes.get(name, f"rollout_server.{name}")
         if takes_words(name):
             keys[key] = words
+        elif not words:  # which is true to its parser
+            keys[key] = True
         elif len(words) != 1:
             raise ValueError(f"--{name} takes one word, not {len(words)}")
         else:
@@ -51,6 +53,7 @@ def taken_apart(argv: Sequence[str], program: str) -> tuple[list[str], dict[str,
     for word in argv[at + 1 :]:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
+            name = name.replace("-", "_")  # its parser takes both spellings
             found[name] = [value] if equals else []
         elif not name:
             raise ValueError(f"{word!r} stands before the first flag")

@@ -1,4 +1,4 @@
-"""A command line of ``swift rlhf`` read back into the keys of a configuration."""
+"""A command line of ``swift rlhf``, ``sft`` or ``pt`` read back into keys of a configuration."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ from typing import Any, cast
 from grpo_launch.config.arguments import SIZES
 from grpo_launch.engines.swift.importing import taken_apart
 from grpo_launch.engines.swift.serve import render
+from grpo_launch.learners.swift import stages
 
 PROGRAM = "rlhf"
+
+_OTHERS = ("sft", "pt")
+"""Programs that train by other arguments; each is a stage."""
+
+_MODULE = "swift.cli."
+"""``python -m swift.cli.sft`` is ``swift sft``, which starts it (``swift/cli/main.py``)."""
+
+_MAIN = f"{_MODULE}main"
+
+_USUAL_TYPE = "dpo"
+"""``rlhf_type`` where nothing says it (``RLHFArguments``)."""
 
 _SECTIONS = {
     "model": ("model", "model_type", "model_revision", "torch_dtype", "use_hf"),
@@ -40,18 +52,55 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     """The keys that a command line says; its arguments are ``arguments.flatten`` of them again.
 
     Args:
-        argv: the whole command line; what stands before ``rlhf`` is ``learner.entry``.
+        argv: the whole command line; what stands before ``rlhf``, ``sft`` or ``pt`` is
+            ``learner.entry``.
 
     Raises:
-        ValueError: it is no command line of ``swift rlhf``; names the word that is wrong.
+        ValueError: it is no command line of these programs; names the word that is wrong.
     """
-    entry, flags = taken_apart(argv, PROGRAM)
+    words = _by_main(argv)
+    program = next((word for word in words if word in (PROGRAM, *_OTHERS)), PROGRAM)
+    entry, flags = taken_apart(words, program)
     keys: dict[str, Any] = {"learner.entry": entry}
+    if program != PROGRAM:
+        keys["learner.stage"] = program
+    else:
+        flags.setdefault("rlhf_type", [_USUAL_TYPE])
+        _refuse_without_server(flags)
     for name, words in flags.items():
         if (name, words) != ("rlhf_type", ["grpo"]):  # which is what nothing else says
-            values = [*map(_value, words)]
+            values = [*map(_value, words)] or [True]
             keys[f"train.{section(name)}.{name}"] = values[0] if len(values) == 1 else values
     return keys
+
+
+def _refuse_without_server(flags: Mapping[str, Sequence[str]]) -> None:
+    """Generations by the learner itself are not planned: there is no server to wait for.
+
+    ``vllm_mode`` is ``server`` where a server is named (``RLHFArguments._init_rollout``).
+
+    Raises:
+        ValueError: the arguments ask for them.
+    """
+    (kind, *_) = flags["rlhf_type"] or [""]
+    if kind not in stages.GENERATE:
+        return
+    uses = [*map(str.lower, flags.get("use_vllm", ["false"]))] or ["true"]
+    named = {"vllm_server_host", "vllm_server_base_url"} & {*flags}
+    mode = [*flags.get("vllm_mode", ["server"] if named else ["colocate"])]
+    if uses != ["true"]:
+        raise ValueError(f"{kind} without --use_vllm true has no rollout server")
+    if mode != ["server"]:
+        raise ValueError(f"--vllm_mode {' '.join(mode)} has no rollout server")
+
+
+def _by_main(argv: Sequence[str]) -> list[str]:
+    """A command line that runs the module of a program as one that names the program."""
+    words: list[str] = []
+    for word in argv:
+        is_program = word.startswith(_MODULE) and word != _MAIN
+        words += [_MAIN, word.removeprefix(_MODULE)] if is_program else [word]
+    return words
 
 
 def _value(word: str) -> Any:

@@ -148,6 +148,14 @@ class SwiftLearner:
         """``swift rlhf`` with a flag for each argument."""
         return importing.command(entry, arguments)
 
+    def processes(self, environ: Mapping[str, str]) -> int | None:
+        """Those of torchrun, which it starts where ``NPROC_PER_NODE`` is set; else one.
+
+        Source: ``get_torchrun_args`` (``swift/cli/main.py``).
+        """
+        said = environ.get("NPROC_PER_NODE", "1")
+        return int(said) if said.isdecimal() else None
+
     def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
         """See ``importing.keys_of``."""
         return importing.keys_of(argv)

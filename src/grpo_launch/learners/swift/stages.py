@@ -18,12 +18,12 @@ from grpo_launch.learners.swift import flags
 _CPU_OVERLAY = Path(__file__).with_name("cpu.yaml")
 
 _PROGRAMS = {"sft": flags.SFT, "pt": flags.PT}
-_GENERATE = ("grpo", "gkd")
+GENERATE = ("grpo", "gkd")
 """``rlhf_support_vllm_types`` in ``swift/arguments/rlhf_args.py``; others ask no rollout server."""
 
 _USUAL = "grpo"
 
-NAMES = (*_PROGRAMS, *_GENERATE, "dpo", "orpo", "simpo", "kto", "cpo", "rm", "ppo")
+NAMES = (*_PROGRAMS, *GENERATE, "dpo", "orpo", "simpo", "kto", "cpo", "rm", "ppo")
 """``swift sft``, ``swift pt``, and the values of ``rlhf_type`` (``RLHFArguments``)."""
 
 _OF_RLHF = "rlhf"
@@ -43,7 +43,7 @@ class Stage:
     @property
     def needs_servers(self) -> bool:
         """Whether it generates with rollout servers."""
-        return self.name in _GENERATE
+        return self.name in GENERATE
 
     @property
     def is_rlhf(self) -> bool:

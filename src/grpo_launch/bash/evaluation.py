@@ -1,0 +1,154 @@
+"""Texts that are run as scripts: ``source``, ``eval``, ``bash -c``."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from grpo_launch.bash.pieces import Field
+from grpo_launch.bash.programs import within
+from grpo_launch.bash.script import Kind, Redirect, Unknown, Value, joined
+from grpo_launch.bash.shell import Frame, Shell
+from grpo_launch.bash.state import Positionals, State, Variable
+from grpo_launch.bash.syntax import Node, Source, parse
+from grpo_launch.bash.ways import subshell
+from grpo_launch.errors import ConfigError
+
+_DEEPEST = 40
+
+
+def source(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]) -> bool | None:
+    """``source file``: walked where its text is given; else a call, and a remark."""
+    path = fields[1].value if len(fields) > 1 else Value()
+    text = within(shell.state.cwd, path).known
+    data = None
+    if text is not None and shell.context.depth < _DEEPEST:
+        data = shell.load(posixpath.normpath(text))
+    if data is None:
+        shell.remark(node, "is not read: what it sets is not known")
+        return None
+    parsed = _parsed(shell, node, data.replace(b"\r\n", b"\n"), posixpath.normpath(str(text)))
+    if parsed is None:
+        return None
+    before = shell.state.positionals
+    if len(fields) > 2:
+        several = any(field.several for field in fields[2:])
+        shell.state.positionals = Positionals(tuple(f.value for f in fields[2:]), several=several)
+    states = _walked(shell, parsed)
+    for state in states if len(fields) > 2 else ():
+        state.positionals = before
+    return shell.join(states)
+
+
+def _parsed(shell: Shell, node: Node, data: bytes, name: str, line: int = 0) -> Source | None:
+    try:
+        return parse(data, name, name or shell.shown, line)
+    except ConfigError as error:
+        shell.remark(node, f"does not parse: {error.what}")
+        return None
+
+
+def _walked(shell: Shell, parsed: Source) -> list[State]:
+    frame = Frame()
+    depth = shell.context.depth + 1
+    inside = {"depth": depth, "stdin": None}
+    if parsed.line == 0:
+        inside |= {"function": frame}
+    with shell.reading(parsed), shell.within(**inside):
+        alive = shell.walk(shell, parsed.tree.get("Stmts") or [])
+    return [*frame.left, *([shell.state] if alive else [])]
+
+
+def evaluate(
+    shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]
+) -> bool | None:
+    """``eval text``: walked where the text is known, but for parts that stay what they are."""
+    values: list[Value | str] = []
+    for index, field in enumerate(fields[1:]):
+        values += [" "] if index else []
+        values.append(field.value)
+    value = joined(*values)
+    if all(isinstance(part, Unknown) for part in value.parts) and value.parts:
+        shell.remark(node, "evaluates a text that is not known: what it does is not read")
+        return None
+    if shell.context.depth > _DEEPEST:
+        shell.remark(node, "evaluates itself too often")
+        return None
+    text, unknowns = _with_names(value)
+    parsed = _parsed(shell, node, text.encode(), shell.source.name, shell.source.line_of(node))
+    if parsed is None:
+        return None
+    if unknowns:
+        shell.remark(node, "evaluates a text of which a part is not known: read as one word")
+    shell.state.variables |= unknowns
+    shell.state.status = 0
+    alive = shell.join(_walked(shell, parsed))
+    for name in unknowns:
+        shell.state.variables.pop(name, None)
+    return alive
+
+
+def _with_names(value: Value) -> tuple[str, dict[str, Variable]]:
+    """A text in which variables stand for what is not known."""
+    text = ""
+    unknowns: dict[str, Variable] = {}
+    for part in value.parts:
+        if isinstance(part, str):
+            text += part
+        else:
+            name = f"_not_known_{len(unknowns)}"
+            unknowns[name] = Variable(joined(part))
+            text += f"${{{name}}}"
+    return text, unknowns
+
+
+def shell_command(
+    shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]
+) -> bool | None:
+    """``bash -c text``: walked as the process that it is; ``bash file`` is a call."""
+    rest = list(fields[1:])
+    options: set[str] = set()
+    while rest and re.fullmatch(r"-[a-z]+", rest[0].value.known or ""):
+        letters = str(rest.pop(0).value.known)[1:]
+        options |= set(letters) - {"o"}
+        if "o" in letters and rest:
+            long = rest.pop(0).value.known or ""
+            options.add({"errexit": "e", "nounset": "u"}.get(long, long))
+    if "c" not in options or not rest or shell.context.depth > _DEEPEST:
+        return None
+    value = rest[0].value
+    if value.parts and all(isinstance(part, Unknown) for part in value.parts):
+        shell.remark(node, "runs a text that is not known: what it does is not read")
+        return None
+    text, unknowns = _with_names(value)
+    parsed = _parsed(shell, node, text.encode(), shell.source.name, shell.source.line_of(node))
+    if parsed is None:
+        return None
+    if unknowns:
+        shell.remark(node, "runs a text of which a part is not known: read as one word")
+
+    def run() -> bool:
+        state = shell.state
+        state.variables = {
+            name: variable if variable.exported and variable.items is None else Variable()
+            for name, variable in state.variables.items()
+        } | unknowns
+        state.functions = {}
+        state.scopes = ()
+        state.options = frozenset(options - {"c", "l", "i", "x"})
+        state.zero = rest[1].value if len(rest) > 1 else joined("bash")
+        state.positionals = Positionals(
+            tuple(f.value for f in rest[2:]), several=any(f.several for f in rest[2:])
+        )
+        return shell.join(_walked(shell, replace(parsed)))
+
+    with shell.within(tested=False):
+        subshell(shell, run)
+    return True
+
+
+def not_known(name: str) -> Value:
+    """What a builtin sets that nobody knows."""
+    return joined(Unknown(Kind.OTHER, f"${{{name}}}", name))

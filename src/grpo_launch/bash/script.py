@@ -1,0 +1,179 @@
+"""What a script would do, as data: the commands that it calls, and what was not understood.
+
+A value is known or not: ``"out/" + $(date)`` is a text and an unknown behind it. Nothing here knows
+an engine; ``importing`` looks for launches among the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Kind(str, Enum):
+    """Why a part of a value is not known before the script runs."""
+
+    VARIABLE = "variable"  # of the caller's environment, or set by something that is not understood
+    POSITIONAL = "positional"  # an argument that was not given
+    COMMAND = "command"  # what a command prints: $(date), $(nvidia-smi ...)
+    FILE = "file"  # what names of files match, what a file holds
+    BRANCH = "branch"  # differs between branches of a condition that nobody knows
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A part of a value that is known only when the script runs.
+
+    Attributes:
+        kind: why.
+        text: as the script says it: ``$(date +%F)``, ``${SLURM_NODEID}``.
+        name: of the variable or positional, where it is one.
+    """
+
+    kind: Kind
+    text: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A word after expansion.
+
+    Attributes:
+        parts: texts and unknowns, to be joined; two texts never stand side by side, none is empty.
+    """
+
+    parts: tuple[str | Unknown, ...] = ()
+
+    @property
+    def known(self) -> str | None:
+        """The text, or None where a part is unknown."""
+        if any(isinstance(part, Unknown) for part in self.parts):
+            return None
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def unknowns(self) -> tuple[Unknown, ...]:
+        """The parts that are not known."""
+        return tuple(part for part in self.parts if isinstance(part, Unknown))
+
+    def __str__(self) -> str:
+        """For people: unknown parts as the script says them."""
+        return "".join(part if isinstance(part, str) else part.text for part in self.parts)
+
+
+def joined(*values: Value | Unknown | str) -> Value:
+    """One value of several, one behind the other."""
+    parts: list[str | Unknown] = []
+    for value in values:
+        for part in value.parts if isinstance(value, Value) else (value,):
+            if isinstance(part, str) and parts and isinstance(parts[-1], str):
+                parts[-1] += part
+            elif part != "":
+                parts.append(part)
+    return Value(tuple(parts))
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Where a command's input comes from or its output goes.
+
+    Attributes:
+        operator: ``<``, ``>``, ``>>``, ``&>``, ``2>`` is operator ``>`` with descriptor 2.
+        target: the file, or the number of a descriptor.
+        descriptor: None where none is said.
+    """
+
+    operator: str
+    target: Value
+    descriptor: int | None = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition that decides whether a call happens, and that nobody knows before it runs.
+
+    Attributes:
+        line: where it stands.
+        text: as the script says it: ``[ -d ckpt ]``; of an ``else``: ``not ...``.
+    """
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A simple command that the script would run; builtins that were followed are none.
+
+    Attributes:
+        line: of its first word, the first line being 1.
+        end: of its last word.
+        words: expanded and split; the first is the program. Wrappers (``nohup``, ``env``,
+            ``srun``) are words as any other.
+        environ: the variables that it gets from the script: exports, and prefixes over them.
+        prefixes: names of those of ``environ`` that stand before the command itself.
+        cwd: where it runs; ``.`` is where the script was started.
+        background: whether the script goes on meanwhile (``&``).
+        redirects: in their order.
+        conditions: that all must hold; those known to hold are left out.
+        piped: whether its output goes into another command (not what ``tee`` writes).
+        teed: the files that a ``tee`` behind it writes.
+        repeated: whether it stands in a loop whose rounds are not known.
+        stdin: what it reads, of a here-document, a here-string or a known ``echo ... |``.
+        file: the sourced file that ``line`` counts in; empty: the script itself.
+    """
+
+    line: int
+    end: int
+    words: tuple[Value, ...]
+    environ: Mapping[str, Value] = field(default_factory=dict)
+    prefixes: tuple[str, ...] = ()
+    cwd: Value = Value((".",))
+    background: bool = False
+    redirects: tuple[Redirect, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    piped: bool = False
+    teed: tuple[Value, ...] = ()
+    repeated: bool = False
+    stdin: Value | None = None
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that the reader of the script should know.
+
+    Attributes:
+        line: where, the first line being 1.
+        text: what stands there, one line, shortened.
+        what: what was not understood, or what it does that nobody would expect; one line.
+        is_trap: whether the script itself is probably wrong (a missing backslash, a comment that
+            ends a command, a carriage return), not only beyond the reader.
+        file: the sourced file that ``line`` counts in; empty: the script itself.
+    """
+
+    line: int
+    text: str
+    what: str
+    is_trap: bool = False
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Script:
+    """What was read.
+
+    Attributes:
+        name: of the file, for messages.
+        calls: in the order in which they would happen.
+        remarks: by line.
+        defaults: variables whose ``${X:-default}`` was taken, as the caller may have set them.
+    """
+
+    name: str
+    calls: Sequence[Call]
+    remarks: Sequence[Remark]
+    defaults: Mapping[str, str] = field(default_factory=dict)

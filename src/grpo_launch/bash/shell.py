@@ -1,0 +1,192 @@
+"""What reads a script: where it is, what it knows, and what it notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from grpo_launch.bash.script import Call, Redirect, Remark, Value, joined
+from grpo_launch.bash.state import State, merged
+from grpo_launch.bash.syntax import Node, Source, short
+
+MOST_STEPS = 50_000
+"""Statements that are followed before a script is called endless."""
+
+LONGEST_VALUE = 100_000
+"""Characters of a value that is followed."""
+
+
+class FatalError(Exception):
+    """The shell itself ends here: ``${X:?message}``, an unset variable under ``set -u``."""
+
+
+class EndlessError(Exception):
+    """More statements than anybody follows."""
+
+
+@dataclass
+class Capture:
+    """What a command substitution prints.
+
+    Attributes:
+        values: what its commands wrote.
+        is_known: whether all of them are understood.
+    """
+
+    values: list[Value] = field(default_factory=list)
+    is_known: bool = True
+
+
+@dataclass
+class Frame:
+    """A loop, a function, or a sourced file that is being walked.
+
+    Attributes:
+        left: the states in which it was left early (``break``, ``return``).
+        next_round: the states in which a loop goes on (``continue``).
+    """
+
+    left: list[State] = field(default_factory=list)
+    next_round: list[State] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What holds for all commands of a part of the script; see ``Call`` for most.
+
+    Attributes:
+        tested: whether ``set -e`` does not look at its status.
+        capture: where its output goes, in a command substitution.
+        stdin: what it reads, where that is known.
+        depth: of functions, sourced files and evaluated texts around it.
+        loops: that it stands in, the innermost last.
+        function: that it stands in, or a sourced file.
+        subshell: that ``exit`` ends.
+    """
+
+    redirects: tuple[Redirect, ...] = ()
+    background: bool = False
+    piped: bool = False
+    teed: tuple[Value, ...] = ()
+    repeated: bool = False
+    tested: bool = False
+    capture: Capture | None = None
+    stdin: Value | None = None
+    depth: int = 0
+    loops: tuple[Frame, ...] = ()
+    function: Frame | None = None
+    subshell: Frame | None = None
+
+
+@dataclass
+class Record:
+    """What is noted on the way, for the whole script.
+
+    Attributes:
+        calls: see ``Script``.
+        remarks: see ``Script``.
+        defaults: see ``Script``.
+        steps: how many statements were followed.
+        asked_for_directory: whether the script asked for the path of its directory.
+        substituted: the status of the last command substitution, where there was one.
+        last: the line, the last line and the program of the last call.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    defaults: dict[str, str] = field(default_factory=dict)
+    steps: int = 0
+    asked_for_directory: bool = False
+    substituted: list[int | None] = field(default_factory=list)
+    last: tuple[int, int, str] | None = None
+
+
+@dataclass
+class Shell:
+    """One reader of one script.
+
+    Attributes:
+        source: the text that is being walked.
+        state: what is known here.
+        context: what holds here.
+        record: what was noted.
+        walk: walks statements in order; whether the script goes on behind them.
+        load: the bytes of a sourced file, or None.
+        start: the directory that the script is started in, absolute; empty: not known.
+        shown: what the script is called in messages.
+    """
+
+    source: Source
+    state: State
+    walk: Callable[[Shell, Sequence[Node]], bool]
+    load: Callable[[str], bytes | None]
+    start: str = ""
+    shown: str = ""
+    context: Context = field(default_factory=Context)
+    record: Record = field(default_factory=Record)
+
+    def remark(self, node: Node, what: str, is_trap: bool = False) -> None:
+        """Note something about a node, once."""
+        line = self.source.line_of(node)
+        self.remark_line(line, self.source.shown(node), what, is_trap)
+
+    def remark_line(self, line: int, text: str, what: str, is_trap: bool = False) -> None:
+        """Note something about a line, once."""
+        remark = Remark(line, short(text), what, is_trap, file=self.source.name)
+        if remark not in self.record.remarks:
+            self.record.remarks.append(remark)
+
+    def step(self) -> None:
+        """Count a statement.
+
+        Raises:
+            EndlessError: it is one too many.
+        """
+        self.record.steps += 1
+        if self.record.steps > MOST_STEPS:
+            raise EndlessError
+
+    @contextmanager
+    def within(self, **changes: object) -> Generator[None]:
+        """A part of the script in which something else holds."""
+        before = self.context
+        self.context = replace(before, **changes)  # pyright: ignore[reportArgumentType]
+        try:
+            yield
+        finally:
+            self.context = before
+
+    @contextmanager
+    def reading(self, source: Source) -> Generator[None]:
+        """A part that stands in another text."""
+        before = self.source
+        self.source = source
+        try:
+            yield
+        finally:
+            self.source = before
+
+    def directory(self) -> Value:
+        """What ``pwd`` prints; relative to the start where that is not known."""
+        self.record.asked_for_directory = True
+        if not self.start:
+            return self.state.cwd
+        cwd = self.state.cwd
+        if cwd.parts and isinstance(cwd.parts[0], str):
+            first = cwd.parts[0]
+            if first == ".":
+                return joined(self.start, *cwd.parts[1:])
+            if not first.startswith("/"):
+                return joined(f"{self.start}/", cwd)
+        return cwd
+
+    def join(self, states: Sequence[State]) -> bool:
+        """Go on behind several ways; whether there is one."""
+        if not states:
+            return False
+        state = states[0]
+        for other in states[1:]:
+            state = merged(state, other)
+        self.state = state
+        return True

@@ -1,0 +1,216 @@
+"""What a script knows at one of its lines: variables, arguments, the working directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from grpo_launch.bash.script import Condition, Kind, Redirect, Unknown, Value
+from grpo_launch.bash.syntax import Node, Source
+
+_T = TypeVar("_T")
+
+ALWAYS_EXPORTED = frozenset(("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "PWD"))
+"""Variables that every environment has: an assignment to one reaches programs."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable that the script, or the caller's settings, say something about.
+
+    Attributes:
+        value: of one that is no array; None: it is not set.
+        items: of an array, by index or key.
+        keyed: whether the array is associative.
+        several: whether nobody knows how many items it has.
+        exported: whether programs get it.
+        integer: whether what is assigned is arithmetic (``declare -i``).
+        of_caller: whether the script only says that it is exported; its value is the caller's.
+        case: ``u`` or ``l`` where what is assigned is changed (``declare -u``).
+    """
+
+    value: Value | None = None
+    items: Mapping[int | str, Value] | None = None
+    keyed: bool = False
+    several: bool = False
+    exported: bool = False
+    integer: bool = False
+    of_caller: bool = False
+    case: str = ""
+
+    @property
+    def scalar(self) -> Value | None:
+        """What ``$X`` gives: of an array, its item 0."""
+        if self.items is None:
+            return self.value
+        return self.items.get("0" if self.keyed else 0)
+
+    @property
+    def values(self) -> list[Value]:
+        """All items, in their order."""
+        if self.items is None:
+            return [] if self.value is None else [self.value]
+        return [self.items[key] for key in self.keys]
+
+    @property
+    def keys(self) -> list[int | str]:
+        """The indexes, in their order; keys of an associative array as they were set."""
+        if self.items is None:
+            return [] if self.value is None else [0]
+        return list(self.items) if self.keyed else sorted(self.items, key=int)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function: its body, and the text that it stands in."""
+
+    body: Node
+    source: Source
+
+
+@dataclass(frozen=True)
+class Positionals:
+    """``$1`` and those behind it.
+
+    Attributes:
+        values: what is known of them.
+        of_caller: whether they are the script's own, and those behind the last were not given.
+        several: whether nobody knows how many they are.
+        skipped: how many were shifted away that were not given.
+    """
+
+    values: tuple[Value, ...] = ()
+    of_caller: bool = False
+    skipped: int = 0
+    several: bool = False
+
+
+@dataclass
+class State:
+    """Everything that a statement may change; copied where the script may go two ways.
+
+    Attributes:
+        variables: by name; one that is missing comes from the caller's environment.
+        functions: by name; None: which one it is, nobody knows.
+        positionals: see there.
+        zero: ``$0``.
+        cwd: see ``Call.cwd``.
+        previous: the directory that ``cd -`` goes to.
+        stack: of ``pushd``.
+        letter: where ``getopts`` is in a word such as ``-abc``.
+        options: those of ``set`` and ``shopt`` that are on.
+        status: of the last command; -1: not 0, None: not known.
+        conditions: that hold on this way, see ``Call.conditions``.
+        redirects: of ``exec``, which hold from there on.
+        scopes: of each function that is running, what its local variables hid.
+        failed: whether this way ended by an exit that reports an error.
+    """
+
+    variables: dict[str, Variable] = field(default_factory=dict)
+    functions: dict[str, Function | None] = field(default_factory=dict)
+    positionals: Positionals = field(default_factory=Positionals)
+    zero: Value = field(default_factory=Value)
+    cwd: Value = Value((".",))  # noqa: RUF009
+    previous: Value | None = None
+    stack: tuple[Value, ...] = ()
+    letter: int = 0
+    options: frozenset[str] = frozenset()
+    status: int | None = 0
+    conditions: tuple[Condition, ...] = ()
+    redirects: tuple[Redirect, ...] = ()
+    scopes: tuple[Mapping[str, Variable | None], ...] = ()
+    failed: bool = False
+
+    def copy(self) -> State:
+        """One that changes on its own."""
+        return replace(self, variables=dict(self.variables), functions=dict(self.functions))
+
+    def enter_scope(self) -> None:
+        """A function begins."""
+        self.scopes = (*self.scopes, {})
+
+    def leave_scope(self) -> None:
+        """A function ends: what its local variables hid is back."""
+        for name, hidden in self.scopes[-1].items():
+            if hidden is None:
+                self.variables.pop(name, None)
+            else:
+                self.variables[name] = hidden
+        self.scopes = self.scopes[:-1]
+
+    def make_local(self, name: str) -> None:
+        """Hide a variable until the function ends."""
+        hidden = self.variables.get(name)
+        if self.scopes and name not in self.scopes[-1]:
+            self.scopes = (*self.scopes[:-1], {**self.scopes[-1], name: hidden})
+            self.variables[name] = Variable(exported=hidden is not None and hidden.exported)
+
+    def environ(self) -> dict[str, Value]:
+        """The variables that programs get."""
+        return {
+            name: variable.value
+            for name, variable in self.variables.items()
+            if variable.exported and variable.value is not None and variable.items is None
+        }
+
+
+def merged(one: State, other: State) -> State:
+    """What is known behind two ways that join; what differs is not known."""
+    if one is other:
+        return one
+    result = one.copy()
+    for name in {**one.variables, **other.variables}:
+        first, second = one.variables.get(name), other.variables.get(name)
+        if first != second:
+            result.variables[name] = _differs(name, first, second)
+    for name in {**one.functions, **other.functions}:
+        if one.functions.get(name) != other.functions.get(name):
+            result.functions[name] = None
+    if one.positionals != other.positionals:
+        result.positionals = Positionals((_branch("$@", ""),), several=True)
+    if one.cwd != other.cwd:
+        result.cwd = _branch("$PWD", "PWD")
+    if one.stack != other.stack:
+        result.stack = ()
+    result.scopes = tuple({**a, **b} for a, b in zip(one.scopes, other.scopes, strict=False))
+    result.options = one.options & other.options
+    result.status = one.status if one.status == other.status else None
+    result.conditions = _common(one.conditions, other.conditions)
+    result.redirects = _common(one.redirects, other.redirects)
+    return result
+
+
+def _common(one: tuple[_T, ...], other: tuple[_T, ...]) -> tuple[_T, ...]:
+    """What two ways begin with."""
+    count = 0
+    for first, second in zip(one, other, strict=False):
+        if first != second:
+            break
+        count += 1
+    return one[:count]
+
+
+def _branch(text: str, name: str) -> Value:
+    return Value((Unknown(Kind.BRANCH, text, name),))
+
+
+def _differs(name: str, first: Variable | None, second: Variable | None) -> Variable:
+    """A variable of which nobody knows what it holds."""
+    both = [variable for variable in (first, second) if variable is not None]
+    exported = any(variable.exported for variable in both)
+    if (
+        first is not None
+        and second is not None
+        and (first.value, first.items)
+        == (
+            second.value,
+            second.items,
+        )
+    ):
+        return replace(first, exported=exported, several=first.several or second.several)
+    value = _branch(f"${{{name}}}", name)
+    if any(variable.items is not None for variable in both):
+        keyed = any(variable.keyed for variable in both)
+        return Variable(items={"0" if keyed else 0: value}, keyed=keyed, several=True)
+    return Variable(value, exported=exported, integer=all(v.integer for v in both))

@@ -1,0 +1,74 @@
+"""Two ways of a script, where nobody knows which it takes, and subshells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grpo_launch.bash.script import Condition
+from grpo_launch.bash.shell import FatalError, Frame, Shell
+from grpo_launch.bash.state import State
+from grpo_launch.bash.syntax import short
+
+
+def fork(
+    shell: Shell, line: int, text: str, then: Callable[[], bool], otherwise: Callable[[], bool]
+) -> bool:
+    """Go one way where the last status is known, and both where it is not.
+
+    Calls get the condition. A way that ends with an error (``|| exit 1``) is a guard: what is
+    behind it does not get it, as the script is over where it does not hold.
+
+    Args:
+        shell: the reader; its status decides.
+        line: of the condition.
+        text: of it.
+        then: follows the script where it holds.
+        otherwise: where it does not.
+
+    Returns:
+        Whether the script goes on.
+    """
+    status = shell.state.status
+    if status is not None:
+        return then() if status == 0 else otherwise()
+    if shell.context.capture is not None:
+        shell.context.capture.is_known = False
+    before = shell.state
+    count = len(before.conditions)
+    ends: list[tuple[bool, State]] = []
+    held = short(text)
+    for said, run, result in ((held, then, 0), (f"not {held}", otherwise, -1)):
+        shell.state = before.copy()
+        shell.state.status = result
+        shell.state.conditions = (*before.conditions, Condition(line, said))
+        alive = run()
+        ends.append((alive, shell.state))
+    (goes, first), (other_goes, second) = ends
+    if goes and other_goes:
+        return shell.join([first, second])
+    if not goes and not other_goes:
+        first.failed = first.failed and second.failed
+        shell.state = first
+        return False
+    on, over = (first, second) if goes else (second, first)
+    if over.failed:
+        on.conditions = (*on.conditions[:count], *on.conditions[count + 1 :])
+    shell.state = on
+    return True
+
+
+def subshell(shell: Shell, run: Callable[[], bool]) -> None:
+    """Follow what runs in a process of its own: only its status comes back."""
+    before = shell.state
+    shell.state = before.copy()
+    frame = Frame()
+    with shell.within(subshell=frame, loops=(), function=None):
+        try:
+            alive = run()
+        except FatalError:
+            frame.left.append(State(status=1))
+            alive = False
+    ends = [*frame.left, *([shell.state] if alive else [])]
+    statuses = {state.status for state in ends}
+    shell.state = before
+    shell.state.status = statuses.pop() if len(statuses) == 1 else None

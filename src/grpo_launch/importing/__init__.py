@@ -1,0 +1,1 @@
+"""Shell scripts and command lines that become experiments, with a proof that nothing was lost."""

@@ -1,0 +1,147 @@
+"""One process of a plan against the launch that it was read from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grpo_launch.bash.script import Value
+from grpo_launch.config.endpoint import EVERY_ADDRESS
+from grpo_launch.importing.flags import Flag, parsed, same, texts
+from grpo_launch.importing.parts import DEVICES, Part
+from grpo_launch.importing.reading import LEARNER, plugin, split
+from grpo_launch.learners.base import Counting
+from grpo_launch.planning.nodes import PROCESSES
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison found.
+
+    Attributes:
+        flags: how many are the same.
+        variables: the same, of variables.
+        differences: what is not, one line each.
+        added: what only the plan has, shortly.
+    """
+
+    flags: int = 0
+    variables: int = 0
+    differences: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+
+    def with_(self, other: Compared) -> Compared:
+        """Both together."""
+        return Compared(
+            self.flags + other.flags,
+            self.variables + other.variables,
+            (*self.differences, *other.differences),
+            (*self.added, *other.added),
+        )
+
+
+def compared_flags(
+    part: Part, planned: Sequence[str], head: Iterable[tuple[str, Any, Any]]
+) -> Compared:
+    """The command line of a part against that of the plan.
+
+    Args:
+        part: the launch; flags whose words are not known are left out.
+        planned: the command of the plan, an arguments file as flags.
+        head: keys that the words before the flags say, as read and as composed.
+    """
+    if part.is_command:
+        words = texts(part.launch.words, unknown="?")
+        if any(word.unknowns for word in part.launch.words):
+            return Compared()
+        if words == [*planned]:
+            return Compared(flags=max(1, sum(flag.name != "" for flag in part.reading.flags)))
+        return Compared(differences=(f"the plan starts {' '.join(planned)}",))
+    differences = [
+        f"{key} is {composed!r}, the script says {value!r}"
+        for key, value, composed in head
+        if not _is_same_value(value, composed)
+    ]
+    ours = _last(parsed(split([Value((word,)) if word else Value() for word in planned])[1]))
+    theirs = _last(flag for flag in part.reading.flags if not flag.unknowns)
+    unknown = {flag.key for flag in part.reading.flags if flag.unknowns}
+    count, added = 0, list[str]()
+    left = dict(ours)
+    for key, flag in theirs.items():
+        found = left.pop(key, None) or _by_key(part, flag, left)
+        if found is None:
+            differences.append(f"{flag} is not in the plan")
+            continue
+        what, extra = _difference(flag, found)
+        count += what is None
+        added += [extra] if extra else []
+        if what is not None:
+            differences.append(what)
+    added += [str(flag) for key, flag in left.items() if key not in unknown]
+    return Compared(count, 0, tuple(differences), tuple(added))
+
+
+def _is_same_value(value: Any, composed: Any) -> bool:
+    if isinstance(value, list | tuple) and isinstance(composed, list | tuple):
+        return [*value] == [*composed]
+    return value == composed
+
+
+def _last(flags: Iterable[Flag]) -> dict[str, Flag]:
+    """By name; of several the last, as parsers take it."""
+    return {flag.key: flag for flag in flags if flag.name}
+
+
+def _by_key(part: Part, flag: Flag, left: dict[str, Flag]) -> Flag | None:
+    """The flag of the plan that says the same key by another name: ``-tp``."""
+    names = {
+        key.rpartition(".")[2] for key, source in part.reading.sources.items() if source == flag
+    }
+    found = next((key for key in left if key in names or key.removeprefix("no_") in names), None)
+    return left.pop(found) if found is not None else None
+
+
+def _difference(flag: Flag, planned: Flag) -> tuple[str | None, str]:
+    """What differs, or None; and what the plan adds to it, or nothing."""
+    said, ours = texts(flag.values), texts(planned.values)
+    if said == [] and len(ours) == 1 and ours[0].lower() == "true":
+        return None, ""
+    if same(said, ours):
+        return None, ""
+    if flag.key.endswith("host") and set(said) <= set(EVERY_ADDRESS):
+        return None, f"{planned} instead of {flag}, where the learner asks"
+    if len(said) < len(ours) and same(said, ours[: len(said)]):
+        return None, f"{flag.name} {' '.join(ours[len(said) :])}"
+    return f"{flag}, but {planned} in the plan", ""
+
+
+def compared_variables(part: Part, planned: Mapping[str, str], devices: int) -> Compared:
+    """The variables of a part against those of the plan."""
+    count, differences = 0, list[str]()
+    counted = not part.is_command and part.reading.kind == LEARNER
+    counted = counted and isinstance(plugin(LEARNER, part.reading.name), Counting)
+    seen = {DEVICES}
+    for name, value in part.environ.items():
+        seen.add(name)
+        if value.known is None:
+            continue
+        if counted and name == PROCESSES:
+            is_same = value.known.strip() == str(devices)
+            found = str(devices)
+        else:
+            found = planned.get(name)
+            is_same = found == value.known
+        count += is_same
+        if not is_same:
+            said = "not set" if found is None else f"{found!r}"
+            differences.append(f"{name} is {said} in the plan, {value.known!r} in the script")
+    if part.devices is not None:
+        said, ours = ",".join(part.devices), planned.get(DEVICES, "")
+        count += said == ours
+        if said != ours:
+            differences.append(f"{DEVICES} is {ours!r} in the plan, {said!r} in the script")
+    added = [f"{name}={value}" for name, value in planned.items() if name not in seen]
+    if part.devices is None and part.unknown_devices is None and planned.get(DEVICES):
+        added.append(f"{DEVICES}={planned[DEVICES]}")
+    return Compared(0, count, tuple(differences), tuple(added))

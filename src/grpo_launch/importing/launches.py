@@ -1,0 +1,293 @@
+"""Which of a script's calls are launches, and what the others are for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import PurePath
+
+from grpo_launch import bash
+from grpo_launch.bash.script import Call, Script, Value
+from grpo_launch.errors import ConfigError
+from grpo_launch.importing.reading import COMMAND, ENGINE, LEARNER, identified, plugin_programs
+from grpo_launch.importing.wrappers import Unwrapped, base, unwrapped
+
+_PROGRAMS = frozenset(
+    (
+        *("trl", "accelerate", "torchrun", "deepspeed", "megatron", "ray", "sglang", "lmdeploy"),
+        *("tune", "axolotl", "litgpt", "openrlhf", "text-generation-launcher", "xtuner"),
+    )
+)
+"""Programs that train or serve, whatever else the script calls."""
+
+_MODULES = re.compile(r"(torch\.distributed\.(run|launch)|sglang|verl|openrlhf|trl|lmdeploy)\b")
+
+_CONTAINERS = {
+    "docker": ("run", "exec"),
+    "podman": ("run", "exec"),
+    "singularity": ("exec", "run"),
+    "apptainer": ("exec", "run"),
+    "enroot": ("start",),
+}
+"""Programs that run others in a container."""
+
+_SERVES = re.compile(r"(^|[._/-])(serve|server|vllm-serve|rollout|deploy|api_server|launch_server)")
+
+_NO_LAUNCH = {
+    "accelerate": ("config", "env", "test", "estimate-memory", "merge-weights"),
+    "ray": ("start", "stop", "status", "up", "down", "memory"),
+    "trl": ("env",),
+}
+"""What programs that train or serve do besides."""
+
+_WAITS = frozenset(("sleep", "wait", "curl", "wget", "nc", "until", "while"))
+
+_QUIET = frozenset(
+    (
+        *("echo", "printf", "true", "false", ":", "test", "[", "[[", "sleep", "wait", "kill"),
+        *("pkill", "killall", "curl", "wget", "nc", "nvidia-smi", "date", "cat", "tail", "head"),
+        *("grep", "awk", "sed", "tee", "ls", "pwd", "cd", "set", "trap", "exit", "return", "ps"),
+        *("which", "hostname", "ulimit", "clear", "jobs", "disown", "read", "seq", "sort", "wc"),
+        *("free", "df", "du", "uname", "whoami", "id", "env", "printenv", "lsof", "fuser", "top"),
+        *("stty", "break", "continue", "shift", "eval", "local", "declare", "export", "unset"),
+        *("scontrol", "sinfo", "squeue", "nproc", "basename", "dirname", "realpath", "readlink"),
+        *("tput", "figlet", "history", "times", "umask", "alias", "shopt", "let", "getopts"),
+    )
+)
+"""Calls that start and prepare nothing."""
+
+_SHELLS = frozenset(("bash", "sh", "zsh"))
+_TEXT = re.compile(r"-[a-z]*c")
+_TERMINALS = frozenset(("tmux", "screen"))
+
+_ACTIVATE = frozenset(("conda", "mamba", "micromamba", "source", "."))
+
+
+class Sort(Enum):
+    """What a call is for."""
+
+    LAUNCH = "launch"
+    ACTIVATE = "activate"  # chooses the environment of what follows
+    WAIT = "wait"
+    QUIET = "quiet"
+    OTHER = "other"  # prepares something, or is not understood
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A call that serves or trains.
+
+    Attributes:
+        script: the script that it stands in.
+        call: the call.
+        bare: it without wrappers.
+        kind: of the plug-in that reads it: ``engine`` or ``learner``.
+        name: the plug-in's name.
+        environment: the directory of the virtual environment, or the conda environment's name, that
+            is active; empty: none.
+        is_conda: which of both.
+    """
+
+    script: str
+    call: Call
+    bare: Unwrapped
+    kind: str
+    name: str
+    environment: str = ""
+    is_conda: bool = False
+
+    @property
+    def words(self) -> tuple[Value, ...]:
+        """The command, with the wrappers that stay."""
+        return (*self.bare.before, *self.bare.words)
+
+    @property
+    def program(self) -> str:
+        """What people call it: its first words."""
+        known = [word.known or "?" for word in self.bare.words[:2]]
+        return " ".join([PurePath(known[0]).name, *known[1:]]) if known else ""
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """The calls of a script.
+
+    Attributes:
+        launches: in their order.
+        others: calls that prepare something, or that nobody understands.
+        waits: whether it waits for something.
+    """
+
+    launches: tuple[Launch, ...]
+    others: tuple[Call, ...]
+    waits: bool
+
+
+def sorted_calls(script: Script) -> Sorted:
+    """Tell the launches of a script from its other calls."""
+    launches: list[Launch] = []
+    others: list[Call] = []
+    scripts: list[tuple[int, Launch]] = []
+    environment, is_conda, waits = "", False, False
+    for call in _flattened(script.calls, script.name):
+        bare = unwrapped(call.words)
+        if not bare.words:
+            continue
+        name = base(bare.words[0])
+        if (chosen := _activated(bare.words)) is not None:
+            environment, is_conda = chosen
+            continue
+        read = _identified(bare)
+        if read is None and name in _QUIET:
+            waits = waits or name in _WAITS
+            continue
+        conda, prefix = bare.conda, bare.prefix
+        where = (conda or prefix, bool(conda)) if conda or prefix else (environment, is_conda)
+        if read is not None:
+            launches.append(Launch(script.name, call, bare, *read, *where))
+        elif _is_script(bare.words):
+            kind = ENGINE if _serves(bare.words) else LEARNER
+            scripts.append((len(others), Launch(script.name, call, bare, kind, COMMAND, *where)))
+            others.append(call)
+        else:
+            others.append(call)
+    if not launches and scripts:
+        at, launch = scripts[-1]
+        launches.append(launch)
+        del others[at]
+    return Sorted(tuple(launches), tuple(others), waits)
+
+
+def _flattened(calls: Iterable[Call], name: str) -> Iterator[Call]:
+    """The calls, with those of a text that a shell is given in place of the shell's own."""
+    for call in calls:
+        text = _of_shell(unwrapped(call.words))
+        inner = [*_inner(call, text, name)] if text else []
+        yield from inner or [call]
+
+
+def _of_shell(bare: Unwrapped) -> str:
+    """The text that a shell or a terminal of its own is told to run; empty: none that is known."""
+    words = bare.words
+    if not words or bare.before:  # srun and the like start it elsewhere, or several times
+        return ""
+    name = base(words[0])
+    if name in _SHELLS:
+        return (word.known or "") if (word := _behind_c(words)) is not None else ""
+    if name in _TERMINALS:
+        texts = [_text(words, at) for at in range(1, len(words))]
+        return next((text for text in reversed(texts) if " " in text.strip()), "")
+    return ""
+
+
+def _behind_c(words: Sequence[Value]) -> Value | None:
+    """What stands behind ``-c`` of a shell."""
+    at = next((n for n, word in enumerate(words) if _TEXT.fullmatch(word.known or "")), len(words))
+    return words[at + 1] if at + 1 < len(words) else None
+
+
+def _inner(call: Call, text: str, name: str) -> Iterator[Call]:
+    """The calls of a text, with what they have from the one that runs it."""
+    known = {k: v.known for k, v in call.environ.items() if v.known is not None}
+    try:
+        script = bash.read(text.encode(), name, settings=known)
+    except ConfigError:  # no script after all
+        return
+    is_terminal = base(unwrapped(call.words).words[0]) in _TERMINALS
+    for inner in script.calls:
+        yield replace(
+            inner,
+            line=call.line + inner.line - 1,
+            environ={**call.environ, **inner.environ},
+            background=call.background or inner.background or is_terminal,
+            redirects=(*call.redirects, *inner.redirects),
+            conditions=(*call.conditions, *inner.conditions),
+            repeated=call.repeated or inner.repeated,
+        )
+
+
+def _identified(bare: Unwrapped) -> tuple[str, str] | None:
+    """The kind of a launch and the plug-in that reads it."""
+    words = bare.words
+    if (read := identified((*bare.before, *words), len(bare.before))) is not None:
+        return read
+    name, second = base(words[0]), _text(words, 1)
+    if second in _NO_LAUNCH.get(name, ()) or second in ("--help", "-h", "--version"):
+        return None
+    module = _module(words)
+    serves = _serves(words)
+    if name in _PROGRAMS or (module and _MODULES.match(module)):
+        return (ENGINE if serves else LEARNER), COMMAND
+    if serves and name in plugin_programs():  # what no plug-in reads of their programs
+        return ENGINE, COMMAND
+    if name in _SHELLS and bare.before and (kind := _kind_inside(words)) is not None:
+        return kind, COMMAND
+    if name in _CONTAINERS and second in _CONTAINERS[name]:
+        inside = [at for at in range(2, len(words)) if base(words[at]) in _all_programs()]
+        if inside:
+            kind = identified(words[inside[0] :])
+            return (kind[0] if kind else LEARNER), COMMAND
+    return None
+
+
+def _kind_inside(words: Sequence[Value]) -> str | None:
+    """What the text serves or trains that a shell is given; None: nothing."""
+    text = _behind_c(words)
+    if text is None:
+        return None
+    try:
+        inner = sorted_calls(bash.read(str(text).encode(), "text"))
+    except ConfigError:
+        return None
+    return inner.launches[-1].kind if inner.launches else None
+
+
+def _all_programs() -> frozenset[str]:
+    return _PROGRAMS | plugin_programs()
+
+
+def _module(words: Sequence[Value]) -> str:
+    """The module that an interpreter runs; empty: none."""
+    if not base(words[0]).startswith("python"):
+        return ""
+    for at, word in enumerate(words[1:], 1):
+        if word.known == "-m":
+            return _text(words, at + 1)
+        if not (word.known or "").startswith("-"):
+            return ""
+    return ""
+
+
+def _is_script(words: Sequence[Value]) -> bool:
+    """Whether an interpreter runs a script or a module of somebody's own, no text."""
+    if not base(words[0]).startswith("python"):
+        return False
+    return len(words) > 1 and _text(words, 1) not in ("-c", "-", "-V", "--version")
+
+
+def _serves(words: Sequence[Value]) -> bool:
+    head = [word.known or "" for word in words[:6]]
+    return any(_SERVES.search(PurePath(text).name) for text in head if not text.startswith("--"))
+
+
+def _activated(words: Sequence[Value]) -> tuple[str, bool] | None:
+    """The environment that a call enters, and whether it is conda's; None: it enters none."""
+    name = base(words[0])
+    if name not in _ACTIVATE:
+        return None
+    if name in ("source", "."):
+        path = PurePath(_text(words, 1))
+        if path.name == "activate" and path.parent.name == "bin":
+            return str(path.parent.parent), False
+        if path.name == "activate" and len(words) > 2:  # source .../bin/activate ENV, as conda has
+            return _text(words, 2), True
+        return None
+    if _text(words, 1) == "activate" and (name := _text(words, 2)):
+        return name, True
+    return ("", False) if _text(words, 1) == "deactivate" else None
+
+
+def _text(words: Sequence[Value], at: int) -> str:
+    return (words[at].known or "") if at < len(words) else ""

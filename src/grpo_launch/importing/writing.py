@@ -1,0 +1,135 @@
+"""A draft as the text of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from grpo_launch.base.terminal import escaped
+from grpo_launch.config.schema import SECTIONS
+from grpo_launch.errors import one_line
+from grpo_launch.importing.draft import Draft, Line, Missing
+from grpo_launch.importing.findings import Finding, Sort
+
+_FIRST = ("engine", "learner", "runtime")
+_LAST = ("rollout_server", "gpus", "env", "services")
+_WIDTH = 100
+_UNLIMITED = 1 << 20
+
+
+@dataclass
+class _Node:
+    """A mapping that is being written."""
+
+    below: dict[str, _Node | Line | Missing] = field(default_factory=dict[str, Any])
+
+
+def text(draft: Draft, name: str, head: Sequence[str]) -> str:
+    """The YAML text.
+
+    Args:
+        draft: the experiment.
+        name: what ``config=`` will call it.
+        head: lines above everything, without ``#``.
+    """
+    lines = [*(f"# {line}".rstrip() for line in head), "#"]
+    lines += [f"#   python -m grpo_launch role={draft.role} config={name}"]
+    for comment in _comments(draft):
+        lines.append(f"# {comment}".rstrip())
+    tree = _tree(draft)
+    blocks = [[*_block(key, tree.below[key], 0)] for key in _ordered(tree.below)]
+    previous = ""
+    for key, block in zip(_ordered(tree.below), blocks, strict=True):
+        if len(block) > 1 or not previous or previous == "block":
+            lines.append("")
+        lines += block
+        previous = "block" if len(block) > 1 else key
+    return "\n".join(lines) + "\n"
+
+
+def _comments(draft: Draft) -> Iterator[str]:
+    """What a reader of the file must know."""
+    if draft.cwd != ".":
+        yield ""
+        yield f"Start it in {draft.cwd}, as the script does."
+    if draft.exports:
+        yield ""
+        yield f"Secrets are not written here; export them: {', '.join(draft.exports)}."
+    said = [f for f in draft.findings if f.sort is not Sort.NOTE]
+    notes = [f for f in draft.findings if f.sort is Sort.NOTE]
+    for title, found in (("To be looked at:", said), ("Notes:", notes)):
+        if found:
+            yield ""
+            yield title
+            yield from (f"  {escaped(str(finding))}" for finding in found)
+
+
+def _tree(draft: Draft) -> _Node:
+    root = _Node()
+    entries: list[Line | Missing] = [*draft.lines, *draft.missing]
+    for entry in entries:
+        node = root
+        for key in entry.path[:-1]:
+            below = node.below.get(key)
+            if not isinstance(below, _Node):
+                below = node.below[key] = _Node()
+            node = below
+        node.below.setdefault(entry.path[-1], entry)
+    return root
+
+
+def _ordered(below: Mapping[str, Any]) -> list[str]:
+    """Programs first, then the learner's sections or own keys, then where it runs."""
+    order = (*_FIRST, *SECTIONS)
+    own = [key for key in below if key not in (*order, *_LAST)]
+    return [key for key in (*order, *own, *_LAST) if key in below]
+
+
+def _block(key: str, node: _Node | Line | Missing, indent: int) -> Iterator[str]:
+    pad = "  " * indent
+    if isinstance(node, Missing):
+        said, why = escaped(one_line(node.text)), escaped(one_line(node.why))
+        yield f"{pad}# {_plain(key)}: {said}  # {why}"
+    elif isinstance(node, Line):
+        yield from _line(pad, key, node)
+    else:
+        known = any(_has_line(below) for below in node.below.values())
+        yield f"{pad}{_plain(key)}:" if known else f"{pad}# {_plain(key)}:"
+        for name, below in node.below.items():
+            yield from _block(name, below, indent + 1)
+
+
+def _has_line(node: _Node | Line | Missing) -> bool:
+    if isinstance(node, _Node):
+        return any(map(_has_line, node.below.values()))
+    return isinstance(node, Line)
+
+
+def _line(pad: str, key: str, line: Line) -> Iterator[str]:
+    comment = f"  # {line.comment}" if line.comment else ""
+    short = f"{pad}{_plain(key)}: {flow(line.value)}{comment}"
+    if len(short) <= _WIDTH or not isinstance(line.value, list):
+        yield short
+        return
+    yield f"{pad}{_plain(key)}:{comment}"
+    yield from (f"{pad}  - {flow(item)}" for item in line.value)
+
+
+def flow(value: Any) -> str:
+    """Plain data as YAML on one line."""
+    dumped = yaml.safe_dump(
+        value, default_flow_style=True, allow_unicode=True, width=_UNLIMITED, sort_keys=False
+    )
+    return dumped.removesuffix("\n").removesuffix("\n...")
+
+
+def _plain(key: str) -> str:
+    return flow(key)
+
+
+def unique(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings without repetitions, by file and line."""
+    return sorted(dict.fromkeys(findings), key=lambda finding: (finding.file, finding.line))

@@ -1,0 +1,195 @@
+"""What is not known, not expressible or secret is listed; equality is claimed only without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grpo_launch.errors import ConfigError
+from tests.importing.imports import imported
+
+SFT = "swift sft --model some/model --dataset a"
+GRPO = (
+    "swift rlhf --rlhf_type grpo --model m --use_vllm true --vllm_mode server "
+    "--vllm_server_host 127.0.0.1 --vllm_server_port 8000"
+)
+
+UNKNOWN = {
+    "a variable": (f"{SFT} --output_dir $OUT\n", "1: unknown: --output_dir $OUT is known only"),
+    "a command": (f"{SFT} --run_name r$(date +%F)\n", "1: unknown: --run_name r$(date +%F)"),
+    "a positional": (f"{SFT} --max_steps $1\n", "1: unknown: --max_steps $1 is known only"),
+    "words": (f"{SFT} $EXTRA\n", "1: unknown: $EXTRA is known only when the script runs"),
+    "the model of a server": ("vllm serve $MODEL\n", "1: unknown: $MODEL is known only"),
+    "an export": (
+        f"export PYTHONPATH=.:$PYTHONPATH\n{SFT}\n",
+        "2: unknown: PYTHONPATH=.:$PYTHONPATH is known only when the script runs",
+    ),
+    "devices": (
+        f"CUDA_VISIBLE_DEVICES=$GPUS {SFT}\n",
+        "1: unknown: CUDA_VISIBLE_DEVICES=$GPUS is known only when the script runs",
+    ),
+    "processes": (
+        f"NPROC_PER_NODE=$N {SFT}\n",
+        "1: unknown: NPROC_PER_NODE=$N is known only when the script runs",
+    ),
+    "a condition": (f"if [ -d ckpt ]; then {SFT}; fi\n", "1: unknown: starts only if [ -d ckpt ]"),
+    "an environment": (
+        "conda run -n $ENV swift sft --model some/model --dataset a\n",
+        "1: unknown: conda run -n $ENV swift",
+    ),
+    "a file that is not here": (
+        f"source ./env.sh\n{SFT}\n",
+        "1: unknown: is not read: what it sets is not known: source ./env.sh",
+    ),
+    "a text that is run": (f'eval "$SETUP"\n{SFT}\n', "1: unknown: evaluates a text"),
+    "words of a command": (
+        "torchrun train.py --x $X\n",
+        "1: unknown: --x $X is known only when the script runs",
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "line"), UNKNOWN.values(), ids=UNKNOWN)
+def test_what_is_not_known_is_named_with_its_line(tmp_path: Path, script: str, line: str) -> None:
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says(f"script.sh:{line}"), "\n".join(result.said)
+    assert (result.status, result.verdict) == (1, "not proven: 1 unknown")
+
+
+def test_what_decides_nothing_is_no_unknown(tmp_path: Path) -> None:
+    script = f"#SBATCH -N 1\nsource ~/.bashrc\nsource venv/bin/activate\n{SFT}\nsource after.sh\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.status == 0, result.said
+    assert not result.says("SBATCH")
+
+
+def test_an_unknown_key_is_a_comment(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": f"{SFT} --max_steps $1 --output_dir $OUT/x\n"})
+    assert "  # max_steps: $1  # script.sh:1: --max_steps $1 is known only" in result.text
+    assert result.says("decided by --set NAME=VALUE: OUT")
+    assert result.says("decided behind --: $1")
+
+
+def test_the_caller_decides_what_a_script_takes_from_outside(tmp_path: Path) -> None:
+    script = f"{SFT} --max_steps $1 --output_dir $OUT/x\n"
+    options = ["--set", "OUT=/data", "--", "20"]
+    result = imported(tmp_path, {"script.sh": script}, options)
+    assert result.keys["training"] == {"max_steps": 20, "output_dir": "/data/x"}
+    assert result.status == 0
+
+
+SECRETS = {
+    "an export": (f"export WANDB_API_KEY=0123456789abcdef\n{SFT}\n", 0),
+    "a prefix": (f"HF_TOKEN=hf_0123456789abcdef {SFT}\n", 0),
+    "a flag": (f"{SFT} --hub_token hf_0123456789abcdef\n", 1),
+    "a URL": (f"export HTTPS_PROXY=http://me:0123456789abcdef@proxy:8080\n{SFT}\n", 0),
+    "of a server": ("vllm serve m --api-key 0123456789abcdef\n", 1),
+    "of a command": ("torchrun train.py --hub_token 0123456789abcdef\n", 1),
+}
+
+
+@pytest.mark.parametrize(("script", "status"), SECRETS.values(), ids=SECRETS)
+def test_secrets_are_never_written_or_shown(tmp_path: Path, script: str, status: int) -> None:
+    result = imported(tmp_path, {"script.sh": script})
+    assert "0123456789abcdef" not in result.text + "\n".join(result.said)
+    assert result.status == status, "\n".join(result.said)
+
+
+def test_variables_with_secrets_are_named(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": SECRETS["an export"][0]})
+    assert "export them: WANDB_API_KEY" in result.text
+    assert result.says("to be exported by you: WANDB_API_KEY")
+
+
+DIFFERENT = {
+    "one process on two devices": (
+        f"CUDA_VISIBLE_DEVICES=0,1 {SFT}\n",
+        "script.sh:1: difference: starts 1 process on 2 devices",
+    ),
+    "another port": (
+        f"swift rollout --model m --port 8001 &\n{GRPO}\n",
+        "script.sh:1: difference: listens on port 8001, but the learner asks port 8000",
+    ),
+    "two directories": (
+        f"(cd a && swift rollout --model m) &\ncd b && {GRPO}\n",
+        "script.sh:2: difference: starts in b, the first one in a",
+    ),
+    "input": (f"{SFT} < answers.txt\n", "script.sh:1: difference: reads from answers.txt"),
+}
+
+
+@pytest.mark.parametrize(("script", "line"), DIFFERENT.values(), ids=DIFFERENT)
+def test_what_the_launcher_does_otherwise_is_a_difference(
+    tmp_path: Path, script: str, line: str
+) -> None:
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says(line), "\n".join(result.said)
+    assert result.status == 1
+    assert result.verdict.startswith("not proven: ")
+
+
+def test_a_directory_is_said_above_the_experiment(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": f"cd /work/project\n{SFT}\n"})
+    assert "# Start it in /work/project, as the script does." in result.text
+    assert result.status == 0
+
+
+def test_paths_are_absolute_where_the_script_moves(tmp_path: Path) -> None:
+    script = f'HERE="$(cd "$(dirname "$0")" && pwd)"\ncd /work\n{SFT} --output_dir "$HERE/out"\n'
+    result = imported(tmp_path, {"script.sh": script})
+    output = tmp_path / "exp.yaml"
+    imported(tmp_path, {"script.sh": script}, ["-o", str(output)])
+    assert result.status == 0, result.said
+    assert f"output_dir: {tmp_path}/out" in output.read_text()
+
+
+def test_an_environment_that_is_entered_first_is_no_condition(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": f"source venv/bin/activate && {SFT}\n"})
+    assert (result.status, result.keys["runtime"]) == (0, {"kind": "venv", "path": "venv"})
+
+
+def test_what_the_launcher_refuses_is_said(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": "swift sft --model some/model\n"})
+    assert result.says("role=check says: script.yaml: data.dataset: is not set")
+    assert result.status == 0
+
+
+MISTAKES = {
+    "no launch": ({"script.sh": "echo hello\n"}, [], "starts nothing that serves or trains"),
+    "arguments": (
+        {"script.sh": f"[ $# -lt 1 ] && exit 1\n{SFT} --max_steps $1\n"},
+        [],
+        "ends in line 1 before it starts anything (exit 1)",
+    ),
+    "an option": ({"script.sh": SFT}, ["--sett", "A=1"], "is no option of import"),
+    "a variable": ({"script.sh": SFT}, ["--set", "A"], "'A' sets no variable"),
+    "a value": ({"script.sh": SFT}, ["--set"], "needs a value"),
+    "a line": ({"script.sh": SFT}, ["--line", "9"], "has no launch that begins in line 9"),
+    "a file of others": ({"a.yaml": "kind: Service\n"}, [], "holds no arguments of a learner"),
+    "a list": ({"a.yaml": "- 1\n"}, [], "is no mapping"),
+    "bad YAML": ({"a.yaml": "a: [\n"}, [], "cannot be read"),
+    "bad bash": ({"script.sh": "if true\n"}, [], "script.sh:1"),
+}
+
+
+@pytest.mark.parametrize(("scripts", "options", "what"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line(
+    tmp_path: Path, scripts: dict[str, str], options: list[str], what: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        imported(tmp_path, scripts, options)
+    (line,) = caught.value.lines()
+    assert what in line
+    assert caught.value.status == 2
+
+
+def test_a_file_is_not_written_over(tmp_path: Path) -> None:
+    output = tmp_path / "made" / "exp.yaml"
+    options = ["-o", str(output)]
+    first = imported(tmp_path, {"script.sh": SFT}, options)
+    assert (first.status, first.text) == (0, "")
+    assert "config=exp" in output.read_text()
+    with pytest.raises(ConfigError, match="exists already"):
+        imported(tmp_path, {"script.sh": SFT}, options)
+    assert imported(tmp_path, {"script.sh": SFT}, [*options, "--force"]).status == 0
