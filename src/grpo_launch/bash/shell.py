@@ -10,7 +10,7 @@ from grpo_launch.bash.script import Call, Redirect, Remark, Value, joined
 from grpo_launch.bash.state import State, merged
 from grpo_launch.bash.syntax import Node, Source, short
 
-MOST_STEPS = 50_000
+MOST_STEPS = 20_000
 """Statements that are followed before a script is called endless."""
 
 LONGEST_VALUE = 100_000
