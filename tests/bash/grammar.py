@@ -248,7 +248,7 @@ def statement(draw: st.DrawFn, room: Room) -> str:
         return f"{draw(condition(room))} {operator} {draw(simple(room))}"
     if kind == 8:
         return f"{draw(condition(room))} && show yes || show no"
-    place = draw(st.sampled_from(["sub", "sub/sub", "./sub", "/"]))
+    place = draw(st.sampled_from(["sub", "sub/sub", "./sub", '"$PWD/sub"', '"$(pwd)/./sub"', "/"]))
     return f"(cd {place}\n{draw(block(inner))}\ncd - >/dev/null\nshow)"
 
 

@@ -250,3 +250,31 @@ def test_nothing_is_run(tmp_path: Path) -> None:
 def test_unknown_parts_stay_with_the_text_around_them() -> None:
     word = only('run "out/$(date +%F)/x"').words[1]
     assert word.parts == ("out/", Unknown(Kind.COMMAND, "$(date +%F)"), "/x")
+
+
+HERE = 'D="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"; '
+
+
+@pytest.mark.parametrize(
+    ("text", "cwd", "relative", "absolute"),
+    [
+        ("run $D/x", ".", "./x", "/w/s/x"),
+        ("cd sub; run $D/x $PWD", "sub", "../x .", "/w/s/x /w/s/sub"),
+        ("cd $D/..; run $PWD/x $(dirname $D)", "..", "./x .", "/w/x /w"),
+        ('run "$(basename $D/y)" ${D%/} "${D##*/}"', ".", "y . ${D##*/}", "y /w/s s"),
+        ("run ${#D}", ".", "${#D}", "4"),
+    ],
+)
+def test_paths_of_the_script_itself(text: str, cwd: str, relative: str, absolute: str) -> None:
+    """Without the path of the start, those that depend on its name are not known."""
+    call = only(HERE + text)
+    assert (str(call.cwd), " ".join(said(call)[1:])) == (cwd, relative)
+    told = only(HERE + text, start="/w/s")
+    assert " ".join(said(told)[1:]) == absolute
+    assert not any(word.unknowns for word in told.words)
+
+
+def test_a_comparison_with_a_path_that_nobody_knows() -> None:
+    call = only(HERE + '[ "$D" = /w/s ] && run')
+    assert len(call.conditions) == 1
+    assert only(HERE + '[ "$D" = /w/s ] && run', start="/w/s").conditions == ()
