@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from grpo_launch.bash import words
+from grpo_launch.bash import braces, words
 from grpo_launch.bash.arithmetic import UnknownError
 from grpo_launch.bash.numeric import expression
 from grpo_launch.bash.script import Kind, Unknown, Value, joined
@@ -131,16 +131,14 @@ def _declared(shell: Shell, node: Node, variant: str, options: str) -> None:
     name = str(node["Name"]["Value"])
     if re.search(r"-\w*[fFp]", options):
         return
-    outer = shell.state.copy() if node.get("Array") is not None else None
-    value = words.value(shell, node.get("Value")) if outer is None else None
-    if node.get("Naked"):
-        _prepared(shell, name, variant, options)
-    elif outer is not None or node.get("Index"):
-        _prepared(shell, name, variant, options)
+    parts = (node.get("Value") or {}).get("Parts") or []
+    last = {"Parts": braces.expand(parts)[-1]}  # X={a,b} is X=a X=b here, unlike elsewhere
+    value = words.value(shell, last)  # of what the name was before it is local
+    _prepared(shell, name, variant, options)
+    if node.get("Array") is not None or node.get("Index"):
         assignment(shell, node)
-    else:
-        _prepared(shell, name, variant, options)
-        assign(shell, name, value or Value(), append=bool(node.get("Append")))
+    elif not node.get("Naked"):
+        assign(shell, name, value, append=bool(node.get("Append")))
 
 
 def _prepared(shell: Shell, name: str, variant: str, options: str) -> None:

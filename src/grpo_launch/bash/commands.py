@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grpo_launch.bash import assignments, followed, programs, words
+from grpo_launch.bash.directories import directory, shown
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.script import Call, Redirect, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
@@ -169,6 +170,7 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
     if context.capture is not None:
         _print(shell, fields)
         return True
+    cwd = directory(state.cwd)
     first = (command.get("Args") or [statement])[0]
     last = (command.get("Args") or [statement])[-1]
     line, end_line = shell.source.line_of(first), shell.source.line_of(last, end=True)
@@ -176,17 +178,20 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
         Call(
             line=line,
             end=end_line,
-            words=tuple(field.value for field in fields),
-            environ=environ,
+            words=tuple(shown(field.value, cwd) for field in fields),
+            environ={name: shown(value, cwd) for name, value in environ.items()},
             prefixes=tuple(dict.fromkeys(prefixes)),
-            cwd=state.cwd,
+            cwd=cwd,
             background=context.background,
-            redirects=(*state.redirects, *context.redirects),
+            redirects=tuple(
+                replace(one, target=shown(one.target, cwd))
+                for one in (*state.redirects, *context.redirects)
+            ),
             conditions=state.conditions,
             piped=context.piped,
-            teed=context.teed,
+            teed=tuple(shown(file, cwd) for file in context.teed),
             repeated=context.repeated,
-            stdin=context.stdin,
+            stdin=None if context.stdin is None else shown(context.stdin, cwd),
             file=shell.source.name,
         )
     )

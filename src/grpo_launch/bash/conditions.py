@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from grpo_launch.bash import words
 from grpo_launch.bash.arithmetic import UnknownError, WrongError, evaluate
+from grpo_launch.bash.directories import is_open
 from grpo_launch.bash.patterns import compiled, regular_expression
 from grpo_launch.bash.pieces import value_of
 from grpo_launch.bash.script import Kind, Unknown, Value, joined
@@ -61,7 +62,7 @@ def _pattern(shell: Shell, left: Value, node: Node, operator: str) -> bool | Non
     if left == value_of(pieces) and left.unknowns:
         return None
     pattern = compiled(pieces)
-    if pattern is None or left.known is None:
+    if pattern is None or left.known is None or is_open(left.known + str(value_of(pieces))):
         return None
     return (pattern.fullmatch(left.known) is not None) == (operator != "!=")
 
@@ -69,7 +70,7 @@ def _pattern(shell: Shell, left: Value, node: Node, operator: str) -> bool | Non
 def _expression(shell: Shell, left: Value, node: Node) -> bool | None:
     pattern = regular_expression(words.pattern(shell, node))
     groups: dict[int | str, Value]
-    if pattern is None or left.known is None:
+    if pattern is None or left.known is None or is_open(left.known):
         unknown = joined(Unknown(Kind.OTHER, "${BASH_REMATCH}", "BASH_REMATCH"))
         shell.state.variables["BASH_REMATCH"] = Variable(items={0: unknown}, several=True)
         return None
@@ -110,7 +111,7 @@ def _compared(
     shell: Shell, left: Value, operator: str, right: Value, arithmetic: bool
 ) -> bool | None:
     one, other = left.known, right.known
-    if one is None or other is None:
+    if one is None or other is None or (one != other and is_open(one + other)):
         return None
     if operator in ("=", "=="):
         return one == other

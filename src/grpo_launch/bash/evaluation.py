@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from grpo_launch.bash.directories import below, within
 from grpo_launch.bash.pieces import Field
-from grpo_launch.bash.programs import within
 from grpo_launch.bash.script import Kind, Redirect, Unknown, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
 from grpo_launch.bash.state import Positionals, State, Variable
@@ -23,6 +23,7 @@ def source(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redire
     """``source file``: walked where its text is given; else a call, and a remark."""
     path = fields[1].value if len(fields) > 1 else Value()
     text = within(shell.state.cwd, path).known
+    text = None if text is None else below(text, shell.start)
     data = None
     if text is not None and shell.context.depth < _DEEPEST:
         data = shell.load(posixpath.normpath(text))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable, Sequence
 
 from grpo_launch.bash import conditions, evaluation, reads
+from grpo_launch.bash.directories import below, within
 from grpo_launch.bash.pieces import Field
-from grpo_launch.bash.programs import BeyondError, formatted, within
+from grpo_launch.bash.programs import BeyondError, formatted
 from grpo_launch.bash.script import Kind, Redirect, Unknown, Value, joined
 from grpo_launch.bash.shell import Shell
 from grpo_launch.bash.state import Positionals, Variable
@@ -107,7 +107,7 @@ def _leave(shell: Shell, _: Node, fields: Sequence[Field], __: Sequence[Redirect
     return False
 
 
-def _cd(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]) -> bool:
+def _cd(shell: Shell, _: Node, fields: Sequence[Field], __: Sequence[Redirect]) -> bool:
     state = shell.state
     name = fields[0].value.known
     rest = [f.value for f in fields[1:] if not re.fullmatch(r"-[LPe@n]+|--", str(f.value))]
@@ -116,7 +116,7 @@ def _cd(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]
     if name == "popd":
         target = state.stack[-1] if state.stack else joined(Unknown(Kind.OTHER, "$(popd)"))
         state.stack = state.stack[:-1]
-        _move(shell, node, target)
+        _move(shell, target)
         return True
     if not rest:
         home = look_up(shell, "HOME", "$HOME").values
@@ -127,29 +127,16 @@ def _cd(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]
         target = within(before, rest[0])
     if name == "pushd":
         state.stack = (*state.stack, before)
-    _move(shell, node, target)
+    _move(shell, target)
     return True
 
 
-def _move(shell: Shell, node: Node, target: Value) -> None:
+def _move(shell: Shell, target: Value) -> None:
     state = shell.state
-    moved = _relative(shell, target)
-    if moved != state.cwd and shell.record.asked_for_directory and not shell.start:
-        what = "changes the directory, and paths that pwd gave are relative to the first one here"
-        shell.remark(node, what)
-    state.previous = state.cwd
-    state.cwd = moved
-    state.variables.pop("PWD", None)
-
-
-def _relative(shell: Shell, target: Value) -> Value:
-    """A directory as ``Call.cwd`` says it: below the start it is relative."""
     text = target.known
-    if text is None or not shell.start or not text.startswith("/"):
-        return target
-    if text == shell.start or text.startswith(f"{shell.start.rstrip('/')}/"):
-        return joined(posixpath.relpath(text, shell.start))
-    return target
+    state.previous = state.cwd
+    state.cwd = target if text is None else joined(below(text, shell.start))
+    state.variables.pop("PWD", None)
 
 
 _LONG = {"errexit": "e", "nounset": "u", "noglob": "f"}

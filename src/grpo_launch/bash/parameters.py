@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 
 from grpo_launch.bash.arithmetic import UnknownError, WrongError
+from grpo_launch.bash.directories import is_open
 from grpo_launch.bash.numeric import expression, integer
 from grpo_launch.bash.patterns import compiled, removed, replaced
 from grpo_launch.bash.pieces import BREAK, Piece, Role, pieces_of, value_of
 from grpo_launch.bash.script import Kind, Unknown, Value, joined
 from grpo_launch.bash.shell import FatalError, Shell
-from grpo_launch.bash.syntax import Node
+from grpo_launch.bash.syntax import HERE, Node
 from grpo_launch.bash.variables import (
     ALWAYS_SET,
     Found,
@@ -110,16 +111,8 @@ def _found(shell: Shell, node: Node, name: str, star: str, text: str) -> tuple[F
     if star:
         return (look_up if name in _LISTS else look_up_all)(shell, name, text), name, star
     if node.get("Index"):
-        return _item(shell, name, expression(shell, _key(node)), text), name, ""
+        return look_up_item(shell, name, expression(shell, node["Index"]), text), name, ""
     return look_up(shell, name, text), name, ""
-
-
-def _key(node: Node) -> Node:
-    return node["Index"]
-
-
-def _item(shell: Shell, name: str, index: str, text: str) -> Found:
-    return look_up_item(shell, name, index, text)
 
 
 def _indirect(shell: Shell, node: Node, name: str, star: str, text: str) -> tuple[Found, str, str]:
@@ -160,6 +153,8 @@ def _length(found: Found, star: str, text: str, name: str) -> Value:
             return joined(Unknown(_kind(found), text, name))
         return joined(str(len(found.values)))
     value = found.values[0] if found.values else Value()
+    if is_open(value.known):
+        raise UnknownError(Unknown(Kind.OTHER, text, name))
     return joined(str(len(value.known))) if value.known is not None else opaque(value, text)
 
 
@@ -216,6 +211,8 @@ def _sliced(shell: Shell, node: Node, found: Found, name: str, star: str, text: 
         value = found.values[0] if found.values else Value()
         if value.known is None:
             return Found((opaque(value, text),))
+        if is_open(value.known):
+            raise UnknownError(Unknown(Kind.OTHER, text, name))
         return Found((joined(_slice(value.known, start, length)),))
     if found.several:
         raise UnknownError(Unknown(_kind(found), text, name))
@@ -253,6 +250,10 @@ def _slice(text: str, start: int, length: int | None) -> str:
 
 def _changed(value: Value, change: Callable[[str], str | None], text: str) -> Value:
     result = change(value.known) if value.known is not None else None
+    if is_open(value.known) and result is not None and HERE not in result:
+        rest = str(value.known).rpartition(HERE)[2]
+        if not rest.endswith(result) or len(result) >= len(rest):
+            result = None  # it depends on names that only running tells
     if result is not None:
         return joined(result)
     return opaque(value, text) if value.unknowns else joined(Unknown(Kind.OTHER, text))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable, Sequence
 
+from grpo_launch.bash.directories import is_open, normal, within
 from grpo_launch.bash.script import Value, joined
+from grpo_launch.bash.syntax import HERE
 from grpo_launch.bash.text import ansi
 
 _MOST = 10_000
@@ -135,6 +136,8 @@ def _dirname(arguments: Sequence[str]) -> str:
 
 def _parent(path: str) -> str:
     stripped = path.rstrip("/")
+    if is_open(path) and (stripped == HERE or stripped.endswith("/..")):
+        return normal(f"{stripped}/..")
     if not stripped:
         return "/" if path else "."
     head, slash, _ = stripped.rpartition("/")
@@ -159,18 +162,6 @@ def _resolved(name: str, arguments: Sequence[str], directory: Value) -> Value:
     if len(paths) != 1 or not paths[0]:
         raise BeyondError
     return joined(within(directory, joined(paths[0])), "\n")
-
-
-def within(directory: Value, path: Value) -> Value:
-    """A path, seen from a directory; without ``.`` and ``..`` where all of it is known."""
-    if not path.parts:
-        return directory
-    first = path.parts[0]
-    if not isinstance(first, str) or first.startswith("/"):
-        result = path
-    else:
-        result = joined(directory, "/", path)
-    return joined(posixpath.normpath(result.known)) if result.known is not None else result
 
 
 def _seq(arguments: Sequence[str]) -> str:

@@ -6,11 +6,12 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 
 from grpo_launch.bash import traps
+from grpo_launch.bash.directories import normal
 from grpo_launch.bash.script import Remark, Script, joined
 from grpo_launch.bash.shell import EndlessError, Shell
 from grpo_launch.bash.state import Positionals, State, Variable
 from grpo_launch.bash.statements import walk
-from grpo_launch.bash.syntax import parse
+from grpo_launch.bash.syntax import HERE, parse
 from grpo_launch.errors import ConfigError
 
 Sources = Mapping[str, bytes] | Callable[[str], "bytes | None"]
@@ -40,7 +41,7 @@ def read(
         settings: variables of the caller's environment.
         sources: the texts of files that it sources, or what gives them (None: not this one).
         start: the absolute path of the directory that it is started in, which ``pwd`` prints;
-            without it ``pwd`` prints ``.``, and what is below that.
+            without it a call gets the relative path that leads there from its own directory.
 
     Raises:
         ConfigError: the syntax is wrong, or ``shfmt`` is not installed.
@@ -55,14 +56,17 @@ def read(
         positionals=Positionals(tuple(joined(x) for x in arguments), of_caller=True),
         zero=joined(f"./{posixpath.basename(name)}"),
     )
-    shell = Shell(source, state, walk, _loader(sources), start=start, shown=name)
+    shell = Shell(
+        source, state, walk, _loader(sources), start=normal(start) if start else HERE, shown=name
+    )
     try:
         walk(shell, source.tree.get("Stmts") or [])
     except (EndlessError, RecursionError):
         what = "the script goes on for longer than it is followed"
         shell.remark_line(len(source.lines), source.lines[-1], what)
     remarks = sorted([*found, *shell.record.remarks], key=_line)
-    return Script(name, shell.record.calls, remarks, shell.record.defaults)
+    defaults = {key: value.replace(HERE, ".") for key, value in shell.record.defaults.items()}
+    return Script(name, shell.record.calls, remarks, defaults)
 
 
 def _line(remark: Remark) -> tuple[str, int]:

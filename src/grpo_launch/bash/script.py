@@ -122,7 +122,7 @@ class Call:
         piped: whether its output goes into another command (not what ``tee`` writes).
         teed: the files that a ``tee`` behind it writes.
         repeated: whether it stands in a loop whose rounds are not known.
-        stdin: what it reads, of a here-document, a here-string or a known ``echo ... |``.
+        stdin: what it reads, of a here-document or a here-string.
         file: the sourced file that ``line`` counts in; empty: the script itself.
     """
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from grpo_launch.bash.directories import within
 from grpo_launch.bash.script import Call, Redirect, Remark, Value, joined
 from grpo_launch.bash.state import State, merged
-from grpo_launch.bash.syntax import Node, Source, short
+from grpo_launch.bash.syntax import HERE, Node, Source, short
 
-MOST_STEPS = 50_000
+MOST_STEPS = 20_000
 """Statements that are followed before a script is called endless."""
 
 LONGEST_VALUE = 100_000
@@ -88,7 +89,6 @@ class Record:
         remarks: see ``Script``.
         defaults: see ``Script``.
         steps: how many statements were followed.
-        asked_for_directory: whether the script asked for the path of its directory.
         substituted: the status of the last command substitution, where there was one.
         last: the line, the last line and the program of the last call.
     """
@@ -97,7 +97,6 @@ class Record:
     remarks: list[Remark] = field(default_factory=list)
     defaults: dict[str, str] = field(default_factory=dict)
     steps: int = 0
-    asked_for_directory: bool = False
     substituted: list[int | None] = field(default_factory=list)
     last: tuple[int, int, str] | None = None
 
@@ -113,7 +112,7 @@ class Shell:
         record: what was noted.
         walk: walks statements in order; whether the script goes on behind them.
         load: the bytes of a sourced file, or None.
-        start: the directory that the script is started in, absolute; empty: not known.
+        start: the directory that the script is started in, absolute, or ``HERE``.
         shown: what the script is called in messages.
     """
 
@@ -121,7 +120,7 @@ class Shell:
     state: State
     walk: Callable[[Shell, Sequence[Node]], bool]
     load: Callable[[str], bytes | None]
-    start: str = ""
+    start: str = HERE
     shown: str = ""
     context: Context = field(default_factory=Context)
     record: Record = field(default_factory=Record)
@@ -168,18 +167,8 @@ class Shell:
             self.source = before
 
     def directory(self) -> Value:
-        """What ``pwd`` prints; relative to the start where that is not known."""
-        self.record.asked_for_directory = True
-        if not self.start:
-            return self.state.cwd
-        cwd = self.state.cwd
-        if cwd.parts and isinstance(cwd.parts[0], str):
-            first = cwd.parts[0]
-            if first == ".":
-                return joined(self.start, *cwd.parts[1:])
-            if not first.startswith("/"):
-                return joined(f"{self.start}/", cwd)
-        return cwd
+        """What ``pwd`` prints."""
+        return within(joined(self.start), self.state.cwd)
 
     def join(self, states: Sequence[State]) -> bool:
         """Go on behind several ways; whether there is one."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from grpo_launch.bash import assignments, commands, loops, words
 from grpo_launch.bash.arithmetic import UnknownError, WrongError
 from grpo_launch.bash.conditions import clause
+from grpo_launch.bash.directories import is_open
 from grpo_launch.bash.numeric import integer
 from grpo_launch.bash.patterns import compiled
 from grpo_launch.bash.pieces import Role
@@ -217,7 +218,7 @@ def _matches(shell: Shell, item: Node, value: Value) -> bool | None:
         if [(p.content, p.role) for p in pieces] == [("*", Role.PLAIN)]:
             return True
         pattern = compiled(pieces)
-        if pattern is None or value.known is None:
+        if pattern is None or value.known is None or is_open(value.known):
             verdict = None
         elif pattern.fullmatch(value.known):
             return True

@@ -17,6 +17,9 @@ from grpo_launch.errors import ConfigError, one_line
 Node = Mapping[str, Any]
 """A node of the tree, as ``shfmt --to-json`` writes it (mvdan.cc/sh/v3/syntax)."""
 
+HERE = "/\x02"
+"""Stands for the path of the directory that a script is started in, where that is not said."""
+
 _SECONDS = 30
 _LONGEST = 160
 _FAULT = re.compile(r"^(?:.*?:)?(\d+):(\d+): (.*)$")
@@ -65,7 +68,7 @@ class Source:
 
 def short(text: str) -> str:
     """Text of a script on one line, shortened."""
-    line = one_line(re.sub(r"\\\n", " ", text))
+    line = one_line(re.sub(r"\\\n", " ", text).replace(HERE, "."))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 4]} ..."
 
 

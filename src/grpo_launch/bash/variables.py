@@ -21,6 +21,9 @@ _OF_THE_SHELL = frozenset(
 )
 """Variables that bash sets itself, to what nobody knows before."""
 
+_SIZE = 100
+"""What a part that is not known counts as, in characters."""
+
 ALWAYS_SET = _OF_THE_SHELL | ALWAYS_EXPORTED
 
 
@@ -199,7 +202,8 @@ def assign(
             return
         old = _items(variable).get(key)
     value = _converted(shell, variable, old, value, append)
-    if sum(len(part) for part in value.parts if isinstance(part, str)) > LONGEST_VALUE:
+    size = sum(len(part) if isinstance(part, str) else _SIZE for part in value.parts)
+    if size > LONGEST_VALUE:
         value = joined(Unknown(Kind.OTHER, f"${{{name}}}", name))
     if key is None:
         state.variables[name] = replace(variable, value=value)

@@ -1,0 +1,280 @@
+"""What a person is told about a script: what is not known, and what is probably wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from grpo_launch.bash import read, syntax
+from grpo_launch.bash.script import Call, Kind, Remark, Script, Unknown
+from grpo_launch.errors import ConfigError
+
+
+def of(text: str, **more: object) -> Script:
+    return read(text.encode(), "train.sh", **more)  # pyright: ignore[reportArgumentType]
+
+
+def only(text: str, **more: object) -> Call:
+    (call,) = of(text, **more).calls
+    return call
+
+
+def said(call: Call) -> list[str]:
+    return [str(word) for word in call.words]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name", "shown"),
+    [
+        ("run $HF_HOME", Kind.VARIABLE, "HF_HOME", "$HF_HOME"),
+        ("run ${HF_HOME}/x", Kind.VARIABLE, "HF_HOME", "${HF_HOME}/x"),
+        ("run $1", Kind.POSITIONAL, "1", "$1"),
+        ("shift; run $1", Kind.POSITIONAL, "2", "$1"),
+        ("run $(date +%F)", Kind.COMMAND, "", "$(date +%F)"),
+        ("x=$(nproc); run $x", Kind.COMMAND, "", "$(nproc)"),
+        ("run data/*.json", Kind.FILE, "", "data/*.json"),
+        ("run $(< hosts)", Kind.FILE, "", "$(< hosts)"),
+        ("[ -f x ] && x=1 || x=2; run $x", Kind.BRANCH, "x", "${x}"),
+        ("read -r x; run $x", Kind.OTHER, "x", "${x}"),
+        ("run $((N * 2))", Kind.VARIABLE, "N", "$((N * 2))"),
+        ("run ${X%/*}", Kind.VARIABLE, "X", "${X%/*}"),
+        ("run ${HOME:-x}", Kind.VARIABLE, "HOME", "${HOME:-x}"),
+    ],
+)
+def test_why_a_value_is_not_known(text: str, kind: Kind, name: str, shown: str) -> None:
+    word = of(text).calls[-1].words[1]
+    assert word.known is None
+    assert [(u.kind, u.name) for u in word.unknowns] == [(kind, name)]
+    assert str(word) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "defaults"),
+    [
+        ("run ${N:-4}", ["4"], {"N": "4"}),
+        ("M=${1:-q}; run $M", ["q"], {}),
+        ("M=$1; run ${M:-q}", ["q"], {}),
+        ("M=$SIZE; run ${M:-7B}", ["7B"], {"SIZE": "7B"}),
+        ("run a${L:+:$L}", ["a"], {}),
+        (': "${N:=2}"; run $N', ["2"], {"N": "2"}),
+        ("N=1; run ${N:-4}", ["1"], {}),
+    ],
+)
+def test_a_default_is_taken_and_noted(
+    text: str, words: list[str], defaults: dict[str, str]
+) -> None:
+    script = of(text)
+    assert said(script.calls[-1])[1:] == words
+    assert script.defaults == defaults
+
+
+def test_settings_win_over_defaults_and_assignments_over_settings() -> None:
+    text = "M=${M:-a}; N=3; run $M $N"
+    call = only(text, settings={"M": "b", "N": "5"})
+    assert said(call) == ["run", "b", "3"]
+    assert {name: value.known for name, value in call.environ.items()} == {"M": "b", "N": "3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "conditions"),
+    [
+        ("if [ -d x ]; then run; fi", ["[ -d x ]"]),
+        ("if [ -d x ]; then :; else run; fi", ["not [ -d x ]"]),
+        ("[ -d x ] || exit 1; run", []),
+        ("if [ ! -d x ]; then exit 2; fi; run", []),
+        ('if [ "$MODE" = s ]; then exit; fi; run', ['not [ "$MODE" = s ]']),
+        ("case $MODE in s) run;; esac", ["$MODE is s"]),
+        ("f() { [ -d x ] && return; run; }; f", ["not [ -d x ]"]),
+        ("[ -d x ] && [ -d y ] && run", ["[ -d x ] && [ -d y ]"]),
+        ("if true; then run; fi", []),
+    ],
+)
+def test_conditions_of_a_call(text: str, conditions: list[str]) -> None:
+    assert [c.text for c in only(text).conditions] == conditions
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ("for f in *.json; do run $f; done", True),
+        ("for i in $(seq $N); do run; done", True),
+        ("while true; do run && break; done", True),
+        ("for f in a; do run; done", False),
+    ],
+)
+def test_a_loop_whose_rounds_are_not_known(text: str, repeated: bool) -> None:
+    assert only(text).repeated == repeated
+
+
+def test_a_variable_that_a_loop_changes_is_not_known_in_it() -> None:
+    first, last = of("p=1; while [ -e x ]; do run $p; p=$((p+1)); done; run $p").calls
+    assert [u.kind for u in first.words[1].unknowns] == [Kind.BRANCH]
+    assert last.words[1].known is None
+
+
+def test_an_endless_loop_is_left_by_break_alone() -> None:
+    script = of("i=0; while true; do i=$((i+1)); done; run")
+    assert [c for c in script.calls if c.words[0].known == "run"] == []
+    assert "rounds" in script.remarks[0].what
+
+
+def test_where_output_goes() -> None:
+    call = only("nohup run > out.log 2>&1 &")
+    assert call.background
+    assert [(r.operator, str(r.target), r.descriptor) for r in call.redirects] == [
+        (">", "out.log", None),
+        (">&", "1", 2),
+    ]
+    call = only("run 2>&1 | tee -a $(date).log")
+    assert (call.piped, [str(f) for f in call.teed]) == (False, ["$(date).log"])
+    assert of("run | grep x").calls[0].piped
+    teed = only("exec > out; { run; } > >(tee x)")
+    assert ([str(r.target) for r in teed.redirects], [str(f) for f in teed.teed]) == (
+        ["out"],
+        ["x"],
+    )
+    document = only("cat > f <<E\na $((1+1))\nE")
+    assert (document.stdin and document.stdin.known) == "a 2\n"
+
+
+def test_sourced_files_and_what_is_missing_of_them() -> None:
+    files = {"conf/env.sh": b"export N=2\r\nrun inside\n", "conf/bad.sh": b"if x\n"}
+    text = 'source "$(dirname "$0")/conf/env.sh"; run $N; . ./conf/bad.sh; source /opt/x/activate'
+    script = of(text, sources=files)
+    calls = [(said(c), c.file) for c in script.calls]
+    assert calls[:2] == [(["run", "inside"], "conf/env.sh"), (["run", "2"], "")]
+    assert [c[0][0] for c in calls[2:]] == [".", "source"]
+    assert len(script.remarks) == 2
+
+
+def test_lines_of_a_call() -> None:
+    call = only("\nA=1 \\\n  run \\\n  --x y\n")
+    assert (call.line, call.end, call.prefixes) == (3, 4, ("A",))
+
+
+TRAPS = {
+    "carriage returns": (b"#!/bin/bash\r\nrun a \\\r\n  b\r\n", 1, "carriage return"),
+    "last backslash": (b"run a \\\n", 1, "end of the file"),
+    "placeholder": (b"x\nrun --model <name> out", 2, "placeholder <name>"),
+    "missing backslash": (b"run \\\n --a b\n --c d\n", 3, "line 1"),
+    "comment within": (b"run \\\n  --a \\\n  # --b \\\n  --c\n", 3, "a comment ends the command"),
+    "space behind": (b"run \\ \n  x\n", 1, "space behind the backslash"),
+    "spaces around": (b"N = 3\n", 1, "no space"),
+    "odd dash": ("run \u2013model x\n".encode(), 1, "U+2013"),
+    "byte order mark": (b"\xef\xbb\xbfrun\n", 1, "byte order mark"),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_trap_is_named_with_its_line(name: str) -> None:
+    text, line, what = TRAPS[name]
+    found = [r for r in read(text, "x.sh").remarks if r.is_trap and r.line == line]
+    assert any(what in remark.what for remark in found), read(text, "x.sh").remarks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run a \\\n  b # c \\\n",
+        "echo 'a \\ \n b' \"c\\\n# d\"\n# e \\ \n",
+        "cat <<E\n a \\\n # b\n \u2013x\nE\n",
+        "sort < in > out\n",
+        "# we train a model here: all is well\nrun\n",
+        "run \\\n  --a\n# comment\nrun2\n",
+    ],
+)
+def test_what_is_no_trap(text: str) -> None:
+    assert [r for r in of(text).remarks if r.is_trap] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("#run x \\\n#  --a\n", 1, "is a comment"),
+        ("run\n# python train.py --lr 1\n", 2, "is a comment"),
+        ('eval "$(conda shell.bash hook)"\n', 1, "not known"),
+        ("source env.sh", 1, "is not read"),
+        ("[ $# -gt 0 ] || exit 2", 1, "ends the script"),
+        ("f() { f; }; f", 1, "calls itself"),
+    ],
+)
+def test_what_is_not_understood_is_a_remark(text: str, line: int, what: str) -> None:
+    remarks: list[Remark] = [r for r in of(text).remarks if what in r.what]
+    assert [(r.line, r.is_trap) for r in remarks] == [(line, False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("run\nif x; then\n", "train.sh:2", "then"),
+        ("run --model <path>\n", "train.sh:1", "replace the placeholder <path>"),
+        ("a\0b", "train.sh", "no text"),
+    ],
+)
+def test_wrong_syntax(text: str, where: str, what: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        of(text)
+    assert error.value.where == where
+    assert what in str(error.value)
+
+
+def test_a_missing_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"pip install 'grpo_launch\[import\]'"):
+        syntax.parse(b"run", "", "x.sh")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x=a; for i in {1..900}; do x=$x$x; done; run $x",
+        "for i in {1..999}; do for j in {1..999}; do :; done; done; run",
+        "f() { f; f; }; f; run",
+        "run {1..99999999}; run $(seq 1 99999999) $((9**999999999)) $((1<<999999))",
+        "a[999999999]=1; run ${#a[@]}",
+    ],
+)
+def test_nothing_takes_for_ever(text: str) -> None:
+    assert of(text).name == "train.sh"
+
+
+def test_nothing_is_run(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    of(f"touch {marker}; x=$(touch {marker}); eval 'touch {marker}'; bash -c 'touch {marker}'")
+    assert not marker.exists()
+
+
+def test_unknown_parts_stay_with_the_text_around_them() -> None:
+    word = only('run "out/$(date +%F)/x"').words[1]
+    assert word.parts == ("out/", Unknown(Kind.COMMAND, "$(date +%F)"), "/x")
+
+
+HERE = 'D="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"; '
+
+
+@pytest.mark.parametrize(
+    ("text", "cwd", "relative", "absolute"),
+    [
+        ("run $D/x", ".", "./x", "/w/s/x"),
+        ("cd sub; run $D/x $PWD", "sub", "../x .", "/w/s/x /w/s/sub"),
+        ("cd $D/..; run $PWD/x $(dirname $D)", "..", "./x .", "/w/x /w"),
+        ('run "$(basename $D/y)" ${D%/} "${D##*/}"', ".", "y . ${D##*/}", "y /w/s s"),
+        ("run ${#D}", ".", "${#D}", "4"),
+    ],
+)
+def test_paths_of_the_script_itself(text: str, cwd: str, relative: str, absolute: str) -> None:
+    """Without the path of the start, those that depend on its name are not known."""
+    call = only(HERE + text)
+    assert (str(call.cwd), " ".join(said(call)[1:])) == (cwd, relative)
+    told = only(HERE + text, start="/w/s")
+    assert " ".join(said(told)[1:]) == absolute
+    assert not any(word.unknowns for word in told.words)
+
+
+def test_a_comparison_with_a_path_that_nobody_knows() -> None:
+    call = only(HERE + '[ "$D" = /w/s ] && run')
+    assert len(call.conditions) == 1
+    assert only(HERE + '[ "$D" = /w/s ] && run', start="/w/s").conditions == ()
