@@ -13,7 +13,7 @@ from tests.conftest import Project
 SETTING = "is a setting, not a flag"
 EXPERIMENT = "is an experiment, not a role"
 MANY = "is one word too many behind"
-ROLES = "advise, both, check, explain, learner, loop, rollout, server, update, runs, help"
+ROLES = "advise, both, check, explain, learner, loop, rollout, server, update, runs, import, help"
 
 EXPANSIONS = [
     ("check exp", "role=check config=exp"),
@@ -111,8 +111,8 @@ def test_hydras_flags_are_known() -> None:
         ("both exp --resolve=1", "--resolve: takes no value, leave it out"),
         ("chek exp", "chek: no such role, did you mean check?"),
         (
-            "import a.sh",
-            f"import: no such role, choose one of {ROLES}",
+            "compose a.sh",
+            f"compose: no such role, choose one of {ROLES}",
         ),
         (
             "exp",

@@ -12,7 +12,7 @@ from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.importing.findings import Finding, Sort
 
 if TYPE_CHECKING:
-    from grpo_launch.bash.script import Script
+    from grpo_launch.bash.script import Call, Script
     from grpo_launch.importing.draft import Draft
     from grpo_launch.importing.launches import Launch
     from grpo_launch.importing.proof import Proof
@@ -42,9 +42,8 @@ documentation: docs/import.md
 
 STDIN = "-"
 
-_MOVED = "paths that pwd gave are relative to the first one here"
-"""How the remark ends on a script that uses the path of a directory in another one: there only
-absolute paths are right."""
+_START = "PWD"
+"""The name of what is unknown where a path has to be told from where the script starts."""
 
 _TAKES = {"-o": "output", "--output": "output", "--set": "set", "--line": "line"}
 _SWITCHES = {"--trace": "trace", "--force": "force"}
@@ -214,9 +213,17 @@ def _script(path: str, options: Options) -> Script:
         return bash.read(text, name, arguments=given, settings=settings, sources=load, start=start)
 
     script = read("")
-    if any(remark.what.endswith(_MOVED) for remark in script.remarks):
+    if any(_needs_start(call) for call in script.calls):
         script = read(str(directory.resolve()))
     return script
+
+
+def _needs_start(call: Call) -> bool:
+    from grpo_launch.bash.script import Kind
+
+    values = (*call.words, *call.environ.values(), call.cwd)
+    unknowns = (each for value in values for each in value.unknowns)
+    return any(each.kind is Kind.OTHER and each.name == _START for each in unknowns)
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:
