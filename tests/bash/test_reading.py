@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from grpo_launch.bash import read, syntax
-from grpo_launch.bash.script import Call, Kind, Remark, Script, Unknown
+from grpo_launch.bash.script import About, Call, Kind, Remark, Script, Unknown
 from grpo_launch.errors import ConfigError
 
 
@@ -170,7 +170,7 @@ TRAPS = {
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_is_named_with_its_line(name: str) -> None:
     text, line, what = TRAPS[name]
-    found = [r for r in read(text, "x.sh").remarks if r.is_trap and r.line == line]
+    found = [r for r in read(text, "x.sh").remarks if r.about is About.TRAP and r.line == line]
     assert any(what in remark.what for remark in found), read(text, "x.sh").remarks
 
 
@@ -186,7 +186,7 @@ def test_a_trap_is_named_with_its_line(name: str) -> None:
     ],
 )
 def test_what_is_no_trap(text: str) -> None:
-    assert [r for r in of(text).remarks if r.is_trap] == []
+    assert [r for r in of(text).remarks if r.about is About.TRAP] == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_what_is_no_trap(text: str) -> None:
 )
 def test_what_is_not_understood_is_a_remark(text: str, line: int, what: str) -> None:
     remarks: list[Remark] = [r for r in of(text).remarks if what in r.what]
-    assert [(r.line, r.is_trap) for r in remarks] == [(line, False)]
+    assert [(r.line, r.about is About.TRAP) for r in remarks] == [(line, False)]
 
 
 @pytest.mark.parametrize(

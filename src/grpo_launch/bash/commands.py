@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from grpo_launch.bash import assignments, followed, programs, words
 from grpo_launch.bash.directories import directory, shown
 from grpo_launch.bash.pieces import Field
-from grpo_launch.bash.script import Call, Redirect, Value, joined
+from grpo_launch.bash.script import About, Call, Redirect, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
 from grpo_launch.bash.state import Function, Positionals, State, Variable
 from grpo_launch.bash.syntax import Node, offset
@@ -76,7 +76,7 @@ def redirects(shell: Shell, statement: Node) -> Redirected:
             text = shell.source.text(word)
             if _PLACEHOLDER.fullmatch(text):
                 what = f"the placeholder <{text}> reads a file and writes another: replace it"
-                shell.remark(node, what, is_trap=True)
+                shell.remark(node, what, About.TRAP)
     return Redirected(tuple(listed), stdin, tuple(teed))
 
 
@@ -209,9 +209,9 @@ def _judge(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
         of = f" of {last[2]} in line {last[0]}" if last is not None else ""
         where = f" at the end of line {last[1]}" if last is not None else ""
         what = f"is a command of its own, not a flag{of}: is a backslash missing{where}?"
-        shell.remark(statement, what, is_trap=True)
+        shell.remark(statement, what, About.TRAP)
     elif len(known) > 1 and known[1].startswith("=") and known[0].isidentifier():
-        shell.remark(statement, f"calls {known[0]}: no space may stand before =", is_trap=True)
+        shell.remark(statement, f"calls {known[0]}: no space may stand before =", About.TRAP)
 
 
 def _print(shell: Shell, fields: Sequence[Field]) -> None:

@@ -9,7 +9,7 @@ from grpo_launch.bash import conditions, evaluation, reads
 from grpo_launch.bash.directories import below, within
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.programs import BeyondError, formatted
-from grpo_launch.bash.script import Kind, Redirect, Unknown, Value, joined
+from grpo_launch.bash.script import About, Kind, Redirect, Unknown, Value, joined
 from grpo_launch.bash.shell import Shell
 from grpo_launch.bash.state import Positionals, Variable
 from grpo_launch.bash.syntax import Node
@@ -78,7 +78,7 @@ def _exit(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirec
     status = _ended(fields, shell.state.status)
     is_whole = shell.context.subshell is None and not shell.state.conditions
     if is_whole and status != 0:
-        shell.remark(node, "ends the script: nothing behind it runs")
+        shell.remark(node, "ends the script: nothing behind it runs", About.END)
     return commands.end(shell, status if status is None or status < 0 else status % 256)
 
 

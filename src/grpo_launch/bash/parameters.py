@@ -10,7 +10,7 @@ from grpo_launch.bash.directories import is_open
 from grpo_launch.bash.numeric import expression, integer
 from grpo_launch.bash.patterns import compiled, removed, replaced
 from grpo_launch.bash.pieces import BREAK, Piece, Role, pieces_of, value_of
-from grpo_launch.bash.script import Kind, Unknown, Value, joined
+from grpo_launch.bash.script import About, Kind, Unknown, Value, joined
 from grpo_launch.bash.shell import FatalError, Shell
 from grpo_launch.bash.syntax import HERE, Node
 from grpo_launch.bash.variables import (
@@ -189,7 +189,7 @@ def _default(
     if operator[-1] == "?":
         if found.values and found.values[0].unknowns:
             return pieces_of(found.values[0], Role.QUOTED)
-        shell.remark(node, "ends the script: it is empty, or not set")
+        shell.remark(node, "ends the script: it is empty, or not set", About.END)
         raise FatalError
     value = value_of(default)
     unknowns = found.values[0].unknowns if found.values else ()

@@ -142,6 +142,15 @@ class Call:
     file: str = ""
 
 
+class About(str, Enum):
+    """What a remark is about."""
+
+    UNREAD = "unread"  # something that was not understood: what it does is not known
+    TRAP = "trap"  # the script is probably wrong: a missing backslash, a carriage return
+    COMMENT = "comment"  # a command that is commented out
+    END = "end"  # nothing behind it runs
+
+
 @dataclass(frozen=True)
 class Remark:
     """Something that the reader of the script should know.
@@ -150,15 +159,14 @@ class Remark:
         line: where, the first line being 1.
         text: what stands there, one line, shortened.
         what: what was not understood, or what it does that nobody would expect; one line.
-        is_trap: whether the script itself is probably wrong (a missing backslash, a comment that
-            ends a command, a carriage return), not only beyond the reader.
+        about: what it is about.
         file: the sourced file that ``line`` counts in; empty: the script itself.
     """
 
     line: int
     text: str
     what: str
-    is_trap: bool = False
+    about: About = About.UNREAD
     file: str = ""
 
 

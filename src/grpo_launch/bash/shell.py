@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from grpo_launch.bash.directories import within
-from grpo_launch.bash.script import Call, Redirect, Remark, Value, joined
+from grpo_launch.bash.script import About, Call, Redirect, Remark, Value, joined
 from grpo_launch.bash.state import State, merged
 from grpo_launch.bash.syntax import HERE, Node, Source, short
 
@@ -125,14 +125,14 @@ class Shell:
     context: Context = field(default_factory=Context)
     record: Record = field(default_factory=Record)
 
-    def remark(self, node: Node, what: str, is_trap: bool = False) -> None:
+    def remark(self, node: Node, what: str, about: About = About.UNREAD) -> None:
         """Note something about a node, once."""
         line = self.source.line_of(node)
-        self.remark_line(line, self.source.shown(node), what, is_trap)
+        self.remark_line(line, self.source.shown(node), what, about)
 
-    def remark_line(self, line: int, text: str, what: str, is_trap: bool = False) -> None:
+    def remark_line(self, line: int, text: str, what: str, about: About = About.UNREAD) -> None:
         """Note something about a line, once."""
-        remark = Remark(line, short(text), what, is_trap, file=self.source.name)
+        remark = Remark(line, short(text), what, about, file=self.source.name)
         if remark not in self.record.remarks:
             self.record.remarks.append(remark)
 

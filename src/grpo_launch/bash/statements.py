@@ -11,7 +11,7 @@ from grpo_launch.bash.directories import is_open
 from grpo_launch.bash.numeric import integer
 from grpo_launch.bash.patterns import compiled
 from grpo_launch.bash.pieces import Role
-from grpo_launch.bash.script import Redirect, Value, joined
+from grpo_launch.bash.script import About, Redirect, Value, joined
 from grpo_launch.bash.shell import Capture, FatalError, Shell
 from grpo_launch.bash.state import Function
 from grpo_launch.bash.syntax import Node, offset
@@ -51,7 +51,7 @@ def _is_stopped(shell: Shell, statement: Node) -> bool:
     command = statement.get("Cmd") or {}
     if command.get("Type") not in _JUDGED and command.get("Op") not in ("|", "|&"):
         return False
-    shell.remark(statement, "fails, and ends the script (set -e)")
+    shell.remark(statement, "fails, and ends the script (set -e)", About.END)
     return not commands.end(shell, shell.state.status)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from grpo_launch.bash.script import Remark
+from grpo_launch.bash.script import About, Remark
 from grpo_launch.bash.syntax import Node, Source, nodes, offset, short
 from grpo_launch.errors import ConfigError
 
@@ -28,13 +28,13 @@ def normalised(text: bytes, name: str) -> tuple[bytes, list[Remark]]:
     remarks: list[Remark] = []
     if text.startswith(b"\xef\xbb\xbf"):
         what = "begins with a byte order mark: bash takes it as a part of the first word"
-        remarks.append(Remark(1, "", what, is_trap=True))
+        remarks.append(Remark(1, "", what, About.TRAP))
         text = text[3:]
     if b"\r\n" in text:
         line = text.split(b"\r\n", 1)[0].count(b"\n") + 1
         shown = text.split(b"\n")[line - 1].decode(errors="replace").rstrip("\r")
         what = "ends with a carriage return, which bash passes on: save the file with LF (dos2unix)"
-        remarks.append(Remark(line, short(shown), what, is_trap=True))
+        remarks.append(Remark(line, short(shown), what, About.TRAP))
         text = text.replace(b"\r\n", b"\n")
     return text, remarks
 
@@ -46,9 +46,9 @@ def of_source(source: Source) -> list[Remark]:
     opaque = _opaque(source)
     comments = {offset(c): c for n in nodes(source.tree) for c in _comments(n)}
 
-    def note(at: int, what: str, is_trap: bool = True) -> None:
+    def note(at: int, what: str) -> None:
         line = data[:at].count(b"\n")
-        remarks.append(Remark(line + 1, short(source.lines[line]), what, is_trap))
+        remarks.append(Remark(line + 1, short(source.lines[line]), what, About.TRAP))
 
     for match in _CONTINUED.finditer(data):
         if match.end() - 1 in comments and not _within(match.start(), opaque):
@@ -111,6 +111,6 @@ def _commented_out(source: Source, comments: Iterable[int]) -> list[Remark]:
         is_command = is_continued or _COMMAND.match(text)
         if is_command and re.match(r"#+\s*[\w./$\"{]", text):
             what = "looks like a command, and is a comment: it is not read"
-            remarks.append(Remark(line + 1, short(text), what))
+            remarks.append(Remark(line + 1, short(text), what, About.COMMENT))
         last = line if is_continued else -1
     return remarks

@@ -174,13 +174,10 @@ def _read(
 
 def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
     """Why there is nothing to import."""
+    from grpo_launch.bash.script import About
+
     where = " ".join(options.scripts)
-    ends = [
-        remark
-        for script in scripts
-        for remark in script.remarks
-        if "ends the script" in remark.what
-    ]
+    ends = [remark for script in scripts for remark in script.remarks if remark.about is About.END]
     if options.lines:
         what = f"has no launch that begins in line {', '.join(map(str, options.lines))}"
         return ConfigError(where, what, "leave --line out to see the lines")

@@ -5,16 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from grpo_launch.bash.script import Remark, Script
+from grpo_launch.bash.script import About, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Sorted
-
-_HARMLESS = (
-    "looks like a command, and is a comment",
-    "ends the script",
-    "fails, and ends the script",
-)
-"""How remarks begin that say nothing of the launches that were read."""
 
 ENVIRONMENT = re.compile(r"((source|\.)\s+\S*(/activate|conda\.sh)|(conda|mamba) activate)\b")
 """What enters an environment, which is the runtime's."""
@@ -48,10 +41,10 @@ def _sort(remark: Remark, last: int) -> Sort | None:
         remark: the remark.
         last: the last line of the last launch: what stands behind it decides nothing.
     """
-    if remark.is_trap:
+    if remark.about is About.TRAP:
         return Sort.TRAP
     if ENVIRONMENT.match(remark.text) or _JOB.match(remark.text):
         return None  # it is the runtime's, or the scheduler's
-    if remark.what.startswith(_HARMLESS) or _OF_CALLER.match(remark.text):
+    if remark.about in (About.COMMENT, About.END) or _OF_CALLER.match(remark.text):
         return Sort.NOTE
     return Sort.UNKNOWN if remark.file or remark.line <= last else Sort.NOTE
