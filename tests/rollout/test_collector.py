@@ -294,12 +294,14 @@ def test_an_environment_that_hangs_or_is_cancelled_fails_its_episode(tmp_path: P
     assert Count.now == 0
 
 
-def test_a_dead_server_ends_it_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", range(8))
+def test_a_dead_server_ends_it_at_once(tmp_path: Path, later: int) -> None:
+    """Also where other episodes end in the same moment."""
     with Server() as server:
-        server.answer = lambda *_: http(500) if len(server.bodies) == 20 else completion()
+        server.answer = lambda *_: http(500) if len(server.bodies) == 20 + later else completion()
         with pytest.raises(ServerDiedError):
-            collect(server.url, tmp_path, tasks(1000))
-        assert 20 <= len(server.bodies) < 100
+            collect(server.url, tmp_path, tasks(3000), server_size=64)
+        assert 20 + later <= len(server.bodies) < 600  # what is on its way then is answered
     assert all(not row["error"] for row in rows(tmp_path))
 
 

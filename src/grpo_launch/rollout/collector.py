@@ -170,7 +170,8 @@ class Collector:
 
     async def _work(self, pairs: Iterator[tuple[Task, int]]) -> None:
         for task, sample in pairs:
-            if self._stop.done():
+            # Before Python 3.12 wait_for forgets a cancellation that comes as an episode ends.
+            if self._stop.done() or self._closing:
                 return
             server = self._client.take()
             try:
