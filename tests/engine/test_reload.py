@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -167,28 +168,27 @@ def test_what_does_not_fit_is_refused_and_the_old_weights_are_served(
 )
 def test_requests_in_flight(vllm: Vllm, mode: str, tokens: int, finish: str) -> None:
     reasons: list[str] = []
+    answering = threading.Barrier(3, timeout=300)
 
     def generate(number: int) -> None:
         body = {"prompt": [*LONG, number], "max_tokens": tokens, "ignore_eos": True}
-        reasons.append(vllm.post("/v1/completions", body)["choices"][0]["finish_reason"])
+        url = f"{vllm.url}/v1/completions"
+        with httpx.stream("POST", url, json={**body, "stream": True}, timeout=300) as answer:
+            data = (line[6:] for line in answer.iter_lines() if line.startswith("data: {"))
+            next(data)
+            answering.wait()
+            reasons.append([json.loads(text)["choices"][0]["finish_reason"] for text in data][-1])
 
     threads = [threading.Thread(target=generate, args=(number,)) for number in range(3, 5)]
     for thread in threads:
         thread.start()
-    while running(vllm) < len(threads):
-        time.sleep(0.02)
+    answering.wait()
     result = vllm.reload("other", mode=mode)
     assert (result.outcome, result.problems) == (RELOADED, ())
     for thread in threads:
         thread.join()
     assert reasons == [finish] * len(threads)
     assert vllm.logprobs(LONG) == vllm.logprobs(LONG, cache_salt=mode)
-
-
-def running(vllm: Vllm) -> float:
-    text = httpx.get(f"{vllm.url}/metrics", timeout=60).text
-    lines = (line for line in text.splitlines() if line.startswith("vllm:num_requests_running{"))
-    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 @pytest.mark.parametrize("mode", ["wait", "keep"])
