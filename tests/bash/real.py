@@ -68,7 +68,7 @@ def by_bash(folder: Path, cases: Sequence[Case], answers: str = "") -> list[list
     driver = ""
     for index, case in enumerate(cases):
         place = folder / str(index)
-        (place / "sub" / "sub" / "sub").mkdir(parents=True, exist_ok=True)
+        place.joinpath(*["sub"] * 10).mkdir(parents=True, exist_ok=True)
         (place / "sub" / "deep").mkdir(exist_ok=True)
         (place / "script.sh").write_text(case.text)
         quoted = " ".join(quote(x) for x in case.arguments)

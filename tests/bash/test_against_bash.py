@@ -31,6 +31,11 @@ SCRIPTS = {
     "slices of positionals": 'show "${@:2}" "${@: -1}" "${@:1:1}" ${#@} "${*:2}"; n=2; show "${!n}" "${!#}"',
     "arrays": 'a=(1 "2 3" x); show ${a[@]} "${a[@]}" ${#a[@]} "${a[0]}" $a ${a[-1]}; a+=(z); '
     'show "${a[@]:1:2}" "${!a[@]}"; a[10]=k; show "${#a[@]}" "${!a[@]}" "${a[*]}"',
+    "arrays of themselves": 'a=(1 2); a=(0 "${a[@]}"); show "${a[@]}"; a+=(x "${#a[@]}" {p,q} "${!a[@]}"); show "${a[@]}"; '
+    'a=(1 2); a=([0]="${a[1]}" [1]="${a[0]}" "${#a[@]}"); show "${a[@]}"',
+    "locals without a value": "export A=1; f() { local A; show; A=2; show; g; }; g() { local A; show; unset A; show; }; f; show",
+    "leaving a loop from a function": 'f() { local v=1; for i in 1; do break 2; done; }; for x in a b; do f q r; done; show "$@" ${v-unset}',
+    "braces in declarations": 'v="1 2"; export A={x,${v}}; show "$A"; export B=~/h{,"q r"}; show "$B"; C=; declare C+={a,b}; show "$C" z=~/k{,q}',
     "empty arrays": 'a=(); show "${a[@]}" x ${a[@]} "${a[*]}" "${#a[@]}" "${a[@]:-d}" "x${a[@]}y"',
     "each of an array": 'a=(--a "b c"); show "${a[@]/#/x}" "${a[@]%c}" "${a[@]^}"; unset "a[0]"; show "${!a[@]}"',
     "associative arrays": 'declare -A m=([k]=v ["a b"]="c d" [foo-bar]=1); k=foo-bar; m[z]+=9; '

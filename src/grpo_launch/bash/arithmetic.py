@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from grpo_launch.bash.script import Kind, Unknown
+from grpo_launch.bash.script import Unknown
 
 _TOKEN = re.compile(
     r"\s*(?:(0[xX][0-9a-fA-F]+|\d+#[0-9a-zA-Z@_]+|\d+)|([A-Za-z_]\w*)"
@@ -309,8 +309,3 @@ def _of_base(base: int, digits: str) -> int:
             raise WrongError
         value = value * base + alphabet.index(digit)
     return _wrapped(value)
-
-
-def unknown_of(text: str, name: str) -> Unknown:
-    """What a number is that nobody knows."""
-    return Unknown(Kind.VARIABLE if name else Kind.OTHER, text, name)

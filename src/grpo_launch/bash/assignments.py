@@ -9,6 +9,7 @@ from dataclasses import replace
 from grpo_launch.bash import braces, words
 from grpo_launch.bash.arithmetic import UnknownError
 from grpo_launch.bash.numeric import expression
+from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.script import Kind, Unknown, Value, joined
 from grpo_launch.bash.shell import Shell
 from grpo_launch.bash.state import Variable
@@ -51,37 +52,46 @@ def _array(shell: Shell, name: str, elements: Sequence[Node], append: bool) -> N
     if append and name not in shell.state.variables:
         found = look_up_all(shell, name, f"${{{name}[@]}}")
         old = Variable(items=dict(enumerate(found.values)), several=found.several)
+    # Bash expands all of them before it sets one: they see what the array was.
+    expanded = [_element(shell, element) for element in elements]
     kept = dict(zip(old.keys, old.values, strict=True)) if append else {}
     several = old.several and append
     shell.state.variables[name] = replace(
         old, value=None, items=kept, several=several, of_caller=False
     )
     if old.keyed and not any(element.get("Index") for element in elements):
-        fields = [f.value for e in elements for f in words.split(shell, [e["Value"]])]
+        fields = [field.value for found in expanded for field in found]
         for key, value in zip(fields[::2], [*fields[1::2], Value()], strict=False):
             _put(shell, name, key, value)
         return
     place = max((int(key) for key in kept), default=-1) + 1 if not old.keyed else 0
     items: dict[int | str, Value] = dict(kept)
-    for element in elements:
+    for element, found in zip(elements, expanded, strict=True):
         if element.get("Index"):
             try:
                 text = expression(shell, element["Index"])
             except UnknownError:
                 _lose(shell, name)
                 return
-            value = words.value(shell, element.get("Value"))
+            value = found[0].value
             assign(shell, name, value, index=text, append=bool(element.get("Append")))
             items = dict(shell.state.variables[name].items or {})
             place = (int(text) if text.isdigit() else len(items) - 1) + 1 if not old.keyed else 0
             continue
-        for field in words.split(shell, [element["Value"]]):
+        for field in found:
             several = several or field.several
             items[place] = field.value
             place += 1
         shell.state.variables[name] = replace(
             shell.state.variables[name], items=dict(items), several=several
         )
+
+
+def _element(shell: Shell, element: Node) -> list[Field]:
+    """What one element of ``(...)`` gives: one value, or the words that it is split into."""
+    if element.get("Index"):
+        return [Field(words.value(shell, element.get("Value")))]
+    return words.split(shell, [element["Value"]])
 
 
 def _put(shell: Shell, name: str, key: Value, value: Value) -> None:
@@ -132,8 +142,13 @@ def _declared(shell: Shell, node: Node, variant: str, options: str) -> None:
     if re.search(r"-\w*[fFp]", options):
         return
     parts = (node.get("Value") or {}).get("Parts") or []
-    last = {"Parts": braces.expand(parts)[-1]}  # X={a,b} is X=a X=b here, unlike elsewhere
-    value = words.value(shell, last)  # of what the name was before it is local
+    if len(braces.expand(parts)) > 1:  # bash takes what braces made for words, not for assignments
+        operator = "+=" if node.get("Append") else "="
+        start = {"Type": "Lit", "Value": f"{name}{operator}"}
+        for field in words.split(shell, [{**node["Value"], "Parts": [start, *parts]}]):
+            _declared_word(shell, node, field.value, variant, options)
+        return
+    value = words.value(shell, node.get("Value"))  # of what the name was before it is local
     _prepared(shell, name, variant, options)
     if node.get("Array") is not None or node.get("Index"):
         assignment(shell, node)

@@ -255,18 +255,18 @@ def _function(
     shell.state.positionals = Positionals(
         tuple(field.value for field in arguments), several=any(f.several for f in arguments)
     )
-    states = inlined(shell, function, shell.context.loops)
+    states = _inlined(shell, function)
     for state in states:
         state.leave_scope()
         state.positionals = positionals
     return shell.join(states)
 
 
-def inlined(shell: Shell, function: Function, loops: tuple[Frame, ...] = ()) -> list[State]:
-    """The states behind a function, or a sourced file."""
+def _inlined(shell: Shell, function: Function) -> list[State]:
+    """The states behind a function; a break in it leaves no loop around its call."""
     frame = Frame()
     depth = shell.context.depth + 1
-    inside = {"function": frame, "loops": loops, "depth": depth, "stdin": None}
+    inside = {"function": frame, "loops": (), "depth": depth, "stdin": None}
     with shell.reading(function.source), shell.within(**inside):
         body = function.body
         statements = body["Stmts"] if body.get("Type") == "File" else [body]

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from grpo_launch.bash.directories import below, within
 from grpo_launch.bash.pieces import Field
-from grpo_launch.bash.script import Kind, Redirect, Unknown, Value, joined
+from grpo_launch.bash.script import Redirect, Unknown, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
 from grpo_launch.bash.state import Positionals, State, Variable
 from grpo_launch.bash.syntax import Node, Source, parse
@@ -71,24 +71,45 @@ def evaluate(
         values += [" "] if index else []
         values.append(field.value)
     value = joined(*values)
-    if all(isinstance(part, Unknown) for part in value.parts) and value.parts:
-        shell.remark(node, "evaluates a text that is not known: what it does is not read")
-        return None
-    if shell.context.depth > _DEEPEST:
+    if shell.context.depth > _DEEPEST and not _is_unknown(value):
         shell.remark(node, "evaluates itself too often")
         return None
-    text, unknowns = _with_names(value)
-    parsed = _parsed(shell, node, text.encode(), shell.source.name, shell.source.line_of(node))
-    if parsed is None:
+    if (read := _text(shell, node, value, "evaluates")) is None:
         return None
-    if unknowns:
-        shell.remark(node, "evaluates a text of which a part is not known: read as one word")
+    parsed, unknowns = read
     shell.state.variables |= unknowns
     shell.state.status = 0
     alive = shell.join(_walked(shell, parsed))
     for name in unknowns:
         shell.state.variables.pop(name, None)
     return alive
+
+
+def _is_unknown(value: Value) -> bool:
+    return value.parts != () and all(isinstance(part, Unknown) for part in value.parts)
+
+
+def _text(
+    shell: Shell, node: Node, value: Value, does: str
+) -> tuple[Source, dict[str, Variable]] | None:
+    """A text that the script has run, and variables for what of it is not known.
+
+    Args:
+        shell: gets a remark on what cannot be read.
+        node: what has it run.
+        value: the text.
+        does: what the node does with it, for the remark.
+    """
+    if _is_unknown(value):
+        shell.remark(node, f"{does} a text that is not known: what it does is not read")
+        return None
+    text, unknowns = _with_names(value)
+    parsed = _parsed(shell, node, text.encode(), shell.source.name, shell.source.line_of(node))
+    if parsed is None:
+        return None
+    if unknowns:
+        shell.remark(node, f"{does} a text of which a part is not known: read as one word")
+    return parsed, unknowns
 
 
 def _with_names(value: Value) -> tuple[str, dict[str, Variable]]:
@@ -119,16 +140,9 @@ def shell_command(
             options.add({"errexit": "e", "nounset": "u"}.get(long, long))
     if "c" not in options or not rest or shell.context.depth > _DEEPEST:
         return None
-    value = rest[0].value
-    if value.parts and all(isinstance(part, Unknown) for part in value.parts):
-        shell.remark(node, "runs a text that is not known: what it does is not read")
+    if (read := _text(shell, node, rest[0].value, "runs")) is None:
         return None
-    text, unknowns = _with_names(value)
-    parsed = _parsed(shell, node, text.encode(), shell.source.name, shell.source.line_of(node))
-    if parsed is None:
-        return None
-    if unknowns:
-        shell.remark(node, "runs a text of which a part is not known: read as one word")
+    parsed, unknowns = read
 
     def run() -> bool:
         state = shell.state
@@ -148,8 +162,3 @@ def shell_command(
     with shell.within(tested=False):
         subshell(shell, run)
     return True
-
-
-def not_known(name: str) -> Value:
-    """What a builtin sets that nobody knows."""
-    return joined(Unknown(Kind.OTHER, f"${{{name}}}", name))

@@ -24,7 +24,7 @@ class Variable:
         items: of an array, by index or key.
         keyed: whether the array is associative.
         several: whether nobody knows how many items it has.
-        exported: whether programs get it.
+        exported: whether programs get it; None: on some of the ways that lead here.
         integer: whether what is assigned is arithmetic (``declare -i``).
         of_caller: whether the script only says that it is exported; its value is the caller's.
         case: ``u`` or ``l`` where what is assigned is changed (``declare -u``).
@@ -34,7 +34,7 @@ class Variable:
     items: Mapping[int | str, Value] | None = None
     keyed: bool = False
     several: bool = False
-    exported: bool = False
+    exported: bool | None = False
     integer: bool = False
     of_caller: bool = False
     case: str = ""
@@ -147,12 +147,18 @@ class State:
             self.variables[name] = Variable(exported=hidden is not None and hidden.exported)
 
     def environ(self) -> dict[str, Value]:
-        """The variables that programs get."""
-        return {
-            name: variable.value
-            for name, variable in self.variables.items()
-            if variable.exported and variable.value is not None and variable.items is None
-        }
+        """The variables that programs get; a local one without a value hides none from them."""
+        found: dict[str, Value] = {}
+        for name, variable in self.variables.items():
+            hidden = (scope.get(name) for scope in reversed(self.scopes))
+            seen = next((one for one in (variable, *hidden) if one and _has_value(one)), variable)
+            if seen.exported is not False and seen.value is not None and seen.items is None:
+                found[name] = seen.value if seen.exported else _branch(f"${{{name}}}", name)
+        return found
+
+
+def _has_value(variable: Variable) -> bool:
+    return variable.value is not None or variable.items is not None
 
 
 def merged(one: State, other: State) -> State:
@@ -173,12 +179,34 @@ def merged(one: State, other: State) -> State:
         result.cwd = _branch("$PWD", "PWD")
     if one.stack != other.stack:
         result.stack = ()
-    result.scopes = tuple({**a, **b} for a, b in zip(one.scopes, other.scopes, strict=False))
+    result.scopes = tuple(
+        _hidden(one, a, other, b) for a, b in zip(one.scopes, other.scopes, strict=False)
+    )
     result.options = one.options & other.options
     result.status = one.status if one.status == other.status else None
     result.conditions = _common(one.conditions, other.conditions)
     result.redirects = _common(one.redirects, other.redirects)
     return result
+
+
+def _hidden(
+    one: State,
+    first: Mapping[str, Variable | None],
+    other: State,
+    second: Mapping[str, Variable | None],
+) -> Mapping[str, Variable | None]:
+    """What local variables hid on two ways; of one that is local on one way nobody knows."""
+    found: dict[str, Variable | None] = {}
+    for name in {**first, **second}:
+        before = first[name] if name in first else one.variables.get(name)
+        beside = second[name] if name in second else other.variables.get(name)
+        if name in first and name in second and before == beside:
+            found[name] = before
+        else:
+            is_exported = any(v is not None and v.exported is not False for v in (before, beside))
+            exported = None if is_exported else False
+            found[name] = Variable(_branch(f"${{{name}}}", name), exported=exported)
+    return found
 
 
 def _common(one: tuple[_T, ...], other: tuple[_T, ...]) -> tuple[_T, ...]:
@@ -198,7 +226,8 @@ def _branch(text: str, name: str) -> Value:
 def _differs(name: str, first: Variable | None, second: Variable | None) -> Variable:
     """A variable of which nobody knows what it holds."""
     both = [variable for variable in (first, second) if variable is not None]
-    exported = any(variable.exported for variable in both)
+    ways = {variable.exported for variable in both}
+    exported = ways.pop() if len(ways) == 1 else None
     if (
         first is not None
         and second is not None

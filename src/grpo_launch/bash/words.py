@@ -30,8 +30,10 @@ def split(shell: Shell, words: Sequence[Node]) -> list[Field]:
             unknown = Unknown(Kind.OTHER, shell.source.text(word))
             result.append(Field(joined(unknown), several=True))
             continue
+        # What braces made looks like no assignment to bash.
+        tilde = "word" if len(alternatives) == 1 else "start"
         for parts in alternatives:
-            found = _pieces(shell, parts, tilde="word")
+            found = _pieces(shell, parts, tilde=tilde)
             result += fields(found, separators(shell), glob="f" not in shell.state.options)
     return result
 
