@@ -156,7 +156,7 @@ def _read(
             continue
         script = _script(path, options)
         made = launches.sorted_calls(script)
-        directory = Path.cwd() if path == STDIN else Path(path).parent
+        directory = _directory(path)
 
         def find(named: str, directory: Path = directory) -> Mapping[str, Any] | None:
             places = [base / named for base in (directory, Path.cwd(), *directory.parents)]
@@ -192,7 +192,7 @@ def _script(path: str, options: Options) -> Script:
     from grpo_launch import bash
 
     name = "stdin" if path == STDIN else path
-    directory = Path.cwd() if path == STDIN else Path(path).parent
+    directory = _directory(path)
 
     def load(named: str) -> bytes | None:
         try:
@@ -213,6 +213,11 @@ def _script(path: str, options: Options) -> Script:
     if any(_needs_start(call) for call in script.calls):
         script = read(str(directory.resolve()))
     return script
+
+
+def _directory(path: str) -> Path:
+    """Where the files lie that a script names."""
+    return Path.cwd() if path == STDIN else Path(path).parent
 
 
 def _needs_start(call: Call) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import PurePath
 
 from grpo_launch import bash
@@ -63,16 +62,6 @@ _TEXT = re.compile(r"-[a-z]*c")
 _TERMINALS = frozenset(("tmux", "screen"))
 
 _ACTIVATE = frozenset(("conda", "mamba", "micromamba", "source", "."))
-
-
-class Sort(Enum):
-    """What a call is for."""
-
-    LAUNCH = "launch"
-    ACTIVATE = "activate"  # chooses the environment of what follows
-    WAIT = "wait"
-    QUIET = "quiet"
-    OTHER = "other"  # prepares something, or is not understood
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from grpo_launch.config.kinds import counted
 from grpo_launch.errors import LaunchError
 from grpo_launch.importing.comparing import Compared, compared_flags, compared_variables
 from grpo_launch.importing.draft import Draft
@@ -55,15 +56,11 @@ class Proof:
     def __str__(self) -> str:
         """The verdict, one line."""
         if self.equal:
-            same = _counted(self.flags, "flag"), _counted(self.variables, "variable")
+            same = counted(self.flags, "flag"), counted(self.variables, "variable")
             return f"proven equal: {', '.join(same)}"
         found = (("difference", self.differences), ("unknown", self.unknowns))
-        said = [_counted(len(each), what) for what, each in found if each]
+        said = [counted(len(each), what) for what, each in found if each]
         return f"not proven: {', '.join(said)}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def proof(draft: Draft, text: str, name: str, role: str) -> Proof:

@@ -63,7 +63,6 @@ class Unwrapped:
         unset: variables that ``env -u`` takes from it.
         conda: the environment of ``conda run``; empty: none.
         prefix: the directory of an environment, of ``conda run -p``; empty: none.
-        left_out: names of the wrappers that are left out.
     """
 
     before: tuple[Value, ...]
@@ -72,7 +71,6 @@ class Unwrapped:
     unset: frozenset[str] = frozenset()
     conda: str = ""
     prefix: str = ""
-    left_out: tuple[str, ...] = ()
 
 
 def base(word: Value) -> str:
@@ -87,12 +85,10 @@ def unwrapped(words: Sequence[Value]) -> Unwrapped:
     before: list[Value] = []
     environ: dict[str, Value] = {}
     unset: set[str] = set()
-    left_out: list[str] = []
     conda = prefix = ""
     while rest:
         name = base(rest[0])
         if name in _PLAIN:
-            left_out.append(name)
             rest = rest[1 + _options(rest[1:], _PLAIN[name]) :]
         elif name == "env":
             rest = _environment(rest[1:], environ, unset)
@@ -112,9 +108,7 @@ def unwrapped(words: Sequence[Value]) -> Unwrapped:
             rest = rest[count:]
         else:
             break
-    return Unwrapped(
-        tuple(before), tuple(rest), environ, frozenset(unset), conda, prefix, tuple(left_out)
-    )
+    return Unwrapped(tuple(before), tuple(rest), environ, frozenset(unset), conda, prefix)
 
 
 def _is(words: Sequence[Value], at: int, text: str) -> bool:
