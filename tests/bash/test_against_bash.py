@@ -70,6 +70,12 @@ SCRIPTS = {
     "dollar quotes": "show $'a\\tb\\x41\\101\\u00e9\\'' $\"loc\"",
     "quotes": 'show "a\\$b\\`\\"\\\\\\q" a\\ b\\$c \'x\\y\' a"b"\'c\'\\d "" \'\' "a""b" a#b # comment',
     "substitutions": 'x="$(echo a b)"; show "$x" $x `echo "q r"` $(basename /a/b.sh .sh) $(dirname /a/b) $(seq 1 3) "$(printf \'%s-%02d\\n\' a 3)" $(true) "$(echo; echo x; echo)"',
+    "brackets in settings": "v=a; show logger=['console','wandb'] files=[$v/x.json,'b c'] a.b=[1]/[2] [x]=1; set -f; show k=[v]; "
+    "set +f; shopt -s nullglob; show x; shopt -u nullglob; show k=[v]",
+    "expr": "N=3; show $(expr 16 / $N) $(expr 16 % $N) $(expr -7 / 2) $(expr 010 + 1) $(expr 2 - 5) $(expr $N \\* 4); "
+    'if x=$(expr 1 - 1); then show yes; else show "no $x"; fi',
+    "grep -o": 'G=0,1,2; N=$((1 + $(echo ${G} | grep -o "," | wc -l))); G=0; M=$((1 + $(echo $G | grep -o , | wc -l))); '
+    'show $N $M; if x=$(echo 0 | grep -o ,); then show yes; else show "no $x"; fi; set -o pipefail; x=$(echo 0 | grep -o , | wc -l) || show failed $x',
     "counts": "N=$(echo \"0,1,2,3\" | tr ',' '\\n' | wc -l); M=$(echo a:b:c | cut -d: -f2); K=$(echo 1,2 | awk -F, '{print NF}'); show $N $M $K",
     "statuses": "true; show $?; false; show $?; ! true; show $?; (exit 4); show $?; x=$(exit 3); show $?; ((0)); show $?; x=1; show $?",
     "reading": 'IFS=, read -ra g <<< "0,1,2"; show ${#g[@]} "${g[@]}"; read a b <<< "x y z"; show "$a" "$b"; read -r l <<< "  lead  "; show "$l"; mapfile -t m <<< $\'a\\nb c\'; show "${#m[@]}" "${m[1]}"',

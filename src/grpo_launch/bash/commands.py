@@ -230,7 +230,7 @@ def _print(shell: Shell, fields: Sequence[Field]) -> None:
         context.capture.is_known = False
         state.status = None
         return
-    state.status = 0
+    state.status = programs.status(name or "", value)
     if not elsewhere:
         context.capture.values.append(value)
 

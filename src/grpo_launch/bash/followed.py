@@ -167,6 +167,18 @@ def _set(shell: Shell, _: Node, fields: Sequence[Field], __: Sequence[Redirect])
     return True
 
 
+def _shopt(shell: Shell, _: Node, fields: Sequence[Field], __: Sequence[Redirect]) -> bool:
+    """What becomes of patterns that no file matches; nothing else of it is followed."""
+    texts = {field.value.known for field in fields[1:]}
+    names = {text for text in texts if text in ("nullglob", "failglob")}
+    if "-s" in texts:
+        shell.state.options |= names
+    elif "-u" in texts:
+        shell.state.options -= names
+    shell.state.status = 0
+    return True
+
+
 def _shift(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]) -> bool:
     state = shell.state
     count = _number(fields, 1)
@@ -259,7 +271,7 @@ _BUILTINS: dict[str, Builtin] = {
     ":": _status(0),
     "true": _status(0),
     "false": _status(1),
-    "shopt": _status(0),
+    "shopt": _shopt,
     "hash": _unknown_status,
     "type": _unknown_status,
     "[": _test,

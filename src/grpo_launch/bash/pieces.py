@@ -12,6 +12,7 @@ from grpo_launch.bash.script import Kind, Unknown, Value, joined
 IFS = " \t\n"
 
 _GLOB = re.compile(r"[*?]|\[[^\]]+\]")
+_SETTING = re.compile(r"[^*?\[]+=[^*?]*")
 
 
 class Role(Enum):
@@ -42,10 +43,12 @@ class Field:
     Attributes:
         value: of it.
         several: whether nobody knows how many words it is: it holds an unquoted unknown.
+        is_setting: whether it is a pattern to bash, and is taken as it is: ``logger=[console]``.
     """
 
     value: Value
     several: bool = False
+    is_setting: bool = False
 
 
 def pieces_of(value: Value, role: Role) -> list[Piece]:
@@ -60,8 +63,17 @@ def value_of(pieces: Iterable[Piece]) -> Value:
     return joined(*(" " if p.role is Role.BREAK else p.content for p in pieces))
 
 
-def fields(pieces: Sequence[Piece], ifs: str = IFS, glob: bool = True) -> list[Field]:
-    """Split pieces into words, as bash does."""
+def fields(
+    pieces: Sequence[Piece], ifs: str = IFS, glob: bool = True, keep: bool = True
+) -> list[Field]:
+    """Split pieces into words, as bash does.
+
+    Args:
+        pieces: of one word of the script.
+        ifs: what separates words.
+        glob: whether patterns are names of files.
+        keep: whether a pattern that no file matches stays as it is (no ``nullglob``).
+    """
     other = "".join(c for c in ifs if c not in IFS)
     between = delimiter(ifs)
     words: list[list[Piece]] = []
@@ -86,7 +98,7 @@ def fields(pieces: Sequence[Piece], ifs: str = IFS, glob: bool = True) -> list[F
             word.append(piece)
     if word:
         words.append(word)
-    return [_field(word, glob) for word in words]
+    return [_field(word, glob, keep) for word in words]
 
 
 def delimiter(ifs: str) -> re.Pattern[str] | None:
@@ -101,21 +113,24 @@ def delimiter(ifs: str) -> re.Pattern[str] | None:
     return re.compile(f"{spaces}+") if spaces else None
 
 
-def _field(word: Sequence[Piece], glob: bool) -> Field:
+def _field(word: Sequence[Piece], glob: bool, keep: bool) -> Field:
     value = joined(*(piece.content for piece in word))
     open_ended = (Role.EXPANDED, Role.MANY)
     several = any(p.role in open_ended and isinstance(p.content, Unknown) for p in word)
-    if glob and is_pattern(word):
-        return Field(Value((Unknown(Kind.FILE, str(value)),)), several=True)
-    return Field(value, several)
+    text = _unquoted(word)
+    if not glob or _GLOB.search(text) is None:
+        return Field(value, several)
+    if keep and _SETTING.fullmatch(text):
+        return Field(value, several, is_setting=True)
+    return Field(Value((Unknown(Kind.FILE, str(value)),)), several=True)
 
 
-def is_pattern(word: Sequence[Piece]) -> bool:
-    """Whether names of files are matched: an unquoted ``*``, ``?`` or ``[...]``."""
+def _unquoted(word: Sequence[Piece]) -> str:
+    """A text that has the unquoted ``*``, ``?`` and ``[...]`` of a word, which match files."""
     text = ""
     for piece in word:
         if not isinstance(piece.content, str) or piece.role in (Role.QUOTED, Role.MANY):
             text += "x"
         else:
             text += re.sub(r"/", "", piece.content) if "[" not in text else piece.content
-    return _GLOB.search(text) is not None
+    return text

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from grpo_launch.bash import braces, parameters
 from grpo_launch.bash.numeric import number
 from grpo_launch.bash.pieces import IFS, Field, Piece, Role, fields, pieces_of, value_of
-from grpo_launch.bash.script import Kind, Unknown, Value, joined
+from grpo_launch.bash.script import About, Kind, Unknown, Value, joined
 from grpo_launch.bash.shell import Shell
 from grpo_launch.bash.substitution import printed
 from grpo_launch.bash.syntax import Node
@@ -32,9 +32,16 @@ def split(shell: Shell, words: Sequence[Node]) -> list[Field]:
             continue
         # What braces made looks like no assignment to bash.
         tilde = "word" if len(alternatives) == 1 else "start"
+        options = shell.state.options
+        keep = not options & {"nullglob", "failglob"}
+        found: list[Field] = []
         for parts in alternatives:
-            found = _pieces(shell, parts, tilde=tilde)
-            result += fields(found, separators(shell), glob="f" not in shell.state.options)
+            pieces = _pieces(shell, parts, tilde=tilde)
+            found += fields(pieces, separators(shell), "f" not in options, keep)
+        result += found
+        if any(field.is_setting for field in found):
+            what = "is a pattern for names of files without quotes; taken as it is"
+            shell.remark(word, what, About.TRAP)
     return result
 
 
