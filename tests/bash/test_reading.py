@@ -237,6 +237,7 @@ def test_a_missing_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "for i in {1..999}; do for j in {1..999}; do :; done; done; run",
         "f() { f; f; }; f; run",
         "run {1..99999999}; run $(seq 1 99999999) $((9**999999999)) $((1<<999999))",
+        "export X={1..99999999}; run $X",
         "a[999999999]=1; run ${#a[@]}",
     ],
 )

@@ -130,8 +130,8 @@ def test_what_the_launcher_does_otherwise_is_a_difference(
 
 
 def test_a_directory_is_said_above_the_experiment(tmp_path: Path) -> None:
-    result = imported(tmp_path, {"script.sh": f"cd /work/project\n{SFT}\n"})
-    assert "# Start it in /work/project, as the script does." in result.text
+    result = imported(tmp_path, {"script.sh": f"cd /srv/project\n{SFT}\n"})
+    assert "# Start it in /srv/project, as the script does." in result.text
     assert result.status == 0
 
 

@@ -41,6 +41,13 @@ def test_a_plugin_that_cannot_be_loaded(tmp_path: Path, plugin: str, said: str) 
     assert said in problem
 
 
+def test_plugins_are_imported_once_for_both_splits(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'a').write('x')")
+    plugins = f"[{tmp_path}/plugin.py, examples/digits/plugin.py]"
+    assert found(tmp_path, f"collector.plugins={plugins}") == []
+    assert (tmp_path / "seen").read_text() == "x"
+
+
 def test_an_environment_that_no_plugin_brings(tmp_path: Path) -> None:
     (problem,) = found(tmp_path, "collector.environment=nope")
     assert problem.startswith(
@@ -48,8 +55,13 @@ def test_an_environment_that_no_plugin_brings(tmp_path: Path) -> None:
     )
 
 
-def test_tasks_of_one_split_that_are_none(tmp_path: Path) -> None:
-    tasks = tmp_path / "tasks.jsonl"
-    tasks.write_text("")
-    (problem,) = found(tmp_path, f"collector.eval_tasks={tasks}")
-    assert problem == f"{tasks}: has no tasks, write one in each line, as JSON"
+@pytest.mark.parametrize("splits", [("eval",), ("train", "eval")])
+def test_tasks_that_are_none_are_said_of_each_split(
+    tmp_path: Path, splits: tuple[str, ...]
+) -> None:
+    empty = [tmp_path / f"{split}.jsonl" for split in splits]
+    for path in empty:
+        path.write_text("")
+    overrides = [f"collector.{path.stem}_tasks={path}" for path in empty]
+    what = "has no tasks, write one in each line, as JSON"
+    assert found(tmp_path, *overrides) == [f"{path}: {what}" for path in empty]

@@ -142,7 +142,7 @@ def _declared(shell: Shell, node: Node, variant: str, options: str) -> None:
     if re.search(r"-\w*[fFp]", options):
         return
     parts = (node.get("Value") or {}).get("Parts") or []
-    if len(braces.expand(parts)) > 1:  # bash takes what braces made for words, not for assignments
+    if _are_words(parts):
         operator = "+=" if node.get("Append") else "="
         start = {"Type": "Lit", "Value": f"{name}{operator}"}
         for field in words.split(shell, [{**node["Value"], "Parts": [start, *parts]}]):
@@ -154,6 +154,14 @@ def _declared(shell: Shell, node: Node, variant: str, options: str) -> None:
         assignment(shell, node)
     elif not node.get("Naked"):
         assign(shell, name, value, append=bool(node.get("Append")))
+
+
+def _are_words(parts: Sequence[Node]) -> bool:
+    """Whether there are braces: what they make are words to bash, not assignments."""
+    try:
+        return len(braces.expand(parts)) > 1
+    except OverflowError:
+        return True
 
 
 def _prepared(shell: Shell, name: str, variant: str, options: str) -> None:

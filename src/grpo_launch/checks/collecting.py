@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,23 +33,27 @@ def problems(
         cwd: what relative paths are relative to.
     """
     stages = plan.loop.stages if plan.loop else ()
-    found: dict[str, Problem] = {}
-    for stage in stages:
-        spec = stage.plan.main
-        if stage.name not in (COLLECT, COLLECT_EVAL) or spec is None:
-            continue
-        texts = {file.path: file.text for file in plan.files}
-        for line in _said(filled(spec, 0, 0, "", sys.executable), texts, environ, cwd):
-            found.setdefault(line, _problem(config, line))
-    yield from found.values()
+    specs = [stage.plan.main for stage in stages if stage.name in (COLLECT, COLLECT_EVAL)]
+    collectors = [filled(spec, 0, 0, "", sys.executable) for spec in specs if spec is not None]
+    if not collectors:
+        return
+    # They differ in their split, and plugins take long to import.
+    splits = [spec.argv[spec.argv.index("--split") + 1] for spec in collectors]
+    texts = {file.path: file.text for file in plan.files}
+    for line in _said(collectors[0], splits, texts, environ, cwd):
+        yield _problem(config, line)
 
 
 def _said(
-    spec: ProcessSpec, texts: Mapping[str, str], environ: Mapping[str, str], cwd: Path
+    spec: ProcessSpec,
+    splits: Sequence[str],
+    texts: Mapping[str, str],
+    environ: Mapping[str, str],
+    cwd: Path,
 ) -> list[str]:
     """The errors of a collector that only looks at what it was given."""
     with tempfile.TemporaryDirectory(prefix="grpo_launch-") as directory:
-        argv = [*spec.argv, "--check"]
+        argv = [*spec.argv, "--check", *splits]
         for at, word in enumerate(argv):
             if word in texts:
                 argv[at] = f"{directory}/settings.json"

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from grpo_launch.base.shipped_files import found
-from grpo_launch.checks import collecting
 from grpo_launch.config import loops
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.config.machine_checks import FILES, PACKAGES
@@ -32,6 +31,8 @@ def problems(
     if plan.loop is None:
         return
     if config.role != loops.UPDATE:
+        from grpo_launch.checks import collecting
+
         missing = list(_of_collector(config, environ, cwd))
         yield from missing or collecting.problems(config, plan, environ, cwd)
     if plan.loop.free is not None and find_spec("pynvml") is None:

@@ -21,6 +21,7 @@ from grpo_launch.errors import ConfigError, LaunchError
 from grpo_launch.rollout import bar, plugin_files, settings
 from grpo_launch.rollout.client import Client
 from grpo_launch.rollout.collector import Collector
+from grpo_launch.rollout.environments import Environments
 from grpo_launch.rollout.settings import Settings
 from grpo_launch.rollout.summary import Summary
 from grpo_launch.rollout.tasks import TaskFile
@@ -38,9 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _collect(arguments)
     except LaunchError as error:
-        for line in error.lines():
-            _say(f"error: {line}")
-        return error.status
+        return _refused(error)
 
 
 def script() -> None:
@@ -63,18 +62,14 @@ def _collect(arguments: argparse.Namespace) -> int:
     if arguments.seed is not None:
         chosen = dataclasses.replace(chosen, seed=arguments.seed)
     client = Client.of(chosen, _key(chosen))
-    path = chosen.tasks_file(arguments.split)
-    if path is None:
-        where = f"collector.{arguments.split}_tasks"
-        raise ConfigError(where, "is not set", "name a JSONL file of tasks")
     environment = plugin_files.load(chosen.plugins, chosen.environment, chosen.env_config)
-    tasks = TaskFile(path, chosen.limit(arguments.split))
-    if arguments.check:
-        with contextlib.closing(tasks):
-            for index in range(len(tasks)):
-                environment.named(tasks[index])
-        return 0
-    with contextlib.closing(tasks), bar.shown(arguments.split) as report:
+    if arguments.check is not None:
+        splits = arguments.check or [arguments.split]
+        return max(_checked(environment, chosen, split) for split in splits)
+    with (
+        contextlib.closing(_tasks(chosen, arguments.split)) as tasks,
+        bar.shown(arguments.split) as report,
+    ):
         collector = Collector(
             client,
             environment,
@@ -92,6 +87,24 @@ def _collect(arguments: argparse.Namespace) -> int:
         return 128 + result
     _say(result.line())
     return 0
+
+
+def _checked(environment: Environments, chosen: Settings, split: str) -> int:
+    """Whether all tasks of a split can be played: an exit status."""
+    try:
+        with contextlib.closing(_tasks(chosen, split)) as tasks:
+            for index in range(len(tasks)):
+                environment.named(tasks[index])
+    except LaunchError as error:
+        return _refused(error)
+    return 0
+
+
+def _tasks(chosen: Settings, split: str) -> TaskFile:
+    path = chosen.tasks_file(split)
+    if path is None:
+        raise ConfigError(f"collector.{split}_tasks", "is not set", "name a JSONL file of tasks")
+    return TaskFile(path, chosen.limit(split))
 
 
 async def _until_signal(collector: Collector) -> Summary | signal.Signals:
@@ -141,6 +154,12 @@ def _key(chosen: Settings) -> str | None:
     return key
 
 
+def _refused(error: LaunchError) -> int:
+    for line in error.lines():
+        _say(f"error: {line}")
+    return error.status
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -155,8 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", default="0", help="of the weights, for the trajectories")
     parser.add_argument("--seed", type=int, help="in place of the settings'")
     parser.add_argument(
-        "--check", action="store_true", help="look at settings, plugins and tasks, and ask nobody"
-    )
+        "--check", nargs="*", choices=settings.SPLITS, metavar="SPLIT",
+        help="look at settings, plugins and tasks, of --split or several, and ask nobody",
+    )  # fmt: skip
     parser.add_argument(
         "--url", action="append", metavar="URL", help="of a server, in place of the settings'"
     )
