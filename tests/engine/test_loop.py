@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def wait_for_line(process: subprocess.Popen[str], beginning: str) -> None:
     raise AssertionError(seen)
 
 
+def wait_for_episodes(project: Project, iteration: int) -> None:
+    """Its servers and its collector are there then."""
+    path = run_directory(project) / f"iterations/{iteration:04d}/train/episodes.jsonl"
+    deadline = time.monotonic() + 300
+    while not (path.is_file() and path.stat().st_size):
+        assert time.monotonic() < deadline, f"no episode in {path}"
+        time.sleep(0.02)
+
+
 def of_victim(project: Project, victim: str, launcher: int) -> int:
     if victim == "launcher":
         return launcher
@@ -74,6 +84,8 @@ def test_it_learns_though_something_is_killed(
 ) -> None:
     process = project.start(*words(swap))
     wait_for_line(process, moment)
+    if victim != "launcher":
+        wait_for_episodes(project, 1)
     os.kill(of_victim(project, victim, process.pid), signal.SIGKILL)
     assert finish(process).status == status
     done = finish(project.start(*words(swap), "resume=latest"))

@@ -5,25 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from grpo_launch.base.host import nvidia_smi
+from tests.gpu.card import GIB, HELD_GIB, MARKS, environment
 from tests.loop.rig import FAKES, Loop
 
-INDICES = nvidia_smi("index")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(not INDICES, reason="there is no NVIDIA GPU"),
-]
+pytestmark = MARKS
 
-GIB = 1 << 30
-HELD_GIB = 6
 HOLDS = f"""
 import runpy, sys, torch
 held = torch.empty({HELD_GIB} << 30, dtype=torch.uint8, device="cuda")
@@ -43,10 +35,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[Loop]:
-    path = [str(Path(sys.executable).parent), str(Path(shutil.which("nvidia-smi") or "").parent)]
-    environ = {"PATH": os.pathsep.join([*path, "/usr/bin", "/bin"])}
-    if "LD_LIBRARY_PATH" in os.environ:
-        environ["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    environ = environment(os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]))
     made = Loop(tmp_path, environ=environ)
     # The modules that were found beside this test's own are found in the loop's processes as well.
     made.environ["PYTHONPATH"] = os.pathsep.join(

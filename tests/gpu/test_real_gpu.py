@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from grpo_launch.base.host import Host, nvidia_smi
 from tests.conftest import Project
+from tests.gpu.card import GIB, HELD_GIB, INDICES, MARKS, environment
 from tests.launch.helpers import in_state, nothing_left, until
 
-INDICES = nvidia_smi("index")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(not INDICES, reason="there is no NVIDIA GPU"),
-]
+pytestmark = MARKS
 
-GIB = 1 << 30
-HELD_GIB = 6
 HOLDER = f"""
 import signal, torch
 held = torch.empty({HELD_GIB} << 30, dtype=torch.uint8, device="cuda")
@@ -40,11 +30,7 @@ def host(**environ: str) -> Host:
 
 
 def own_environment(project: Project) -> dict[str, str]:
-    """What torch and the NVIDIA tools need of this machine's environment."""
-    kept = ("LD_LIBRARY_PATH", "PYTHONPATH")
-    path = [project.environment()["PATH"], str(Path(shutil.which("nvidia-smi") or "").parent)]
-    own = {name: os.environ[name] for name in kept if name in os.environ}
-    return {**own, "PATH": os.pathsep.join(path)}
+    return environment(project.environment()["PATH"])
 
 
 def torch_says(expression: str) -> Any:

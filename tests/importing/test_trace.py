@@ -38,10 +38,20 @@ def test_a_run_calls_what_was_read(tmp_path: Path) -> None:
 def test_what_is_called_is_seen_whole(tmp_path: Path) -> None:
     script = tmp_path / "script.sh"
     script.write_text(SCRIPT)
-    trace = traced(script, ["5"], {"GIVEN": "x"})
-    read = sorted_calls(bash.read(SCRIPT.encode(), "script.sh", arguments=["5"])).launches
+    given = {"GIVEN": "x"}
+    trace = traced(script, ["5"], given)
+    text = bash.read(SCRIPT.encode(), "script.sh", arguments=["5"], settings=given)
+    read = sorted_calls(text).launches
     assert (trace.status, different(read, trace)) == (0, [])
     assert len(trace.calls) == 3
+
+
+def test_what_is_left_in_the_background_is_seen(tmp_path: Path) -> None:
+    """Also where its output goes to a directory that the script expects to be there."""
+    script = "cd sub\nA=$X nohup vllm serve m --port 8000 > logs/server.log 2>&1 &\n"
+    options = ["--trace", "--set", "X=1"]
+    result = imported(tmp_path, {"script.sh": script}, options)
+    assert result.says("trace: 1 launches read, 0 differences to what was called")
 
 
 def test_a_call_that_was_read_otherwise_is_named(tmp_path: Path) -> None:

@@ -57,6 +57,66 @@ def test_what_is_not_known_is_named_with_its_line(tmp_path: Path, script: str, l
     assert (result.status, result.verdict) == (1, "not proven: 1 unknown")
 
 
+DECIDED = {
+    "an argument": (f"{SFT} --max_steps $1\n", "decided behind --: $1", ["--", "3"]),
+    "that there are no arguments": (
+        f'[ "$1" = big ] && N=2 || N=1\n{SFT} --max_steps $N\n',
+        "unknown: --max_steps ${N} is known only",
+        ["--"],
+    ),
+    "a condition": (
+        f'if [ "$MODE" = train ]; then {SFT}; fi\n',
+        "decided by --set NAME=VALUE: MODE",
+        ["--set", "MODE=train"],
+    ),
+    "what the script computes": (
+        f"NOW=$(date +%s)\nDIR=out/$NOW\n{SFT} --output_dir $DIR --logging_dir $DIR/l\n",
+        "decided by --set NAME=VALUE: NOW",
+        ["--set", "NOW=5"],
+    ),
+    "a random number": (
+        f"MASTER_PORT=$((20000 + RANDOM % 1000)) {SFT}\n",
+        "decided by --set NAME=VALUE: MASTER_PORT",
+        ["--set", "MASTER_PORT=20001"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "line", "options"), DECIDED.values(), ids=DECIDED)
+def test_who_imports_decides(tmp_path: Path, script: str, line: str, options: list[str]) -> None:
+    before = imported(tmp_path, {"script.sh": script})
+    assert (before.status, before.says(line)) == (1, True), "\n".join(before.said)
+    after = imported(tmp_path, {"script.sh": script}, options)
+    assert after.status == 0, "\n".join(after.said)
+
+
+def test_what_is_decided_is_said_and_not_exported(tmp_path: Path) -> None:
+    script = f"NOW=$(date +%s)\nX=known\n{SFT} --output_dir out/$NOW --run_name $X\n"
+    result = imported(tmp_path, {"script.sh": script}, ["--set", "NOW=5", "--set", "X=y"])
+    assert result.says("script.sh: $NOW is taken to be 5; the script computes it")
+    assert result.keys["training"] == {"output_dir": "out/5", "run_name": "known"}
+    assert result.keys["env"] == {"set": {"X": "known"}}
+
+
+def test_what_is_only_printed_is_no_launch(tmp_path: Path) -> None:
+    script = (
+        'cmd="vllm serve some/model --port 8000"\necho $cmd | tr -s " "\n'
+        'printf "%s\\n" swift sft --model m\necho "=== Serving ==="\neval $cmd\n'
+    )
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.verdict == "proven equal: 1 flag, 0 variables"
+    assert not result.says("trap")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['eval "$(conda shell.bash hook)"', "source <(micromamba shell hook --shell bash)"],
+)
+def test_a_hook_of_conda_is_no_unknown(tmp_path: Path, line: str) -> None:
+    result = imported(tmp_path, {"script.sh": f"{line}\nconda activate rl\n{SFT}\n"})
+    assert result.status == 0, result.said
+
+
 def test_what_decides_nothing_is_no_unknown(tmp_path: Path) -> None:
     script = f"#SBATCH -N 1\nsource ~/.bashrc\nsource venv/bin/activate\n{SFT}\nsource after.sh\n"
     result = imported(tmp_path, {"script.sh": script})

@@ -16,6 +16,8 @@ from grpo_launch.bash.syntax import Node, offset
 from grpo_launch.bash.variables import assign, export
 
 _DEEPEST = 40
+_SPACED = re.compile(r"=(?!=)")
+_SAY = frozenset(("echo", "printf", "test", "expr", "print"))
 _PLACEHOLDER = re.compile(r"[A-Za-z][\w./-]*")
 
 
@@ -210,7 +212,7 @@ def _judge(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
         where = f" at the end of line {last[1]}" if last is not None else ""
         what = f"is a command of its own, not a flag{of}: is a backslash missing{where}?"
         shell.remark(statement, what, About.TRAP)
-    elif len(known) > 1 and known[1].startswith("=") and known[0].isidentifier():
+    elif len(known) > 1 and _SPACED.match(known[1]) and known[0] not in _SAY:
         shell.remark(statement, f"calls {known[0]}: no space may stand before =", About.TRAP)
 
 

@@ -22,8 +22,9 @@ def read(
     text: bytes,
     name: str,
     *,
-    arguments: Sequence[str] = (),
+    arguments: Sequence[str] | None = None,
     settings: Mapping[str, str] | None = None,
+    decides: bool = False,
     sources: Sources | None = None,
     start: str = "",
 ) -> Script:
@@ -31,14 +32,16 @@ def read(
 
     The script is taken to be started in its own directory, so that ``dirname "$0"`` is ``.``;
     directories are said relative to that, see ``Call.cwd``. Variables that it does not set come
-    from the caller and are not known, but ``${X:-default}`` is the default; a positional that
-    was not given is not known either, while ``$#`` counts those that were given.
+    from the caller and are not known, but ``${X:-default}`` is the default; positionals are not
+    known either unless ``arguments`` are given, while ``$#`` is 0 then.
 
     Args:
         text: the script.
         name: of the file, for messages, and for ``$0``.
-        arguments: that it is started with.
+        arguments: that it is started with, all of them; None: nobody knows.
         settings: variables of the caller's environment.
+        decides: whether they are also what variables hold to which the script assigns what nobody
+            knows, as a date; without the ``export``.
         sources: the texts of files that it sources, or what gives them (None: not this one).
         start: the absolute path of the directory that it is started in, which ``pwd`` prints;
             without it a call gets the relative path that leads there from its own directory.
@@ -53,11 +56,19 @@ def read(
         variables={
             key: Variable(joined(value), exported=True) for key, value in (settings or {}).items()
         },
-        positionals=Positionals(tuple(joined(x) for x in arguments), of_caller=True),
+        positionals=Positionals(
+            tuple(joined(x) for x in arguments or ()), of_caller=arguments is None
+        ),
         zero=joined(f"./{posixpath.basename(name)}"),
     )
     shell = Shell(
-        source, state, walk, _loader(sources), start=normal(start) if start else HERE, shown=name
+        source,
+        state,
+        walk,
+        _loader(sources),
+        start=normal(start) if start else HERE,
+        shown=name,
+        decided=state.variables.copy() if decides else {},
     )
     try:
         walk(shell, source.tree.get("Stmts") or [])
@@ -66,7 +77,7 @@ def read(
         shell.remark_line(len(source.lines), source.lines[-1], what)
     remarks = sorted([*found, *shell.record.remarks], key=_line)
     defaults = {key: value.replace(HERE, ".") for key, value in shell.record.defaults.items()}
-    return Script(name, shell.record.calls, remarks, defaults)
+    return Script(name, shell.record.calls, remarks, defaults, shell.record.decided)
 
 
 def _line(remark: Remark) -> tuple[str, int]:

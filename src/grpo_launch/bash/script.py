@@ -29,7 +29,7 @@ class Unknown:
     Attributes:
         kind: why.
         text: as the script says it: ``$(date +%F)``, ``${SLURM_NODEID}``.
-        name: of the variable or positional, where it is one.
+        name: of the variable or positional, where it is one, or in which it was kept first.
     """
 
     kind: Kind
@@ -98,10 +98,12 @@ class Condition:
     Attributes:
         line: where it stands.
         text: as the script says it: ``[ -d ckpt ]``; of an ``else``: ``not ...``.
+        names: of the variables and positionals in it that are not known.
     """
 
     line: int
     text: str
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,9 +181,11 @@ class Script:
         calls: in the order in which they would happen.
         remarks: by line.
         defaults: variables whose ``${X:-default}`` was taken, as the caller may have set them.
+        decided: variables for whose computed value another one was taken.
     """
 
     name: str
     calls: Sequence[Call]
     remarks: Sequence[Remark]
     defaults: Mapping[str, str] = field(default_factory=dict)
+    decided: Mapping[str, str] = field(default_factory=dict)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from grpo_launch.bash.directories import within
 from grpo_launch.bash.script import About, Call, Redirect, Remark, Value, joined
-from grpo_launch.bash.state import State, merged
+from grpo_launch.bash.state import State, Variable, merged
 from grpo_launch.bash.syntax import HERE, Node, Source, short
 
 MOST_STEPS = 20_000
@@ -88,6 +88,7 @@ class Record:
         calls: see ``Script``.
         remarks: see ``Script``.
         defaults: see ``Script``.
+        decided: see ``Script``.
         steps: how many statements were followed.
         substituted: the status of the last command substitution, where there was one.
         last: the line, the last line and the program of the last call.
@@ -96,6 +97,7 @@ class Record:
     calls: list[Call] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     defaults: dict[str, str] = field(default_factory=dict)
+    decided: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     substituted: list[int | None] = field(default_factory=list)
     last: tuple[int, int, str] | None = None
@@ -114,6 +116,7 @@ class Shell:
         load: the bytes of a sourced file, or None.
         start: the directory that the script is started in, absolute, or ``HERE``.
         shown: what the script is called in messages.
+        decided: what variables hold to which the script assigns what nobody knows.
     """
 
     source: Source
@@ -122,6 +125,7 @@ class Shell:
     load: Callable[[str], bytes | None]
     start: str = HERE
     shown: str = ""
+    decided: Mapping[str, Variable] = field(default_factory=dict)
     context: Context = field(default_factory=Context)
     record: Record = field(default_factory=Record)
 

@@ -21,6 +21,9 @@ _OF_THE_SHELL = frozenset(
 )
 """Variables that bash sets itself, to what nobody knows before."""
 
+_COMPUTED = (Kind.COMMAND, Kind.FILE, Kind.OTHER)
+"""Why a value is not known that the script makes itself."""
+
 _SIZE = 100
 """What a part that is not known counts as, in characters."""
 
@@ -202,14 +205,36 @@ def assign(
             return
         old = _items(variable).get(key)
     value = _converted(shell, variable, old, value, append)
+    if (given := shell.decided.get(name)) is not None and not _is_told(value):
+        if variable is given:  # whoever starts the script need not export it
+            variable = replace(variable, exported=False)
+        value = given.value or Value()
+        shell.record.decided[name] = str(value)
     size = sum(len(part) if isinstance(part, str) else _SIZE for part in value.parts)
     if size > LONGEST_VALUE:
         value = joined(Unknown(Kind.OTHER, f"${{{name}}}", name))
+    value = _named(value, name)
     if key is None:
         state.variables[name] = replace(variable, value=value)
     else:
         items = {**_items(variable), key: value}
         state.variables[name] = replace(variable, value=None, items=items)
+
+
+def _is_told(value: Value) -> bool:
+    """Whether only the caller makes it unknown, not the script."""
+    return all(each.kind not in _COMPUTED for each in value.unknowns)
+
+
+def _named(value: Value, name: str) -> Value:
+    """What is computed gets the name of the variable that it is kept in."""
+    parts = (
+        replace(part, name=name if part.name in _OF_THE_SHELL else part.name or name)
+        if isinstance(part, Unknown) and part.kind in _COMPUTED
+        else part
+        for part in value.parts
+    )
+    return Value(tuple(parts))
 
 
 def _key(shell: Shell, variable: Variable, index: str) -> int | str | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from grpo_launch.bash.script import Condition
+from grpo_launch.bash.script import Condition, Kind
 from grpo_launch.bash.shell import FatalError, Frame, Shell
 from grpo_launch.bash.state import State
 from grpo_launch.bash.syntax import short
+from grpo_launch.bash.variables import look_up
+
+_NAME = re.compile(r"\$\{?([A-Za-z_]\w*|\d)")
 
 
 def fork(
@@ -36,11 +40,11 @@ def fork(
     before = shell.state
     count = len(before.conditions)
     ends: list[tuple[bool, State]] = []
-    held = short(text)
+    held, names = short(text), _unknown_in(shell, text)
     for said, run, result in ((held, then, 0), (f"not {held}", otherwise, -1)):
         shell.state = before.copy()
         shell.state.status = result
-        shell.state.conditions = (*before.conditions, Condition(line, said))
+        shell.state.conditions = (*before.conditions, Condition(line, said, names))
         alive = run()
         ends.append((alive, shell.state))
     (goes, first), (other_goes, second) = ends
@@ -55,6 +59,16 @@ def fork(
         on.conditions = (*on.conditions[:count], *on.conditions[count + 1 :])
     shell.state = on
     return True
+
+
+def _unknown_in(shell: Shell, text: str) -> tuple[str, ...]:
+    """The names in the text of a condition that whoever starts the script decides."""
+    found: dict[str, None] = {}
+    for name in _NAME.findall(text):
+        for value in look_up(shell, name, f"${name}").values:
+            found |= {one.name: None for one in value.unknowns if one.kind is not Kind.BRANCH}
+    found.pop("", None)
+    return tuple(found)
 
 
 def subshell(shell: Shell, run: Callable[[], bool]) -> None:

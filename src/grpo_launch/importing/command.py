@@ -28,11 +28,12 @@ commands of its plan with theirs. Scripts are read, never run.
   -o FILE       write the experiment there, not to standard output
   --force       write over FILE
   --line N      import only the launch that begins in line N
-  --set X=VALUE the variable X as if it were exported when the script starts
+  --set X=VALUE the variable X as if it were exported when the script starts, and
+                where the script computes it: from a date, another program
   --trace       also run the scripts, with stand-ins for the programs that they
                 launch, and compare with what was called; asks for nothing, but
                 everything else in the scripts really runs
-  -- ARGUMENTS  of the scripts: $1, $2, ...
+  -- ARGUMENTS  of the scripts: $1, $2, ...; -- alone: there are none
 
 Status 0: the plan has the commands of the scripts, flag by flag and variable by
 variable; 1: differences or unknowns are listed; 2: a mistake of yours.
@@ -56,7 +57,7 @@ class Options:
     scripts: list[str] = field(default_factory=list[str])
     output: str = ""
     settings: dict[str, str] = field(default_factory=dict[str, str])
-    arguments: list[str] = field(default_factory=list[str])
+    arguments: list[str] | None = None
     lines: list[int] = field(default_factory=list[int])
     trace: bool = False
     force: bool = False
@@ -129,7 +130,8 @@ def run(words: Sequence[str]) -> int:
         from grpo_launch.importing import trace
 
         for script, own in zip(scripts, launches, strict=True):
-            verdict = trace.compared(script.name, own, options.arguments, options.settings, verdict)
+            given = options.arguments or []
+            verdict = trace.compared(script.name, own, given, options.settings, verdict)
     if output is None:
         print(text, end="")
     else:
@@ -207,7 +209,9 @@ def _script(path: str, options: Options) -> Script:
 
     def read(start: str) -> Script:
         given, settings = options.arguments, options.settings
-        return bash.read(text, name, arguments=given, settings=settings, sources=load, start=start)
+        return bash.read(
+            text, name, arguments=given, settings=settings, decides=True, sources=load, start=start
+        )
 
     script = read("")
     if any(_needs_start(call) for call in script.calls):

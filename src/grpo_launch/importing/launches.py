@@ -52,6 +52,7 @@ _QUIET = frozenset(
         *("free", "df", "du", "uname", "whoami", "id", "env", "printenv", "lsof", "fuser", "top"),
         *("stty", "break", "continue", "shift", "eval", "local", "declare", "export", "unset"),
         *("scontrol", "sinfo", "squeue", "nproc", "basename", "dirname", "realpath", "readlink"),
+        *("logger", "say", "notify-send", "type", "man", "column", "ts", "tr", "cut"),
         *("tput", "figlet", "history", "times", "umask", "alias", "shopt", "let", "getopts"),
     )
 )
@@ -128,8 +129,8 @@ def sorted_calls(script: Script) -> Sorted:
         if (chosen := _activated(bare.words)) is not None:
             environment, is_conda = chosen
             continue
-        read = _identified(bare)
-        if read is None and name in _QUIET:
+        read = None if name in _QUIET else _identified(bare)
+        if name in _QUIET:
             waits = waits or name in _WAITS
             continue
         conda, prefix = bare.conda, bare.prefix

@@ -9,7 +9,10 @@ from grpo_launch.bash.script import About, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Sorted
 
-ENVIRONMENT = re.compile(r"((source|\.)\s+\S*(/activate|conda\.sh)|(conda|mamba) activate)\b")
+ENVIRONMENT = re.compile(
+    r"((source|\.)\s+\S*(/activate|conda\.sh)|(conda|mamba) activate"
+    r"|(eval \W*|(source|\.) <\()\S*(conda|mamba|CONDA_EXE)\S* (shell|init))\b"
+)
 """What enters an environment, which is the runtime's."""
 
 _OF_CALLER = re.compile(r"(source|\.)\s+\S*(/\.bashrc|/\.bash_profile|/\.profile|/etc/profile)\b")
@@ -25,6 +28,9 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
             yield Finding(file, remark.line, f"{remark.what}: {remark.text}", sort)
     for variable, value in script.defaults.items():
         yield Finding(script.name, 0, f"${variable} is taken to be its default, {value}")
+    for variable, value in script.decided.items():
+        what = f"${variable} is taken to be {value}; the script computes it"
+        yield Finding(script.name, 0, what)
     for call in made.others:
         words = " ".join(map(str, call.words))
         what = f"not imported, run it yourself before: {words}"

@@ -39,9 +39,12 @@ def _prefixed(finding: Finding) -> str:
 def undecided(draft: Draft) -> tuple[list[str], list[str]]:
     """The variables and the positionals that would make more of the launches known."""
     unknowns = [*_unknowns(draft)]
-    variables = {one.name for one in unknowns if one.kind is Kind.VARIABLE and one.name}
-    positionals = {f"${one.name}" for one in unknowns if one.kind is Kind.POSITIONAL and one.name}
-    return sorted(variables), sorted(positionals)
+    names = {one.name for one in unknowns if one.kind is not Kind.BRANCH}
+    for part in draft.chosen.all:
+        names |= {name for condition in part.launch.call.conditions for name in condition.names}
+    positionals = sorted(int(name) for name in names if name.isdigit())
+    variables = sorted(name for name in names if name.isidentifier() and name != "PWD")
+    return variables, [f"${number}" for number in positionals]
 
 
 def _unknowns(draft: Draft) -> Iterator[Unknown]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,8 +28,13 @@ from grpo_launch.importing.reading import plugin_programs
 LIMIT_S = 60.0
 """Seconds that a script may take."""
 
+LINGERS_S = 10.0
+"""Seconds that what a script has left in the background gets to call what it calls."""
+
+_PYTHONS = ("python", "python3", *(f"python3.{minor}" for minor in range(8, 16)))
+
 _RECORDED = (
-    *("torchrun", "python", "python3", "conda", "mamba", "accelerate", "trl", "deepspeed"),
+    *("torchrun", *_PYTHONS, "conda", "mamba", "accelerate", "trl", "deepspeed"),
     *("uv", "ray", "megatron", "srun", "sbatch", "docker", "ssh", "tmux", "screen"),
 )
 """Programs with a stand-in, besides those of the plug-ins."""
@@ -84,7 +90,11 @@ def _names() -> list[str]:
 
 
 def traced(
-    script: Path, arguments: Sequence[str], settings: Mapping[str, str], limit_s: float = LIMIT_S
+    script: Path,
+    arguments: Sequence[str],
+    settings: Mapping[str, str],
+    limit_s: float = LIMIT_S,
+    directories: Iterable[str] = (),
 ) -> Trace:
     """Run a script, and collect how the stand-ins were called.
 
@@ -93,12 +103,16 @@ def traced(
         arguments: of the script.
         settings: variables of its environment.
         limit_s: seconds until it is ended with all that it started.
+        directories: what is there, below the one that it runs in; others are left out.
     """
     with tempfile.TemporaryDirectory(prefix="grpo_launch-") as directory:
         root = Path(directory)
         bin_, records, work = (root / name for name in ("bin", "records", "work"))
         for made in (bin_, records, work):
             made.mkdir()
+        for each in directories:
+            if (made := Path(os.path.normpath(work / each))).is_relative_to(work):
+                made.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(script, work / script.name)
         recorder = _RECORDER.format(python=sys.executable, records=str(records))
         for name in _names():
@@ -113,7 +127,7 @@ def traced(
         }
         status = _run(["bash", script.name, *arguments], work, environ, limit_s)
         files = sorted(records.iterdir())
-        return Trace(tuple(_call(file, environ) for file in files), status)
+        return Trace(tuple(map(_call, files)), status)
 
 
 def _write(path: Path, text: str) -> None:
@@ -123,17 +137,16 @@ def _write(path: Path, text: str) -> None:
 
 def _run(argv: Sequence[str], cwd: Path, environ: Mapping[str, str], limit_s: float) -> int | None:
     """The status, or None where the limit was reached; its process group is ended in any case."""
+    reading, writing = os.pipe()  # whatever it starts has the end that is written to
     process = subprocess.Popen(
-        argv,
-        cwd=cwd,
-        env=dict(environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+        argv, cwd=cwd, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True, pass_fds=(writing,),
+    )  # fmt: skip
+    os.close(writing)
     try:
-        return process.wait(limit_s)
+        status = process.wait(limit_s)
+        select.select([reading], [], [], LINGERS_S)
+        return status
     except subprocess.TimeoutExpired:
         return None
     finally:
@@ -141,9 +154,10 @@ def _run(argv: Sequence[str], cwd: Path, environ: Mapping[str, str], limit_s: fl
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        os.close(reading)
 
 
-def _call(file: Path, given: Mapping[str, str]) -> Call:
+def _call(file: Path) -> Call:
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:  # it was ended while it wrote
@@ -151,7 +165,7 @@ def _call(file: Path, given: Mapping[str, str]) -> Call:
     own = {
         name: Value((value,)) if value else Value()
         for name, value in said["environ"].items()
-        if name not in _OF_BASH and given.get(name) != value
+        if name not in _OF_BASH
     }
     words = tuple(Value((word,)) if word else Value() for word in said["words"])
     return Call(0, 0, words, own)
@@ -174,13 +188,24 @@ def compared(
         verdict: of the comparison with the plan.
     """
     print(announcement(script), file=sys.stderr, flush=True)
-    trace = traced(Path(script), arguments, settings)
+    trace = traced(Path(script), arguments, settings, directories=_directories(launches))
     found = [
         Finding(script, line, what, Sort.DIFFERENCE) for line, what in different(launches, trace)
     ]
     said = f"trace: {len(launches)} launches read, {len(found)} differences to what was called"
+    said += f"; the script ended with status {trace.status}" if trace.status else ""
     print(said, file=sys.stderr)
     return replace(verdict, differences=(*verdict.differences, *found))
+
+
+def _directories(launches: Iterable[Launch]) -> Iterator[str]:
+    """Where launches run and their output goes, which a script may have made long ago."""
+    for call in (launch.call for launch in launches):
+        where = call.cwd.known
+        if where is not None:
+            yield where
+            files = (*(redirect.target.known for redirect in call.redirects), *map(str, call.teed))
+            yield from (str(Path(where, file).parent) for file in files if file)
 
 
 def different(launches: Sequence[Launch], trace: Trace) -> list[tuple[int, str]]:
