@@ -109,6 +109,20 @@ def test_what_is_only_printed_is_no_launch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("docker run --rm --gpus all my/image:1 python train.py --lr 1e-6", "learner"),
+        ("docker run --gpus all -p 8000:8000 vllm/vllm-openai:v0.10 --model some/model", "engine"),
+        ("singularity exec --nv image.sif swift sft --model some/model --dataset a", "learner"),
+    ],
+)
+def test_a_container_is_a_command(tmp_path: Path, line: str, part: str) -> None:
+    result = imported(tmp_path, {"script.sh": f"{line}\n"})
+    assert result.status == 0, result.said
+    assert result.keys[part]["name"] == "command"
+
+
+@pytest.mark.parametrize(
     "line",
     ['eval "$(conda shell.bash hook)"', "source <(micromamba shell hook --shell bash)"],
 )

@@ -32,6 +32,9 @@ _CONTAINERS = {
 }
 """Programs that run others in a container."""
 
+_SERVING_IMAGE = re.compile(r"(^|[/_-])(vllm|sglang|lmdeploy|text-generation-inference|tgi)\b")
+_MODEL = re.compile(r"--model(-path|-id)?(=|$)")
+
 _SERVES = re.compile(r"(^|[._/-])(serve|server|vllm-serve|rollout|deploy|api_server|launch_server)")
 
 _NO_LAUNCH = {
@@ -214,12 +217,19 @@ def _identified(bare: Unwrapped) -> tuple[str, str] | None:
         return ENGINE, COMMAND
     if name in _SHELLS and bare.before and (kind := _kind_inside(words)) is not None:
         return kind, COMMAND
-    if name in _CONTAINERS and second in _CONTAINERS[name]:
+    if _is_container(words):
         inside = [at for at in range(2, len(words)) if base(words[at]) in _all_programs()]
         if inside:
             kind = identified(words[inside[0] :])
             return (kind[0] if kind else LEARNER), COMMAND
+        images = [at for at in range(2, len(words)) if _SERVING_IMAGE.search(str(words[at]))]
+        if images and any(_MODEL.match(str(word)) for word in words[images[0] :]):
+            return ENGINE, COMMAND
     return None
+
+
+def _is_container(words: Sequence[Value]) -> bool:
+    return _text(words, 1) in _CONTAINERS.get(base(words[0]), ())
 
 
 def _kind_inside(words: Sequence[Value]) -> str | None:
@@ -252,6 +262,9 @@ def _module(words: Sequence[Value]) -> str:
 
 def _is_script(words: Sequence[Value]) -> bool:
     """Whether an interpreter runs a script or a module of somebody's own, no text."""
+    if _is_container(words):
+        inside = (at for at in range(2, len(words)) if base(words[at]).startswith("python"))
+        return (at := next(inside, None)) is not None and _is_script(words[at:])
     if not base(words[0]).startswith("python"):
         return False
     return len(words) > 1 and _text(words, 1) not in ("-c", "-", "-V", "--version")
