@@ -77,6 +77,7 @@ class Launch:
         environment: the directory of the virtual environment, or the conda environment's name, that
             is active; empty: none.
         is_conda: which of both.
+        at: its number among the calls of the script, that of the shell where a shell is given it.
     """
 
     script: str
@@ -86,6 +87,7 @@ class Launch:
     name: str
     environment: str = ""
     is_conda: bool = False
+    at: int = 0
 
     @property
     def words(self) -> tuple[Value, ...]:
@@ -120,7 +122,7 @@ def sorted_calls(script: Script) -> Sorted:
     others: list[Call] = []
     scripts: list[tuple[int, Launch]] = []
     environment, is_conda, waits = "", False, False
-    for call in _flattened(script.calls, script.name):
+    for at, call in _flattened(script.calls, script.name):
         bare = unwrapped(call.words)
         if not bare.words:
             continue
@@ -135,26 +137,28 @@ def sorted_calls(script: Script) -> Sorted:
         conda, prefix = bare.conda, bare.prefix
         where = (conda or prefix, bool(conda)) if conda or prefix else (environment, is_conda)
         if read is not None:
-            launches.append(Launch(script.name, call, bare, *read, *where))
+            launches.append(Launch(script.name, call, bare, *read, *where, at))
         elif _is_script(bare.words):
             kind = ENGINE if _serves(bare.words) else LEARNER
-            scripts.append((len(others), Launch(script.name, call, bare, kind, COMMAND, *where)))
+            launch = Launch(script.name, call, bare, kind, COMMAND, *where, at)
+            scripts.append((len(others), launch))
             others.append(call)
         else:
             others.append(call)
     if not launches and scripts:
-        at, launch = scripts[-1]
+        number, launch = scripts[-1]
         launches.append(launch)
-        del others[at]
+        del others[number]
     return Sorted(tuple(launches), tuple(others), waits)
 
 
-def _flattened(calls: Iterable[Call], name: str) -> Iterator[Call]:
-    """The calls, with those of a text that a shell is given in place of the shell's own."""
-    for call in calls:
+def _flattened(calls: Iterable[Call], name: str) -> Iterator[tuple[int, Call]]:
+    """The calls by number, with those of a text that a shell is given in place of its own."""
+    for at, call in enumerate(calls):
         text = _of_shell(unwrapped(call.words))
         inner = [*_inner(call, text, name)] if text else []
-        yield from inner or [call]
+        for one in inner or [call]:
+            yield at, one
 
 
 def _of_shell(bare: Unwrapped) -> str:

@@ -18,7 +18,7 @@ _JOB = re.compile(r"#\s*(SBATCH|PBS|BSUB|\$)\b")
 
 def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
     """A line for each: unknown where a launch may depend on what was not understood."""
-    last = max((launch.call.end for launch in made.launches), default=0)
+    last = max((launch.at for launch in made.launches), default=-1)
     for remark in script.remarks:
         if (sort := _sort(remark, last)) is not None:
             file = remark.file or script.name
@@ -39,7 +39,7 @@ def _sort(remark: Remark, last: int) -> Sort | None:
 
     Args:
         remark: the remark.
-        last: the last line of the last launch: what stands behind it decides nothing.
+        last: the number of the last launch among the calls: what is behind it decides nothing.
     """
     if remark.about is About.TRAP:
         return Sort.TRAP
@@ -47,4 +47,4 @@ def _sort(remark: Remark, last: int) -> Sort | None:
         return None  # it is the runtime's, or the scheduler's
     if remark.about in (About.COMMENT, About.END) or _OF_CALLER.match(remark.text):
         return Sort.NOTE
-    return Sort.UNKNOWN if remark.file or remark.line <= last else Sort.NOTE
+    return Sort.UNKNOWN if remark.calls <= last else Sort.NOTE
