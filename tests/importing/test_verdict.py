@@ -62,6 +62,11 @@ def test_what_is_not_known_is_named_with_its_line(tmp_path: Path, script: str, l
     assert (result.status, result.verdict) == (1, "not proven: 1 unknown")
 
 
+def test_what_is_shown_is_no_launch(tmp_path: Path) -> None:
+    script = "echo vllm serve some/model\nprintf '%s\\n' swift sft\nvllm serve some/model\n"
+    assert imported(tmp_path, {"script.sh": script}).status == 0
+
+
 def test_an_end_that_is_not_reached_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

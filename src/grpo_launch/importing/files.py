@@ -57,7 +57,7 @@ def read(options: Options) -> list[Source]:
 def _read(path: str, options: Options) -> Source:
     if argument_files.is_arguments(path):
         launch = argument_files.launch_of(path, _mapping(Path(path)))
-        return Source(Script(path, (), ()), Sorted((launch,), (), False))
+        return Source(Script(path, (), ()), Sorted((launch,)))
     script = _script(path, options)
     made = sorted_calls(script)
     directory = _directory(path)

@@ -102,26 +102,40 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A call that is no launch.
+
+    Attributes:
+        at: its number among the calls of the script.
+        call: the call.
+    """
+
+    at: int
+    call: Call
+
+
+@dataclass(frozen=True)
 class Sorted:
     """The calls of a script.
 
     Attributes:
         launches: in their order.
         others: calls that prepare something, or that nobody understands.
-        waits: whether it waits for something.
+        waits: calls that wait for something.
     """
 
     launches: tuple[Launch, ...]
-    others: tuple[Call, ...]
-    waits: bool
+    others: tuple[Step, ...] = ()
+    waits: tuple[Step, ...] = ()
 
 
 def sorted_calls(script: Script) -> Sorted:
     """Tell the launches of a script from its other calls."""
     launches: list[Launch] = []
-    others: list[Call] = []
+    others: list[Step] = []
+    waits: list[Step] = []
     scripts: list[tuple[int, Launch]] = []
-    environment, is_conda, waits = "", False, False
+    environment, is_conda = "", False
     for at, call in _flattened(script.calls, script.name):
         bare = unwrapped(call.words)
         if not bare.words:
@@ -130,10 +144,11 @@ def sorted_calls(script: Script) -> Sorted:
         if (chosen := _activated(bare.words)) is not None:
             environment, is_conda = chosen
             continue
-        read = _identified(bare)
-        if read is None and name in _QUIET:
-            waits = waits or name in _WAITS
+        if name in _QUIET:  # also ``echo vllm serve ...``
+            if name in _WAITS:
+                waits.append(Step(at, call))
             continue
+        read = _identified(bare)
         conda, prefix = bare.conda, bare.prefix
         where = (conda or prefix, bool(conda)) if conda or prefix else (environment, is_conda)
         if read is not None:
@@ -142,14 +157,14 @@ def sorted_calls(script: Script) -> Sorted:
             kind = ENGINE if _serves(bare.words) else LEARNER
             launch = Launch(script.name, call, bare, kind, COMMAND, *where, at)
             scripts.append((len(others), launch))
-            others.append(call)
+            others.append(Step(at, call))
         else:
-            others.append(call)
+            others.append(Step(at, call))
     if not launches and scripts:
         number, launch = scripts[-1]
         launches.append(launch)
         del others[number]
-    return Sorted(tuple(launches), tuple(others), waits)
+    return Sorted(tuple(launches), tuple(others), tuple(waits))
 
 
 def _flattened(calls: Iterable[Call], name: str) -> Iterator[tuple[int, Call]]:

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from grpo_launch.bash.script import About, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Sorted
+from grpo_launch.importing.reading import ENGINE
+from grpo_launch.importing.wrappers import base
 
 ENVIRONMENT = re.compile(r"((source|\.)\s+\S*(/activate|conda\.sh)|(conda|mamba) activate)\b")
 """What enters an environment, which is the runtime's."""
 
 _OF_CALLER = re.compile(r"(source|\.)\s+\S*(/\.bashrc|/\.bash_profile|/\.profile|/etc/profile)\b")
+_PAUSES = ("sleep", "wait")
 _JOB = re.compile(r"#\s*(SBATCH|PBS|BSUB|\$)\b")
 
 
@@ -25,13 +28,19 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
             yield Finding(file, remark.line, f"{remark.what}: {remark.text}", sort)
     for variable, value in script.defaults.items():
         yield Finding(script.name, 0, f"${variable} is taken to be its default, {value}")
-    for call in made.others:
-        words = " ".join(map(str, call.words))
-        what = f"not imported, run it yourself before: {words}"
-        yield Finding(script.name, call.line, what)
+    for step in made.others:
+        words = " ".join(map(str, step.call.words))
+        when = "before" if step.at <= last or last < 0 else "afterwards"
+        yield Finding(script.name, step.call.line, f"not imported, run it yourself {when}: {words}")
     if made.waits and made.launches:
-        what = "its waiting is left out: the learner starts when the server is ready"
-        yield Finding(script.name, 0, what)
+        yield Finding(script.name, 0, f"its waiting is left out{_why(made)}")
+
+
+def _why(made: Sorted) -> str:
+    """Why nobody need wait as a script does; empty: it waits for no server."""
+    asks = any(base(step.call.words[0]) not in _PAUSES for step in made.waits)
+    serves = any(launch.kind == ENGINE for launch in made.launches)
+    return ": the learner starts when the server is ready" if asks or serves else ""
 
 
 def _sort(remark: Remark, last: int) -> Sort | None:
