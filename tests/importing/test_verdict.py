@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from grpo_launch.bash import shell
 from grpo_launch.errors import ConfigError
 from tests.importing.imports import imported
 
@@ -43,6 +44,10 @@ UNKNOWN = {
         "1: unknown: is not read: what it sets is not known: source ./env.sh",
     ),
     "a text that is run": (f'eval "$SETUP"\n{SFT}\n', "1: unknown: evaluates a text"),
+    "a file that a function stands before": (
+        f"f() {{\n  {SFT}\n}}\nsource ./env.sh\nf\n",
+        "4: unknown: is not read: what it sets is not known: source ./env.sh",
+    ),
     "words of a command": (
         "torchrun train.py --x $X\n",
         "1: unknown: --x $X is known only when the script runs",
@@ -131,8 +136,19 @@ def test_a_hook_of_conda_is_no_unknown(tmp_path: Path, line: str) -> None:
     assert result.status == 0, result.said
 
 
+def test_an_end_that_is_not_reached_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "MOST_STEPS", 20)
+    script = f"{SFT}\nfor i in {{1..9}}; do for j in {{1..9}}; do :; done; done\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says("unknown: the script goes on for longer than it is followed")
+    assert result.status == 1
+
+
 def test_what_decides_nothing_is_no_unknown(tmp_path: Path) -> None:
     script = f"#SBATCH -N 1\nsource ~/.bashrc\nsource venv/bin/activate\n{SFT}\nsource after.sh\n"
+    script += "f() { source ./env.sh; }\nf\n"
     result = imported(tmp_path, {"script.sh": script})
     assert result.status == 0, result.said
     assert not result.says("SBATCH")

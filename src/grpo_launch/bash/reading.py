@@ -11,7 +11,7 @@ from grpo_launch.bash.script import Remark, Script, joined
 from grpo_launch.bash.shell import EndlessError, Shell
 from grpo_launch.bash.state import Positionals, State, Variable
 from grpo_launch.bash.statements import walk
-from grpo_launch.bash.syntax import HERE, parse
+from grpo_launch.bash.syntax import HERE, parse, short
 from grpo_launch.errors import ConfigError
 
 Sources = Mapping[str, bytes] | Callable[[str], "bytes | None"]
@@ -74,7 +74,7 @@ def read(
         walk(shell, source.tree.get("Stmts") or [])
     except (EndlessError, RecursionError):
         what = "the script goes on for longer than it is followed"
-        shell.remark_line(len(source.lines), source.lines[-1], what)
+        found.append(Remark(len(source.lines), short(source.lines[-1]), what))
     remarks = sorted([*found, *shell.record.remarks], key=_line)
     defaults = {key: value.replace(HERE, ".") for key, value in shell.record.defaults.items()}
     return Script(name, shell.record.calls, remarks, defaults, shell.record.decided)

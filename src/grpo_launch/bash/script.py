@@ -163,6 +163,7 @@ class Remark:
         what: what was not understood, or what it does that nobody would expect; one line.
         about: what it is about.
         file: the sourced file that ``line`` counts in; empty: the script itself.
+        calls: how many of the script's calls happen before it, and cannot depend on it.
     """
 
     line: int
@@ -170,6 +171,7 @@ class Remark:
     what: str
     about: About = About.UNREAD
     file: str = ""
+    calls: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

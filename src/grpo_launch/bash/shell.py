@@ -136,7 +136,8 @@ class Shell:
 
     def remark_line(self, line: int, text: str, what: str, about: About = About.UNREAD) -> None:
         """Note something about a line, once."""
-        remark = Remark(line, short(text), what, about, file=self.source.name)
+        name, calls = self.source.name, len(self.record.calls)
+        remark = Remark(line, short(text), what, about, file=name, calls=calls)
         if remark not in self.record.remarks:
             self.record.remarks.append(remark)
 

@@ -81,6 +81,7 @@ class Launch:
         environment: the directory of the virtual environment, or the conda environment's name, that
             is active; empty: none.
         is_conda: which of both.
+        at: its number among the calls of the script, that of the shell where a shell is given it.
     """
 
     script: str
@@ -90,6 +91,7 @@ class Launch:
     name: str
     environment: str = ""
     is_conda: bool = False
+    at: int = 0
 
     @property
     def words(self) -> tuple[Value, ...]:
@@ -104,27 +106,41 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A call that is no launch.
+
+    Attributes:
+        at: its number among the calls of the script.
+        call: the call.
+    """
+
+    at: int
+    call: Call
+
+
+@dataclass(frozen=True)
 class Sorted:
     """The calls of a script.
 
     Attributes:
         launches: in their order.
         others: calls that prepare something, or that nobody understands.
-        waits: whether it waits for something.
+        waits: calls that wait for something.
     """
 
     launches: tuple[Launch, ...]
-    others: tuple[Call, ...]
-    waits: bool
+    others: tuple[Step, ...] = ()
+    waits: tuple[Step, ...] = ()
 
 
 def sorted_calls(script: Script) -> Sorted:
     """Tell the launches of a script from its other calls."""
     launches: list[Launch] = []
-    others: list[Call] = []
+    others: list[Step] = []
+    waits: list[Step] = []
     scripts: list[tuple[int, Launch]] = []
-    environment, is_conda, waits = "", False, False
-    for call in _flattened(script.calls, script.name):
+    environment, is_conda = "", False
+    for at, call in _flattened(script.calls, script.name):
         bare = unwrapped(call.words)
         if not bare.words:
             continue
@@ -132,33 +148,36 @@ def sorted_calls(script: Script) -> Sorted:
         if (chosen := _activated(bare.words)) is not None:
             environment, is_conda = chosen
             continue
-        read = None if name in _QUIET else _identified(bare)
-        if name in _QUIET:
-            waits = waits or name in _WAITS
+        if name in _QUIET:  # also ``echo vllm serve ...``
+            if name in _WAITS:
+                waits.append(Step(at, call))
             continue
+        read = _identified(bare)
         conda, prefix = bare.conda, bare.prefix
         where = (conda or prefix, bool(conda)) if conda or prefix else (environment, is_conda)
         if read is not None:
-            launches.append(Launch(script.name, call, bare, *read, *where))
+            launches.append(Launch(script.name, call, bare, *read, *where, at))
         elif _is_script(bare.words):
             kind = ENGINE if _serves(bare.words) else LEARNER
-            scripts.append((len(others), Launch(script.name, call, bare, kind, COMMAND, *where)))
-            others.append(call)
+            launch = Launch(script.name, call, bare, kind, COMMAND, *where, at)
+            scripts.append((len(others), launch))
+            others.append(Step(at, call))
         else:
-            others.append(call)
+            others.append(Step(at, call))
     if not launches and scripts:
-        at, launch = scripts[-1]
+        number, launch = scripts[-1]
         launches.append(launch)
-        del others[at]
-    return Sorted(tuple(launches), tuple(others), waits)
+        del others[number]
+    return Sorted(tuple(launches), tuple(others), tuple(waits))
 
 
-def _flattened(calls: Iterable[Call], name: str) -> Iterator[Call]:
-    """The calls, with those of a text that a shell is given in place of the shell's own."""
-    for call in calls:
+def _flattened(calls: Iterable[Call], name: str) -> Iterator[tuple[int, Call]]:
+    """The calls by number, with those of a text that a shell is given in place of its own."""
+    for at, call in enumerate(calls):
         text = _of_shell(unwrapped(call.words))
         inner = [*_inner(call, text, name)] if text else []
-        yield from inner or [call]
+        for one in inner or [call]:
+            yield at, one
 
 
 def _of_shell(bare: Unwrapped) -> str:

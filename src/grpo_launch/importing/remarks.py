@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from grpo_launch.bash.script import About, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Sorted
+from grpo_launch.importing.reading import ENGINE
+from grpo_launch.importing.wrappers import base
 
 ENVIRONMENT = re.compile(
     r"((source|\.)\s+\S*(/activate|conda\.sh)|(conda|mamba) activate"
@@ -16,12 +18,13 @@ ENVIRONMENT = re.compile(
 """What enters an environment, which is the runtime's."""
 
 _OF_CALLER = re.compile(r"(source|\.)\s+\S*(/\.bashrc|/\.bash_profile|/\.profile|/etc/profile)\b")
+_PAUSES = ("sleep", "wait")
 _JOB = re.compile(r"#\s*(SBATCH|PBS|BSUB|\$)\b")
 
 
 def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
     """A line for each: unknown where a launch may depend on what was not understood."""
-    last = max((launch.call.end for launch in made.launches), default=0)
+    last = max((launch.at for launch in made.launches), default=-1)
     for remark in script.remarks:
         if (sort := _sort(remark, last)) is not None:
             file = remark.file or script.name
@@ -31,13 +34,19 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
     for variable, value in script.decided.items():
         what = f"${variable} is taken to be {value}; the script computes it"
         yield Finding(script.name, 0, what)
-    for call in made.others:
-        words = " ".join(map(str, call.words))
-        what = f"not imported, run it yourself before: {words}"
-        yield Finding(script.name, call.line, what)
+    for step in made.others:
+        words = " ".join(map(str, step.call.words))
+        when = "before" if step.at <= last or last < 0 else "afterwards"
+        yield Finding(script.name, step.call.line, f"not imported, run it yourself {when}: {words}")
     if made.waits and made.launches:
-        what = "its waiting is left out: the learner starts when the server is ready"
-        yield Finding(script.name, 0, what)
+        yield Finding(script.name, 0, f"its waiting is left out{_why(made)}")
+
+
+def _why(made: Sorted) -> str:
+    """Why nobody need wait as a script does; empty: it waits for no server."""
+    asks = any(base(step.call.words[0]) not in _PAUSES for step in made.waits)
+    serves = any(launch.kind == ENGINE for launch in made.launches)
+    return ": the learner starts when the server is ready" if asks or serves else ""
 
 
 def _sort(remark: Remark, last: int) -> Sort | None:
@@ -45,7 +54,7 @@ def _sort(remark: Remark, last: int) -> Sort | None:
 
     Args:
         remark: the remark.
-        last: the last line of the last launch: what stands behind it decides nothing.
+        last: the number of the last launch among the calls: what is behind it decides nothing.
     """
     if remark.about is About.TRAP:
         return Sort.TRAP
@@ -53,4 +62,4 @@ def _sort(remark: Remark, last: int) -> Sort | None:
         return None  # it is the runtime's, or the scheduler's
     if remark.about in (About.COMMENT, About.END) or _OF_CALLER.match(remark.text):
         return Sort.NOTE
-    return Sort.UNKNOWN if remark.file or remark.line <= last else Sort.NOTE
+    return Sort.UNKNOWN if remark.calls <= last else Sort.NOTE

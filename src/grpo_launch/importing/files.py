@@ -1,0 +1,139 @@
+"""Scripts and files of arguments, read with what they name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from grpo_launch import bash
+from grpo_launch.bash.script import About, Call, Kind, Script
+from grpo_launch.errors import ConfigError
+from grpo_launch.importing import argument_files
+from grpo_launch.importing.launches import Sorted, sorted_calls
+from grpo_launch.importing.options import STDIN, Options
+
+_START = "PWD"
+"""The name of what is unknown where a path has to be told from where the script starts."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A script that was read, or a file of arguments.
+
+    Attributes:
+        script: what it says; of a file of arguments, nothing.
+        made: its calls, told apart.
+    """
+
+    script: Script
+    made: Sorted
+
+    def of_lines(self, lines: Sequence[int]) -> Source:
+        """It with the launches of some lines alone; a file of arguments has no lines."""
+        if argument_files.is_arguments(self.script.name):
+            return self
+        some = tuple(launch for launch in self.made.launches if launch.call.line in lines)
+        return replace(self, made=replace(self.made, launches=some))
+
+
+def read(options: Options) -> list[Source]:
+    """What the command line names, in its order.
+
+    Raises:
+        ConfigError: a file cannot be read, or nothing in them is launched.
+    """
+    found = [_read(path, options) for path in options.scripts]
+    wanted = [each.of_lines(options.lines) for each in found] if options.lines else found
+    if not any(each.made.launches for each in wanted):
+        raise _nothing(options, [each.script for each in found])
+    return found
+
+
+def _read(path: str, options: Options) -> Source:
+    if argument_files.is_arguments(path):
+        launch = argument_files.launch_of(path, _mapping(Path(path)))
+        return Source(Script(path, (), ()), Sorted((launch,)))
+    script = _script(path, options)
+    made = sorted_calls(script)
+    directory = _directory(path)
+
+    def find(named: str) -> Mapping[str, Any] | None:
+        places = [base / named for base in (directory, Path.cwd(), *directory.parents)]
+        file = next((place for place in places if place.is_file()), None)
+        return _mapping(file) if file is not None else None
+
+    expanded = tuple(argument_files.expanded(launch, find) for launch in made.launches)
+    return Source(script, replace(made, launches=expanded))
+
+
+def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
+    """Why there is nothing to import."""
+    where = " ".join(options.scripts)
+    ends = [remark for script in scripts for remark in script.remarks if remark.about is About.END]
+    if options.lines:
+        what = f"has no launch that begins in line {', '.join(map(str, options.lines))}"
+        return ConfigError(where, what, "leave --line out to see the lines")
+    if ends:
+        what = f"ends in line {ends[0].line} before it starts anything ({ends[0].text})"
+        return ConfigError(where, what, "give what it needs behind -- and in --set NAME=VALUE")
+    what = "starts nothing that serves or trains"
+    return ConfigError(where, what, "give the script that has the launch")
+
+
+def _script(path: str, options: Options) -> Script:
+    name = "stdin" if path == STDIN else path
+    directory = _directory(path)
+
+    def load(named: str) -> bytes | None:
+        try:
+            return (directory / named).read_bytes()
+        except (OSError, ValueError):
+            return None
+
+    try:
+        text = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(path, f"cannot be read ({error.strerror})", "give a file") from None
+
+    def started(start: str) -> Script:
+        given, settings = options.arguments, options.settings
+        return bash.read(
+            text, name, arguments=given, settings=settings, decides=True, sources=load, start=start
+        )
+
+    script = started("")
+    if any(_needs_start(call) for call in script.calls):
+        script = started(str(directory.resolve()))
+    return script
+
+
+def _directory(path: str) -> Path:
+    """Where the files lie that a script names."""
+    return Path.cwd() if path == STDIN else Path(path).parent
+
+
+def _needs_start(call: Call) -> bool:
+    values = (*call.words, *call.environ.values(), call.cwd)
+    unknowns = (each for value in values for each in value.unknowns)
+    return any(each.kind is Kind.OTHER and each.name == _START for each in unknowns)
+
+
+def _mapping(path: Path) -> Mapping[str, Any]:
+    """What a file of arguments holds.
+
+    Raises:
+        ConfigError: it is no mapping.
+    """
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        line = str(error).splitlines()[0]
+        raise ConfigError(str(path), f"cannot be read ({line})", "give a YAML file") from None
+    if not isinstance(said, dict):
+        raise ConfigError(str(path), "is no mapping", "give a file of a learner's flags")
+    return {str(key): value for key, value in cast("dict[Any, Any]", said).items()}
