@@ -236,6 +236,10 @@ WRONG: list[tuple[str, str]] = [
     ("=3", "=3: names no key, write KEY=VALUE"),
     ("train.rlhf.x=${nope}", "train.rlhf.x: Interpolation key 'nope' not found, " + INTERPOLATION),
     (
+        "train.rlhf.x=${oc.env:NO_SUCH}",
+        "train.rlhf.x: needs the environment variable NO_SUCH, which is not set, export NO_SUCH",
+    ),
+    (
         "train.rlhf.x='${'",
         "train.rlhf.x: no viable alternative at input '${', " + INTERPOLATION,
     ),

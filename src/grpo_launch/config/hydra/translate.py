@@ -293,11 +293,18 @@ def _in_a_file(found: re.Match[str], error: Exception, line: CommandLine) -> Con
     return ConfigError(where, what, _CORRECT)
 
 
+_VARIABLE = re.compile(r"Environment variable '(.*)' not found")
+"""What ``oc.env`` of OmegaConf raises."""
+
+
 def _of_omegaconf(error: BaseException, line: CommandLine) -> ConfigError:
     key = str(getattr(error, "full_key", None) or "")
     what = str(error).split("\n", 1)[0]
     override = line.find(key) if key else None
     hint = hints.type_of(key)
+    if variable := _VARIABLE.search(what):
+        what = f"needs the environment variable {variable[1]}, which is not set"
+        return ConfigError(line.where(key), what, f"export {variable[1]}")
     if type(error).__name__.startswith(("Interpolation", "Grammar")):
         fix = "correct it, or write \\${ for the text itself"
         return ConfigError(line.where(key), what, fix)
