@@ -72,6 +72,11 @@ SCRIPTS = {
     "substitutions": 'x="$(echo a b)"; show "$x" $x `echo "q r"` $(basename /a/b.sh .sh) $(dirname /a/b) $(seq 1 3) "$(printf \'%s-%02d\\n\' a 3)" $(true) "$(echo; echo x; echo)"',
     "brackets in settings": "v=a; show logger=['console','wandb'] files=[$v/x.json,'b c'] a.b=[1]/[2] [x]=1; set -f; show k=[v]; "
     "set +f; shopt -s nullglob; show x; shopt -u nullglob; show k=[v]",
+    "set -a": "A=1; C=; set -a; B=2; C+=3; unset A; A=4; f() { local X=5; show; }; f z; for X in 6; do show; done; set +a; B=7; X=8; show; "
+    "set -o allexport; read -r C <<< 9; set +o allexport; show",
+    "ambiguous redirects": 'v="a b"; show x > $v; show "$?" > "$v"; { show y; } >> $v; E=; show z > $E || show "$?"; '
+    "(show w) 2> $v; if show u > $v; then show yes; else show no; fi",
+    "a backslash at the end of a text": "eval 'show a\\'; bash -c 'show b\\'",
     "expr": "N=3; show $(expr 16 / $N) $(expr 16 % $N) $(expr -7 / 2) $(expr 010 + 1) $(expr 2 - 5) $(expr $N \\* 4); "
     'if x=$(expr 1 - 1); then show yes; else show "no $x"; fi',
     "grep -o": 'G=0,1,2; N=$((1 + $(echo ${G} | grep -o "," | wc -l))); G=0; M=$((1 + $(echo $G | grep -o , | wc -l))); '

@@ -252,6 +252,13 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("text", ["run a \\", "run a\\", "run a \\\n", "run \\\na\\"])
+def test_a_backslash_at_the_end_of_a_file_is_dropped(text: str) -> None:
+    script = of(text)
+    assert said(script.calls[0]) == ["run", "a"]
+    assert [r.about for r in script.remarks] == [About.TRAP]
+
+
 def test_unknown_parts_stay_with_the_text_around_them() -> None:
     word = only('run "out/$(date +%F)/x"').words[1]
     assert word.parts == ("out/", Unknown(Kind.COMMAND, "$(date +%F)"), "/x")

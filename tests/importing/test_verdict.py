@@ -113,6 +113,18 @@ def test_what_is_only_printed_is_no_launch(tmp_path: Path) -> None:
     assert not result.says("trap")
 
 
+def test_a_learner_whose_arguments_are_in_a_file_is_no_server(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": "swift rlhf not_here.yaml --max_steps 3\n"})
+    assert result.keys["learner"]["name"] == "command"
+    assert "role=learner" in result.text
+
+
+def test_an_environment_that_is_emptied_stays_empty(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": f"export A=1\nenv -i B=2 {SFT}\n"})
+    assert result.status == 0, result.said
+    assert result.keys["learner"]["entry"] == ["env", "-i", "B=2", "swift"]
+
+
 @pytest.mark.parametrize(
     ("line", "part"),
     [

@@ -29,11 +29,13 @@ class Redirected:
         listed: files and descriptors.
         stdin: what it reads, of a here-document or a here-string.
         teed: files that a ``> >(tee file)`` writes.
+        is_wrong: whether one goes to no file, or to several: bash calls nothing.
     """
 
     listed: tuple[Redirect, ...] = ()
     stdin: Value | None = None
     teed: tuple[Value, ...] = ()
+    is_wrong: bool = False
 
 
 def end(shell: Shell, status: int | None, failed: bool | None = None) -> bool:
@@ -56,6 +58,7 @@ def redirects(shell: Shell, statement: Node) -> Redirected:
     listed: list[Redirect] = []
     teed: list[Value] = []
     stdin: Value | None = None
+    is_wrong = False
     nodes = statement.get("Redirs") or []
     for index, node in enumerate(nodes):
         operator = str(node["Op"])
@@ -72,6 +75,10 @@ def redirects(shell: Shell, statement: Node) -> Redirected:
             continue
         found = words.split(shell, [word])
         target = found[0].value if len(found) == 1 else words.value(shell, word)
+        if len(found) != 1 and not any(field.several for field in found):
+            what = "is an ambiguous redirect, so that bash does not call the command: quote it"
+            shell.remark(node, what, About.TRAP)
+            is_wrong = True
         listed.append(Redirect(operator, target, int(number) if number.isdigit() else None))
         behind = nodes[index + 1] if index + 1 < len(nodes) else {}
         if operator == "<" and behind.get("Op") == ">" and offset(behind) == offset(node, "End"):
@@ -79,7 +86,7 @@ def redirects(shell: Shell, statement: Node) -> Redirected:
             if _PLACEHOLDER.fullmatch(text):
                 what = f"the placeholder <{text}> reads a file and writes another: replace it"
                 shell.remark(node, what, About.TRAP)
-    return Redirected(tuple(listed), stdin, tuple(teed))
+    return Redirected(tuple(listed), stdin, tuple(teed), is_wrong)
 
 
 def _written_by_tee(shell: Shell, word: Node) -> list[Value]:
@@ -101,6 +108,9 @@ def simple(shell: Shell, statement: Node) -> bool:
     shell.record.substituted.clear()
     fields = words.split(shell, arguments)
     redirected = redirects(shell, statement)
+    if redirected.is_wrong:
+        shell.state.status = 1
+        return True
     if not fields:
         for node in assigns:
             assignments.assignment(shell, node)

@@ -139,7 +139,7 @@ def _move(shell: Shell, target: Value) -> None:
     state.variables.pop("PWD", None)
 
 
-_LONG = {"errexit": "e", "nounset": "u", "noglob": "f"}
+_LONG = {"errexit": "e", "nounset": "u", "noglob": "f", "allexport": "a"}
 
 
 def _set(shell: Shell, _: Node, fields: Sequence[Field], __: Sequence[Redirect]) -> bool:

@@ -61,6 +61,9 @@ def _command(shell: Shell, statement: Node) -> bool:
     if kind in ("CallExpr", ""):
         return commands.simple(shell, statement)
     redirects = commands.redirects(shell, statement)
+    if redirects.is_wrong:
+        shell.state.status = 1
+        return True
     around = {
         "redirects": (*shell.context.redirects, *redirects.listed),
         "teed": (*shell.context.teed, *redirects.teed),

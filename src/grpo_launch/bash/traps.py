@@ -36,6 +36,8 @@ def normalised(text: bytes, name: str) -> tuple[bytes, list[Remark]]:
         what = "ends with a carriage return, which bash passes on: save the file with LF (dos2unix)"
         remarks.append(Remark(line, short(shown), what, About.TRAP))
         text = text.replace(b"\r\n", b"\n")
+    if text.endswith(b"\\") and not _is_escaped(text, len(text) - 1):
+        text += b"\n"  # at the end of a file bash drops it, of a text it keeps it
     return text, remarks
 
 

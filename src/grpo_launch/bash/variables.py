@@ -215,7 +215,8 @@ def assign(
         value = joined(Unknown(Kind.OTHER, f"${{{name}}}", name))
     value = _named(value, name)
     if key is None:
-        state.variables[name] = replace(variable, value=value)
+        exported = True if "a" in state.options else variable.exported
+        state.variables[name] = replace(variable, value=value, exported=exported)
     else:
         items = {**_items(variable), key: value}
         state.variables[name] = replace(variable, value=None, items=items)

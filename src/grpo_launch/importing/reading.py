@@ -115,7 +115,7 @@ def _readers(head: list[str]) -> Iterator[tuple[str, str]]:
 
 def _is_argument_file(head: Sequence[str], why: str) -> bool:
     """Whether a plug-in refused a command line only because its arguments are in a file."""
-    return argument_file(head) != "" and argument_file(head) in why
+    return argument_file(head) != "" and repr(argument_file(head)) in why
 
 
 def argument_file(head: Sequence[str]) -> str:

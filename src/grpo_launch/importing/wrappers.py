@@ -48,6 +48,9 @@ _KEPT = {
 _OPERANDS = {"taskset": 1, "timeout": 1}
 """Words that a wrapper takes before the program: a mask, a time."""
 
+_CLEARS = re.compile(r"-|-[0v]*i\w*|--ignore-environment")
+"""Options of ``env`` with which it stays before the program: that gets no other variables."""
+
 _SUBCOMMAND = frozenset({"uv", "poetry", "pixi", "rye", "pdm", "hatch"})
 """``uv run``."""
 
@@ -91,7 +94,10 @@ def unwrapped(words: Sequence[Value]) -> Unwrapped:
         if name in _PLAIN:
             rest = rest[1 + _options(rest[1:], _PLAIN[name]) :]
         elif name == "env":
-            rest = _environment(rest[1:], environ, unset)
+            behind = _environment(rest[1:], environ, unset)
+            if any(_CLEARS.fullmatch(shape(word)) for word in rest[1 : len(rest) - len(behind)]):
+                before += rest[: len(rest) - len(behind)]
+            rest = behind
         elif name in ("conda", "mamba", "micromamba") and _is(rest, 1, "run"):
             name, directory, behind = _conda(rest[2:])
             if name or directory:
