@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from grpo_launch import bash
+from grpo_launch.errors import ConfigError
 from grpo_launch.importing.launches import sorted_calls
 from grpo_launch.importing.trace import different, traced
 from tests.importing.imports import imported
@@ -52,6 +53,22 @@ def test_what_is_left_in_the_background_is_seen(tmp_path: Path) -> None:
     options = ["--trace", "--set", "X=1"]
     result = imported(tmp_path, {"script.sh": script}, options)
     assert result.says("trace: 1 launches read, 0 differences to what was called")
+
+
+def test_nothing_comes_before_the_stand_ins(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "swift").write_text(f"#!/bin/sh\n: > {tmp_path}/ran\n")
+    (tmp_path / "bin" / "swift").chmod(0o755)
+    (tmp_path / "bin" / "activate").write_text(f"PATH={tmp_path}/bin:$PATH\n")
+    start = "swift sft --model m --dataset a"
+    for line in (f"export PATH={tmp_path}/bin:$PATH", f"source {tmp_path}/bin/activate"):
+        script = f"f() {{ (nohup {start}); }}\n{line}\nf &\nwait\n"
+        result = imported(tmp_path, {"script.sh": script}, ["--trace", "--set", "PATH=/usr/bin"])
+        assert result.says("trace: 1 launches read, 0 differences"), result.said
+    for line in (f"PATH={tmp_path}/bin:$PATH {start}", f"nohup {tmp_path}/bin/{start}"):
+        with pytest.raises(ConfigError, match=r"script.sh:1: would really start"):
+            imported(tmp_path, {"script.sh": f"{line}\n"}, ["--trace", "--set", "PATH=/usr/bin"])
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_call_that_was_read_otherwise_is_named(tmp_path: Path) -> None:

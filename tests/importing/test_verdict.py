@@ -119,6 +119,36 @@ def test_a_learner_whose_arguments_are_in_a_file_is_no_server(tmp_path: Path) ->
     assert "role=learner" in result.text
 
 
+def test_words_become_what_a_file_of_a_learner_needs(tmp_path: Path) -> None:
+    """A command line is converted by its parser, a file is not."""
+    line = "llamafactory-cli train --stage sft --packing False --fp16 TRUE --do_train"
+    line += " --learning_rate 1e-5 --warmup_ratio .1 --num_train_epochs 3 --template qwen"
+    keys = imported(tmp_path, {"script.sh": f"{line}\n"}).keys
+    expected = {
+        "stage": "sft", "packing": False, "fp16": True, "do_train": True,
+        "learning_rate": 1e-5, "warmup_ratio": 0.1, "num_train_epochs": 3, "template": "qwen",
+    }  # fmt: skip
+    assert {key: keys.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "part", "why"),
+    [
+        ("swift sft --model --dataset a", "learner", "--model has no value"),
+        ("swift sft --model m --dataset a --max_steps", "learner", "--max_steps has no value"),
+        ("swift rollout --model m --port", "engine", "--port has no value"),
+        ("llamafactory-cli train --stage --do_train", "learner", "--stage has no value"),
+        ("vllm serve --port 8000", "engine", "vllm serve names no model"),
+    ],
+)
+def test_a_value_that_is_missing_is_not_made_up(
+    tmp_path: Path, line: str, part: str, why: str
+) -> None:
+    result = imported(tmp_path, {"script.sh": f"{line}\n"})
+    assert result.says(f"is imported as a command: {why}"), result.said
+    assert result.keys[part]["name"] == "command"
+
+
 def test_an_environment_that_is_emptied_stays_empty(tmp_path: Path) -> None:
     result = imported(tmp_path, {"script.sh": f"export A=1\nenv -i B=2 {SFT}\n"})
     assert result.status == 0, result.said

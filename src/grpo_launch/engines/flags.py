@@ -232,6 +232,17 @@ _NAMES: Mapping[Kind, tuple[str, str]] = {
 }
 
 
+def alone(name: str, flag: Flag | None) -> bool:
+    """What a flag means behind which no word stands: true.
+
+    Raises:
+        ValueError: it needs a word.
+    """
+    if flag is not None and flag.kind not in ("bool", "switch", "any"):
+        raise ValueError(f"--{name} has no value")
+    return True
+
+
 def _encode(flag: Flag) -> str | list[str]:
     """``"int"``, ``"float?"`` (optional), ``"str[]"`` (a list); with choices a list."""
     code = f"{flag.kind}{'[]' if flag.is_list else ''}{'?' if flag.optional else ''}"

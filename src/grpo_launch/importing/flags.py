@@ -10,6 +10,7 @@ from typing import Any
 
 from grpo_launch.bash.script import Unknown, Value, joined
 
+_DECIMAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?")
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+|-\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -98,6 +99,8 @@ def _equal(one: str, other: str) -> bool:
 def _meaning(word: str) -> Any:
     if word.lower() in ("true", "false"):
         return word.lower(), "boolean"
+    if _DECIMAL.fullmatch(word):
+        return float(word)
     try:
         value = json.loads(word)
     except ValueError:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,10 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from grpo_launch.bash.script import Call, Script, Value
+from grpo_launch.errors import ConfigError
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Launch, sorted_calls
 from grpo_launch.importing.proof import Proof
@@ -45,7 +47,9 @@ _AT_ONCE = (
 )
 """Programs whose stand-in only ends, so that nobody waits and nothing is fetched or ended."""
 
-_OF_BASH = frozenset(("PWD", "OLDPWD", "SHLVL", "_", "PATH", "HOME", "TMPDIR", "LC_CTYPE"))
+_OF_BASH = frozenset(
+    ("PWD", "OLDPWD", "SHLVL", "_", "PATH", "HOME", "TMPDIR", "LC_CTYPE", "BASH_ENV")
+)
 
 _RECORDER = """\
 #!{python} -IS
@@ -56,6 +60,13 @@ path = os.path.join({records!r}, f"{{time.monotonic_ns():020}}-{{os.getpid()}}.j
 with open(path, "w") as file:
     json.dump(call, file)
 """
+
+_GUARD = """\
+set -o functrace
+trap 'case ${{PATH-}} in {bin}:*) ;; *) PATH={bin}:${{PATH-}} ;; esac' DEBUG
+"""
+"""Before each command: what the script does to PATH, or an environment that it enters, puts no
+program before the stand-ins."""
 
 _NOTHING = """\
 #!/bin/sh
@@ -119,11 +130,13 @@ def traced(
             _write(bin_ / name, recorder)
         for name in _AT_ONCE:
             _write(bin_ / name, _NOTHING)
+        _write(root / "guard", _GUARD.format(bin=shlex.quote(str(bin_))))
         environ = {
+            **settings,
+            "BASH_ENV": str(root / "guard"),
             "PATH": f"{bin_}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(work),
             "TMPDIR": str(work),
-            **settings,
         }
         status = _run(["bash", script.name, *arguments], work, environ, limit_s)
         files = sorted(records.iterdir())
@@ -186,7 +199,11 @@ def compared(
         arguments: of the script.
         settings: variables of its environment.
         verdict: of the comparison with the plan.
+
+    Raises:
+        ConfigError: it would really start what it launches.
     """
+    _refuse_real(script, launches)
     print(announcement(script), file=sys.stderr, flush=True)
     trace = traced(Path(script), arguments, settings, directories=_directories(launches))
     found = [
@@ -196,6 +213,15 @@ def compared(
     said += f"; the script ended with status {trace.status}" if trace.status else ""
     print(said, file=sys.stderr)
     return replace(verdict, differences=(*verdict.differences, *found))
+
+
+def _refuse_real(script: str, launches: Sequence[Launch]) -> None:
+    for launch in launches:
+        call, bare = launch.call, launch.bare
+        program = bare.words[0].known or ""
+        if PurePath(program).is_absolute() or "PATH" in (*call.prefixes, *bare.environ):
+            what = f"would really start {program or launch.program}, before which no stand-in comes"
+            raise ConfigError(f"{script}:{call.line}", what, "leave --trace out")
 
 
 def _directories(launches: Iterable[Launch]) -> Iterator[str]:

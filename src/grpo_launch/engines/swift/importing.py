@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from grpo_launch.config.encoding import ENCODING
+from grpo_launch.engines.flags import alone
 from grpo_launch.engines.swift.flags import FLAGS
 from grpo_launch.engines.swift.serve import PROGRAM, takes_words
 
@@ -26,10 +27,10 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     keys: dict[str, Any] = {"engine.entry": entry}
     for name, words in flags.items():
         key = homes.get(name, f"rollout_server.{name}")
-        if takes_words(name):
+        if words and takes_words(name):
             keys[key] = words
-        elif not words:  # which is true to its parser
-            keys[key] = True
+        elif not words:
+            keys[key] = alone(name, FLAGS.shipped().table.flags.get(name))
         elif len(words) != 1:
             raise ValueError(f"--{name} takes one word, not {len(words)}")
         else:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from grpo_launch.engines.flags import alone
 from grpo_launch.learners.llamafactory.entry import PROGRAM
 from grpo_launch.learners.llamafactory.flags import FLAGS
 
@@ -16,6 +17,13 @@ def command(entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
     for name, value in arguments.items():
         words += [f"--{name}", _word(value)]
     return words
+
+
+_BOOLEANS = {
+    **dict.fromkeys(("yes", "true", "t", "y", "1"), True),
+    **dict.fromkeys(("no", "false", "f", "n", "0"), False),
+}
+"""What Hugging Face's parser of a command line takes for a boolean (``string_to_bool``)."""
 
 
 def keys_of(argv: Sequence[str]) -> dict[str, Any]:
@@ -46,7 +54,7 @@ def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     for word in words:
         if word.startswith("--"):
             if waiting:
-                yield waiting, "true"
+                yield waiting, _alone(waiting)
             name, equals, value = word[2:].partition("=")
             waiting = "" if equals else name
             if equals:
@@ -59,7 +67,11 @@ def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         else:
             raise ValueError(f"{word!r} belongs to no flag")
     if waiting:
-        yield waiting, "true"
+        yield waiting, _alone(waiting)
+
+
+def _alone(name: str) -> str:
+    return _word(alone(name, FLAGS.shipped().table.flags.get(name)))
 
 
 def _word(value: Any) -> str:
@@ -71,11 +83,17 @@ def _word(value: Any) -> str:
 
 
 def _value(name: str, word: str) -> Any:
-    """A word as the value that is rendered as that word."""
+    """A word as the value that is rendered as that word; a file is not converted any more."""
     flag = FLAGS.shipped().table.flags.get(name)
     if flag is None or flag.kind == "str":
         return word
+    if flag.kind in ("bool", "switch") and word.lower() in _BOOLEANS:
+        return _BOOLEANS[word.lower()]
     try:
         return json.loads(word)
+    except ValueError:
+        pass
+    try:
+        return float(word) if flag.kind == "float" else word
     except ValueError:
         return word

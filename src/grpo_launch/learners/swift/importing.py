@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from grpo_launch.config.arguments import SIZES
+from grpo_launch.engines.flags import alone
 from grpo_launch.engines.swift.importing import taken_apart
 from grpo_launch.engines.swift.serve import render
 from grpo_launch.learners.swift import stages
+from grpo_launch.learners.swift.flags import FLAGS
 
 PROGRAM = "rlhf"
 
@@ -67,9 +69,10 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     else:
         flags.setdefault("rlhf_type", [_USUAL_TYPE])
         _refuse_without_server(flags)
+    known = FLAGS.shipped().table.flags
     for name, words in flags.items():
         if (name, words) != ("rlhf_type", ["grpo"]):  # which is what nothing else says
-            values = [*map(_value, words)] or [True]
+            values = [*map(_value, words)] or [alone(name, known.get(name))]
             keys[f"train.{section(name)}.{name}"] = values[0] if len(values) == 1 else values
     return keys
 
