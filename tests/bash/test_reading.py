@@ -64,6 +64,8 @@ def test_why_a_value_is_not_known(text: str, kind: Kind, name: str, shown: str) 
         ("run a${L:+:$L}", ["a"], {}),
         (': "${N:=2}"; run $N', ["2"], {"N": "2"}),
         ("N=1; run ${N:-4}", ["1"], {}),
+        ("run ${D:-$HOME/d}", ["$HOME/d"], {"D": "$HOME/d"}),
+        ("run ${D:-d$(date)}", ["d$(date)"], {}),
     ],
 )
 def test_a_default_is_taken_and_noted(
@@ -71,7 +73,13 @@ def test_a_default_is_taken_and_noted(
 ) -> None:
     script = of(text)
     assert said(script.calls[-1])[1:] == words
-    assert script.defaults == defaults
+    assert {name: str(value) for name, value in script.defaults.items()} == defaults
+
+
+def test_an_unknown_of_a_word_says_whether_it_stays_one_word() -> None:
+    call = only("""a=("$W"); run $X "$Y" ~/z ${a[@]} "${a[@]}" """)
+    unknowns = [unknown for word in call.words for unknown in word.unknowns]
+    assert [unknown.quoted for unknown in unknowns] == [False, True, True, False, True]
 
 
 def test_settings_win_over_defaults_and_assignments_over_settings() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import replace
 
 from grpo_launch.bash.script import Kind, Unknown, Value, joined
 from grpo_launch.bash.syntax import HERE
@@ -48,7 +49,7 @@ def shown(value: Value, cwd: Value) -> Value:
     parts: list[Value | str | Unknown] = []
     for part in value.parts:
         if isinstance(part, Unknown):
-            parts.append(Unknown(part.kind, part.text.replace(HERE, "."), part.name))
+            parts.append(replace(part, text=part.text.replace(HERE, ".")))
             continue
         for index, text in enumerate(here.sub(".", part).split(HERE)):
             parts += [back] if index else []

@@ -193,9 +193,9 @@ def _default(
         raise FatalError
     value = value_of(default)
     unknowns = found.values[0].unknowns if found.values else ()
-    for unknown in unknowns:
-        if unknown.kind is Kind.VARIABLE and unknown.name and value.known is not None:
-            shell.record.defaults.setdefault(unknown.name, value.known)
+    for unknown in unknowns if all(u.kind is Kind.VARIABLE for u in value.unknowns) else ():
+        if unknown.kind is Kind.VARIABLE and unknown.name:
+            shell.record.defaults.setdefault(unknown.name, value)
     if operator[-1] == "=":
         index = expression(shell, node["Index"]) if node.get("Index") else None
         assign(shell, name, value, index=index)

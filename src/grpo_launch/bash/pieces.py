@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from grpo_launch.bash.script import Kind, Unknown, Value, joined
@@ -114,7 +114,7 @@ def delimiter(ifs: str) -> re.Pattern[str] | None:
 
 
 def _field(word: Sequence[Piece], glob: bool, keep: bool) -> Field:
-    value = joined(*(piece.content for piece in word))
+    value = joined(*map(_content, word))
     open_ended = (Role.EXPANDED, Role.MANY)
     several = any(p.role in open_ended and isinstance(p.content, Unknown) for p in word)
     text = _unquoted(word)
@@ -123,6 +123,12 @@ def _field(word: Sequence[Piece], glob: bool, keep: bool) -> Field:
     if keep and _SETTING.fullmatch(text):
         return Field(value, several, is_setting=True)
     return Field(Value((Unknown(Kind.FILE, str(value)),)), several=True)
+
+
+def _content(piece: Piece) -> str | Unknown:
+    if isinstance(piece.content, str):
+        return piece.content
+    return replace(piece.content, quoted=piece.role is Role.QUOTED)
 
 
 def _unquoted(word: Sequence[Piece]) -> str:

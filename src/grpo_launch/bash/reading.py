@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 
 from grpo_launch.bash import traps
-from grpo_launch.bash.directories import normal
+from grpo_launch.bash.directories import normal, shown
 from grpo_launch.bash.script import Remark, Script, joined
 from grpo_launch.bash.shell import EndlessError, Shell
 from grpo_launch.bash.state import Positionals, State, Variable
@@ -76,7 +76,7 @@ def read(
         what = "the script goes on for longer than it is followed"
         found.append(Remark(len(source.lines), short(source.lines[-1]), what))
     remarks = sorted([*found, *shell.record.remarks], key=_line)
-    defaults = {key: value.replace(HERE, ".") for key, value in shell.record.defaults.items()}
+    defaults = {key: shown(value, joined(".")) for key, value in shell.record.defaults.items()}
     return Script(name, shell.record.calls, remarks, defaults, shell.record.decided)
 
 

@@ -30,11 +30,13 @@ class Unknown:
         kind: why.
         text: as the script says it: ``$(date +%F)``, ``${SLURM_NODEID}``.
         name: of the variable or positional, where it is one, or in which it was kept first.
+        quoted: in a word of a command, whether it stays within one word whatever it is.
     """
 
     kind: Kind
     text: str
     name: str = ""
+    quoted: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -182,12 +184,13 @@ class Script:
         name: of the file, for messages.
         calls: in the order in which they would happen.
         remarks: by line.
-        defaults: variables whose ``${X:-default}`` was taken, as the caller may have set them.
+        defaults: variables whose ``${X:-default}`` was taken, as the caller may have set them; at
+            most other variables of the caller are unknown in it.
         decided: variables for whose computed value another one was taken.
     """
 
     name: str
     calls: Sequence[Call]
     remarks: Sequence[Remark]
-    defaults: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Value] = field(default_factory=dict)
     decided: Mapping[str, str] = field(default_factory=dict)

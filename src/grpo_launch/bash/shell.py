@@ -96,7 +96,7 @@ class Record:
 
     calls: list[Call] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
-    defaults: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, Value] = field(default_factory=dict)
     decided: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     substituted: list[int | None] = field(default_factory=list)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from grpo_launch.importing import callers
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.parts import Chosen
 
@@ -63,6 +64,11 @@ class Draft:
     chosen: Chosen
     role: str
     cwd: str = "."
+
+    @property
+    def variables(self) -> list[str]:
+        """Those of the caller that keys hold."""
+        return callers.names([line.value for line in self.lines])
 
 
 @dataclass

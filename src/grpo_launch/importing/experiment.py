@@ -11,10 +11,10 @@ from grpo_launch.bash.script import Script, Value
 from grpo_launch.config.schema_programs import ENGINE as USUAL_ENGINE
 from grpo_launch.config.schema_programs import LEARNER as USUAL_LEARNER
 from grpo_launch.config.schema_programs import NO_PLUGIN
-from grpo_launch.importing import surroundings
+from grpo_launch.importing import callers, surroundings
 from grpo_launch.importing.addresses import HOST, PORT, URL, addresses
 from grpo_launch.importing.draft import Draft, Notes, Path, path_of
-from grpo_launch.importing.findings import Sort
+from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Launch
 from grpo_launch.importing.parts import Chosen, Part, chosen, is_address, part
 from grpo_launch.importing.reading import (
@@ -52,7 +52,7 @@ def drafted(
     """
     notes = Notes()
     parts = [
-        _without_secrets(notes, part(launch, reading_of(launch, commands or {}), number))
+        _without_secrets(notes, part(*_read(launch, commands or {}), number))
         for number, own in enumerate(launches)
         for launch in own
     ]
@@ -65,22 +65,35 @@ def drafted(
         what += "learner" if one.reading.kind == LEARNER else "set of servers"
         what = f"{what}: import it by itself with --line {one.launch.call.line}"
         notes.say(one.finding(what, Sort.DIFFERENCE))
-    defaults = {name: value for script in scripts for name, value in script.defaults.items()}
+    usual = {name: value for script in scripts for name, value in script.defaults.items()}
     _programs(notes, made)
     _learner(notes, made)
     _servers(notes, made)
     surroundings.devices(notes, made)
     surroundings.runtimes(notes, made)
-    surroundings.environment(notes, made, defaults)
+    surroundings.environment(notes, made, callers.marked_variables(usual))
     for one in made.services:
         service(notes, one)
     directory = _directory(notes, made)
     lines = tuple(notes.lines.values())
     role = "both" if made.servers and made.learner else "server" if made.servers else "learner"
     return Draft(
-        lines, tuple(notes.missing), tuple(notes.findings), tuple(notes.exports), made, role,
-        directory,
+        lines, tuple(notes.missing), tuple(map(_shown, notes.findings)), tuple(notes.exports), made,
+        role, directory,
     )  # fmt: skip
+
+
+def _shown(finding: Finding) -> Finding:
+    return replace(finding, what=callers.shown(finding.what))
+
+
+def _read(launch: Launch, commands: Mapping[tuple[str, int], str]) -> tuple[Launch, Reading]:
+    """A launch and what it says, with marks for variables of the caller where it can have them."""
+    reading = reading_of(launch, commands)
+    marked = callers.marked(launch, is_command=reading.name == COMMAND)
+    again = reading_of(marked, commands)
+    # A plug-in may refuse a word that it would not have been asked about.
+    return (marked, again) if again.name == reading.name else (launch, reading)
 
 
 def reading_of(launch: Launch, commands: Mapping[tuple[str, int], str]) -> Reading:
@@ -195,7 +208,11 @@ def _learner(notes: Notes, made: Chosen) -> None:
 def _keys(notes: Notes, one: Part, keys: Mapping[str, Any], sections: Sequence[str]) -> None:
     for key, value in keys.items():
         if not key.endswith(".entry"):
-            notes.put(path_of(key, sections), value)
+            notes.put(path_of(key, sections), _typed(one, key, value))
+    for words in ((*one.reading.head,), *(flag.words for flag in one.reading.flags)):
+        if variables := callers.names(words):
+            what = callers.what(" ".join(map(str, words)), variables)
+            notes.say(one.finding(what, Sort.UNKNOWN))
     for flag, own in one.reading.unknown:
         text = " ".join(map(str, flag.values)) if flag.name else str(flag)
         what = f"{flag} is known only when the script runs"
@@ -204,6 +221,13 @@ def _keys(notes: Notes, one: Part, keys: Mapping[str, Any], sections: Sequence[s
             notes.lack(path_of(key, sections), text, finding)
         if not own:
             notes.say(finding)
+
+
+def _typed(one: Part, key: str, value: Any) -> Any:
+    """The value of a key; of a variable of the caller a number, where its flag takes one."""
+    flag = one.reading.sources.get(key)
+    is_number = flag is not None and callers.is_number(one.launch, flag)
+    return callers.number(value) if is_number else value
 
 
 def _servers(notes: Notes, made: Chosen) -> None:
@@ -235,6 +259,7 @@ def _agreed(notes: Notes, server: Part, learned: Part, sections: Sequence[str]) 
         if not key.startswith("train.") or is_address(key):
             continue
         path = path_of(key, sections)
+        value = _typed(server, key, value)
         name = key.rpartition(".")[2]
         same = [
             line

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from grpo_launch.config.kinds import counted
 from grpo_launch.errors import LaunchError
+from grpo_launch.importing import callers
 from grpo_launch.importing.comparing import Compared, compared_flags, compared_variables
 from grpo_launch.importing.draft import Draft
 from grpo_launch.importing.findings import Finding, Sort
@@ -77,28 +78,36 @@ def proof(draft: Draft, text: str, name: str, role: str) -> Proof:
     said = draft.findings
     unknowns = [finding for finding in said if finding.sort is Sort.UNKNOWN]
     differences = [finding for finding in said if finding.sort is Sort.DIFFERENCE]
+    values = [line.value for line in draft.lines]
+    environ = callers.stand_ins(values)
     with _written(text, name) as path:
         try:
-            config, plan = _planned(path, draft, role)
+            with callers.exported(environ):
+                config = _composed(path, role)
+            config, plan = _planned(config, draft, role)
         except (LaunchError, ValueError, TypeError, KeyError) as error:
             lines = error.lines() if isinstance(error, LaunchError) else [f"{error!r}"]
-            shown = [line.replace(str(path), f"{name}.yaml") for line in lines]
+            shown = [callers.shown(line.replace(str(path), f"{name}.yaml")) for line in lines]
             found = (
                 Finding(f"{name}.yaml", 0, f"cannot be planned: {line}", Sort.DIFFERENCE)
                 for line in shown
             )
             return Proof(0, 0, (*differences, *found), tuple(unknowns))
-        refused = tuple(line.replace(str(path), f"{name}.yaml") for line in _refused(config))
-    results = [*_compared(draft, config, plan)]
+        refused = [*_refused(config)]
+        if environ:
+            refused = _whatever_it_holds(refused, path, role, callers.stand_ins(values, other=True))
+        refused = [line.replace(str(path), f"{name}.yaml") for line in refused]
+    results = [*_compared(draft, config, _as_said(plan, environ))]
     for part, result in results:
-        differences += [part.finding(what, Sort.DIFFERENCE) for what in result.differences]
+        said = map(callers.shown, result.differences)
+        differences += [part.finding(what, Sort.DIFFERENCE) for what in said]
     return Proof(
         sum(result.flags for _, result in results),
         sum(result.variables for _, result in results),
         tuple(dict.fromkeys(differences)),
         tuple(dict.fromkeys(unknowns)),
-        tuple(dict.fromkeys(text for _, result in results for text in result.added)),
-        refused,
+        tuple(dict.fromkeys(callers.shown(t) for _, result in results for t in result.added)),
+        tuple(refused),
     )
 
 
@@ -110,19 +119,29 @@ def _written(text: str, name: str) -> Generator[Path]:
         yield path
 
 
-def _planned(path: Path, draft: Draft, role: str) -> tuple[LaunchConfig, LaunchPlan]:
-    """The configuration and its plan, as on a machine that has all the devices and hosts.
+def _composed(path: Path, role: str) -> LaunchConfig:
+    """The configuration of an experiment.
 
     Raises:
-        LaunchError: it cannot be composed or planned.
+        LaunchError: it cannot be composed.
     """
     from grpo_launch.config import compose
-    from grpo_launch.config.endpoint import hosts
-    from grpo_launch.planning import devices, planner
 
     config = compose.compose(str(path), [f"role={role}"], {})
     for mistake in config.mistakes:
         raise mistake.error
+    return config
+
+
+def _planned(config: LaunchConfig, draft: Draft, role: str) -> tuple[LaunchConfig, LaunchPlan]:
+    """The configuration and its plan, as on a machine that has all the devices and hosts.
+
+    Raises:
+        LaunchError: it cannot be planned.
+    """
+    from grpo_launch.config.endpoint import hosts
+    from grpo_launch.planning import devices, planner
+
     if draft.chosen.servers:  # wherever they run, they are started so
         config = replace(config, own_hosts=frozenset(map(str, hosts(config))))
     said = [*(config.gpus.server or ()), *(config.gpus.learner or ())]
@@ -150,6 +169,31 @@ def _refused(config: LaunchConfig) -> Iterator[str]:
     for problem in validate(config):
         if problem.severity is Severity.ERROR:
             yield problem.line
+
+
+def _whatever_it_holds(
+    lines: Sequence[str], path: Path, role: str, environ: Mapping[str, str]
+) -> list[str]:
+    """The errors that do not come from what stands for the caller's variables."""
+    try:
+        with callers.exported(environ):
+            again = {*_refused(_composed(path, role))}
+    except LaunchError:
+        return []
+    return [line for line in lines if line in again]
+
+
+def _as_said(plan: LaunchPlan, environ: Mapping[str, str]) -> LaunchPlan:
+    """A plan with marks for the caller's variables, as the parts of the scripts have them."""
+    back = callers.back(environ)
+
+    def of(spec: ProcessSpec) -> ProcessSpec:
+        env = {name: back(value) for name, value in spec.env.items()}
+        usual = {name: back(value) for name, value in spec.env_defaults.items()}
+        return replace(spec, argv=tuple(map(back, spec.argv)), env=env, env_defaults=usual)
+
+    files = tuple(replace(file, text=back(file.text)) for file in plan.files)
+    return replace(plan, processes=tuple(map(of, plan.processes)), files=files)
 
 
 def _compared(

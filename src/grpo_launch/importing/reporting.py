@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from grpo_launch.bash.script import Kind, Unknown
+from grpo_launch.importing import callers
 from grpo_launch.importing.draft import Draft
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.proof import Proof
@@ -42,6 +43,7 @@ def undecided(draft: Draft) -> tuple[list[str], list[str]]:
     names = {one.name for one in unknowns if one.kind is not Kind.BRANCH}
     for part in draft.chosen.all:
         names |= {name for condition in part.launch.call.conditions for name in condition.names}
+        names |= {*callers.names([part.launch.words, part.environ])}
     positionals = sorted(int(name) for name in names if name.isdigit())
     variables = sorted(name for name in names if name.isidentifier() and name != "PWD")
     return variables, [f"${number}" for number in positionals]

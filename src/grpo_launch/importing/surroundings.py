@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from grpo_launch.bash.script import Kind, Unknown, Value
+from grpo_launch.importing import callers
 from grpo_launch.importing.draft import Notes
 from grpo_launch.importing.findings import Sort
 from grpo_launch.importing.parts import DEVICES, Chosen, Part
@@ -15,7 +16,7 @@ from grpo_launch.planning.nodes import PROCESSES
 MASTER_PORT = "MASTER_PORT"
 
 
-def environment(notes: Notes, chosen: Chosen, defaults: Mapping[str, str]) -> None:
+def environment(notes: Notes, chosen: Chosen, defaults: Mapping[str, Value]) -> None:
     """The variables of both halves; what all parts of both have in common is said once.
 
     Args:
@@ -60,7 +61,7 @@ def _variable(
     above: tuple[str, ...],
     name: str,
     value: Value,
-    defaults: Mapping[str, str],
+    defaults: Mapping[str, Value],
 ) -> None:
     text = value.known
     if text is None:
@@ -68,10 +69,11 @@ def _variable(
             return
         what = f"{name}={value} is known only when the script runs"
         notes.lack((*above, "set", name), str(value), part.finding(what, Sort.UNKNOWN))
-    elif defaults.get(name) == text:
-        notes.put((*above, "defaults", name), text)
-    else:
-        notes.put((*above, "set", name), text)
+        return
+    if variables := callers.names(text):
+        what = callers.what(f"{name}={text}", variables)
+        notes.say(part.finding(what, Sort.UNKNOWN))
+    notes.put((*above, "defaults" if defaults.get(name) == value else "set", name), text)
 
 
 def _is_callers(name: str, value: Value) -> bool:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from grpo_launch.base.terminal import escaped
+from grpo_launch.config.formats import forms
 from grpo_launch.config.schema import SECTIONS
 from grpo_launch.errors import one_line
-from grpo_launch.importing.draft import Draft, Line, Missing
+from grpo_launch.importing import callers
+from grpo_launch.importing.draft import Draft, Line, Missing, Path
 from grpo_launch.importing.findings import Finding, Sort
 
-_FIRST = ("engine", "learner", "runtime")
+_RUNTIME = "runtime"
+_FIRST = ("defaults", "engine", "learner", _RUNTIME)
 _LAST = ("rollout_server", "gpus", "env", "services")
 _WIDTH = 100
 _UNLIMITED = 1 << 20
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts as ``1e-5``, which Hydra would read as a number."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), [*"-+0123456789"]
+)
 
 
 @dataclass
@@ -35,11 +48,13 @@ def text(draft: Draft, name: str, head: Sequence[str]) -> str:
         name: what ``config=`` will call it.
         head: lines above everything, without ``#``.
     """
-    lines = [*(f"# {line}".rstrip() for line in head), "#"]
+    is_native = draft.variables != []
+    lines = ["# @package _global_"] if is_native else []
+    lines += [*(f"# {line}".rstrip() for line in head), "#"]
     lines += [f"#   python -m grpo_launch role={draft.role} config={name}"]
     for comment in _comments(draft):
         lines.append(f"# {comment}".rstrip())
-    tree = _tree(draft)
+    tree = _tree(*_native(draft)) if is_native else _tree(draft.lines, draft.missing)
     blocks = [[*_block(key, tree.below[key], 0)] for key in _ordered(tree.below)]
     previous = ""
     for key, block in zip(_ordered(tree.below), blocks, strict=True):
@@ -55,6 +70,9 @@ def _comments(draft: Draft) -> Iterator[str]:
     if draft.cwd != ".":
         yield ""
         yield f"Start it in {draft.cwd}, as the script does."
+    if needed := _needed(draft):
+        yield ""
+        yield f"Export before it starts: {', '.join(needed)}."
     if draft.exports:
         yield ""
         yield f"Secrets are not written here; export them: {', '.join(draft.exports)}."
@@ -67,9 +85,40 @@ def _comments(draft: Draft) -> Iterator[str]:
             yield from (f"  {escaped(str(finding))}" for finding in found)
 
 
-def _tree(draft: Draft) -> _Node:
+def _needed(draft: Draft) -> list[str]:
+    """The variables without which it does not start, but for one that everybody has."""
+    pairs = ((name, line) for line in draft.lines for name in callers.names(line.value))
+    every = dict.fromkeys(name for name, line in pairs if name != line.path[-1])
+    return [name for name in every if name != "HOME"]
+
+
+def _native(draft: Draft) -> tuple[list[Line], list[Missing]]:
+    """The keys as a file of Hydra's own has them: only there are interpolations no text."""
+    lines: list[Line] = []
+    for line in draft.lines:
+        if line.path == (_RUNTIME,):
+            order = [{f"override /{_RUNTIME}": line.value}, "_self_"]
+            lines.append(Line(("defaults",), order))
+            continue
+        name = line.path[-1] if "env" in line.path else ""
+        value = callers.interpolated(name, line.value)
+        lines.append(replace(line, path=_below_train(line.path), value=value))
+    lines.sort(key=lambda line: _place(line.path))
+    return lines, [replace(entry, path=_below_train(entry.path)) for entry in draft.missing]
+
+
+def _below_train(path: Path) -> Path:
+    return path if path[0] in (forms.SERVER, *forms.NODES) else ("train", *path)
+
+
+def _place(path: Path) -> int:
+    """Where a key of the learner stands among its sections."""
+    return SECTIONS.index(path[1]) if path[0] == "train" and path[1] in SECTIONS else len(SECTIONS)
+
+
+def _tree(known: Iterable[Line], missing: Iterable[Missing]) -> _Node:
     root = _Node()
-    entries: list[Line | Missing] = [*draft.lines, *draft.missing]
+    entries: list[Line | Missing] = [*known, *missing]
     for entry in entries:
         node = root
         for key in entry.path[:-1]:
@@ -91,7 +140,7 @@ def _ordered(below: Mapping[str, Any]) -> list[str]:
 def _block(key: str, node: _Node | Line | Missing, indent: int) -> Iterator[str]:
     pad = "  " * indent
     if isinstance(node, Missing):
-        said, why = escaped(one_line(node.text)), escaped(one_line(node.why))
+        said, why = (escaped(one_line(callers.shown(one))) for one in (node.text, node.why))
         yield f"{pad}# {_plain(key)}: {said}  # {why}"
     elif isinstance(node, Line):
         yield from _line(pad, key, node)
@@ -120,9 +169,10 @@ def _line(pad: str, key: str, line: Line) -> Iterator[str]:
 
 def flow(value: Any) -> str:
     """Plain data as YAML on one line."""
-    dumped = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=_UNLIMITED, sort_keys=False
-    )
+    dumped = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=_UNLIMITED,
+        sort_keys=False,
+    )  # fmt: skip
     return dumped.removesuffix("\n").removesuffix("\n...")
 
 
