@@ -15,13 +15,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_launch.bash.script import Call, Script, Value
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Launch, sorted_calls
-from grpo_launch.importing.proof import Proof
 from grpo_launch.importing.reading import plugin_programs
 
 LIMIT_S = 60.0
@@ -162,16 +161,14 @@ def compared(
     launches: Sequence[Launch],
     arguments: Sequence[str],
     settings: Mapping[str, str],
-    verdict: Proof,
-) -> Proof:
-    """A verdict with what a run of the script showed otherwise.
+) -> list[Finding]:
+    """What a run of a script showed otherwise.
 
     Args:
         script: the file.
         launches: that were read from it.
         arguments: of the script.
         settings: variables of its environment.
-        verdict: of the comparison with the plan.
     """
     print(announcement(script), file=sys.stderr, flush=True)
     trace = traced(Path(script), arguments, settings)
@@ -180,7 +177,7 @@ def compared(
     ]
     said = f"trace: {len(launches)} launches read, {len(found)} differences to what was called"
     print(said, file=sys.stderr)
-    return replace(verdict, differences=(*verdict.differences, *found))
+    return found
 
 
 def different(launches: Sequence[Launch], trace: Trace) -> list[tuple[int, str]]:
