@@ -41,7 +41,9 @@ def _flags(table: dict[str, Flag]) -> st.SearchStrategy[dict[str, list[str]]]:
         for name, flag in table.items()
         if flag.kind in ("int", "float", "bool", "str")
         and name not in _NOT_ALONE
-        and not any(part in name for part in ("token", "key", "host", "port", "deepspeed"))
+        and not any(
+            part in name for part in ("token", "key", "secret", "host", "port", "deepspeed")
+        )
     }
     names = st.lists(st.sampled_from(sorted(usual)), max_size=5, unique=True)
     return names.flatmap(

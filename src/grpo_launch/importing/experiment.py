@@ -61,10 +61,7 @@ def drafted(
     for one in made.all:
         _remarks(notes, one)
     for one in made.left:
-        what = f"{one.launch.program} is not in this experiment, which holds one "
-        what += "learner" if one.reading.kind == LEARNER else "set of servers"
-        what = f"{what}: import it by itself with --line {one.launch.call.line}"
-        notes.say(one.finding(what, Sort.DIFFERENCE))
+        notes.say(one.finding(_left(one, parts), Sort.DIFFERENCE))
     usual = {name: value for script in scripts for name, value in script.defaults.items()}
     _programs(notes, made)
     _learner(notes, made)
@@ -94,6 +91,15 @@ def _read(launch: Launch, commands: Mapping[tuple[str, int], str]) -> tuple[Laun
     again = reading_of(marked, commands)
     # A plug-in may refuse a word that it would not have been asked about.
     return (marked, again) if again.name == reading.name else (launch, reading)
+
+
+def _left(one: Part, parts: Sequence[Part]) -> str:
+    """What is said of a launch that the experiment does not hold."""
+    holds = "learner" if one.reading.kind == LEARNER else "set of servers"
+    what = f"{one.launch.program} is not in this experiment, which holds one {holds}"
+    is_alone = [part.place for part in parts].count(one.place) == 1
+    by_line = f", --line {one.launch.call.line} imports it by itself" if is_alone else ""
+    return f"{what}: -o DIRECTORY/ writes one for each{by_line}"
 
 
 def reading_of(launch: Launch, commands: Mapping[tuple[str, int], str]) -> Reading:

@@ -16,8 +16,11 @@ commands of its plan with theirs. Scripts are read, never run.
   SCRIPT        a bash script; one may start both; FILE.yaml: flags of a learner;
                 -: a command line or a script from standard input
   -o FILE       write the experiment there, not to standard output
-  --force       write over FILE
-  --line N      import only the launch that begins in line N
+  -o DIRECTORY/ write one for each training with its servers, and for each set of
+                servers that belongs to none
+  --force       write over files that exist
+  --line N      import only the launch that begins in line N; in a directory, the
+                experiments that have it
   --set X=VALUE the variable X as if it were exported when the script starts, and
                 where the script computes it: from a date, another program
   --trace       also run the scripts, with stand-ins for the programs that they

@@ -118,7 +118,7 @@ def chosen(parts: Sequence[Part]) -> Chosen:
     made.services += [one for one in learning if one is not first and _is_beside(one)]
     main = _main(serving, first)
     for one in serving:
-        if main is not None and (one is main or _are_alike(one, main)):
+        if main is not None and (one is main or are_alike(one, main)):
             made.servers.append(one)
         elif first is None:
             made.left.append(one)
@@ -159,7 +159,7 @@ def _main(serving: Sequence[Part], learner: Part | None) -> Part | None:
     return (known or [*serving])[0]
 
 
-def _are_alike(one: Part, main: Part) -> bool:
+def are_alike(one: Part, main: Part) -> bool:
     """Whether two servers differ only in where they listen and what they compute on."""
     if one.is_command or one.reading.name != main.reading.name:
         return False

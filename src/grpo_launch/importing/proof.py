@@ -54,6 +54,10 @@ class Proof:
         """Whether nothing differs and nothing is unknown."""
         return not self.differences and not self.unknowns
 
+    def with_differences(self, found: Iterable[Finding]) -> Proof:
+        """It with what is known to be otherwise besides."""
+        return replace(self, differences=(*self.differences, *found))
+
     def __str__(self) -> str:
         """The verdict, one line."""
         if self.equal:

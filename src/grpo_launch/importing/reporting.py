@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from grpo_launch.bash.script import Kind, Unknown
+from grpo_launch.config.kinds import counted
 from grpo_launch.importing import callers
 from grpo_launch.importing.draft import Draft
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.proof import Proof
 
 
-def show(draft: Draft, verdict: Proof) -> None:
-    """A line for each finding, and the verdict."""
+def lines(draft: Draft, verdict: Proof) -> Iterator[str]:
+    """One for each finding, and the verdict."""
     shown = [*draft.findings, *(f for f in verdict.differences if f not in draft.findings)]
     shown += [finding for finding in verdict.unknowns if finding not in shown]
-    for finding in shown:
-        print(_prefixed(finding), file=sys.stderr)
+    yield from map(_prefixed, shown)
     variables, positionals = undecided(draft)
     if variables:
-        print(f"decided by --set NAME=VALUE: {', '.join(variables)}", file=sys.stderr)
+        yield f"decided by --set NAME=VALUE: {', '.join(variables)}"
     if positionals:
-        print(f"decided behind --: {', '.join(positionals)}", file=sys.stderr)
+        yield f"decided behind --: {', '.join(positionals)}"
     if draft.exports:
-        print(f"to be exported by you: {', '.join(draft.exports)}", file=sys.stderr)
+        yield f"to be exported by you: {', '.join(draft.exports)}"
     if verdict.added:
-        print(f"added by the launcher: {'; '.join(verdict.added)}", file=sys.stderr)
-    for line in verdict.refused:
-        print(f"role=check says: {line}", file=sys.stderr)
-    print(verdict, file=sys.stderr)
+        yield f"added by the launcher: {'; '.join(verdict.added)}"
+    yield from (f"role=check says: {line}" for line in verdict.refused)
+    yield str(verdict)
+
+
+def total(count: int, not_equal: Sequence[str]) -> str:
+    """The verdict on several experiments, the files of those that are not proven being given."""
+    said = counted(count, "experiment")
+    if not not_equal:
+        return f"{said}, {'all ' if count > 1 else ''}proven equal"
+    return f"{said}, {count - len(not_equal)} proven equal, not proven: {', '.join(not_equal)}"
 
 
 def _prefixed(finding: Finding) -> str:

@@ -17,14 +17,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from grpo_launch.bash.script import Call, Script, Value
 from grpo_launch.errors import ConfigError
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Launch, sorted_calls
-from grpo_launch.importing.proof import Proof
 from grpo_launch.importing.reading import plugin_programs
 
 LIMIT_S = 60.0
@@ -189,16 +188,14 @@ def compared(
     launches: Sequence[Launch],
     arguments: Sequence[str],
     settings: Mapping[str, str],
-    verdict: Proof,
-) -> Proof:
-    """A verdict with what a run of the script showed otherwise.
+) -> list[Finding]:
+    """What a run of a script showed otherwise.
 
     Args:
         script: the file.
         launches: that were read from it.
         arguments: of the script.
         settings: variables of its environment.
-        verdict: of the comparison with the plan.
 
     Raises:
         ConfigError: it would really start what it launches.
@@ -212,7 +209,7 @@ def compared(
     said = f"trace: {len(launches)} launches read, {len(found)} differences to what was called"
     said += f"; the script ended with status {trace.status}" if trace.status else ""
     print(said, file=sys.stderr)
-    return replace(verdict, differences=(*verdict.differences, *found))
+    return found
 
 
 def _refuse_real(script: str, launches: Sequence[Launch]) -> None:

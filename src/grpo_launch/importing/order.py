@@ -1,0 +1,90 @@
+"""What a script starts one after the other, what side by side, and what instead of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from grpo_launch.bash.script import Call, Condition
+from grpo_launch.importing.launches import Launch, Step
+from grpo_launch.importing.parts import Part
+from grpo_launch.importing.wrappers import base, unwrapped
+
+
+class Relation(Enum):
+    """How a script starts a launch after another one."""
+
+    AFTER = "after"  # when the other has ended
+    BESIDE = "beside"  # while the other goes on
+    INSTEAD = "instead of"  # only where it does not start the other
+
+
+@dataclass(frozen=True)
+class Order:
+    """What happens when; launches are named by their numbers.
+
+    Attributes:
+        parts: all launches of all scripts, in their order.
+        waits: of each script, the calls that wait for something.
+    """
+
+    parts: Sequence[Part]
+    waits: Sequence[Sequence[Step]]
+
+    def relation(self, one: int, other: int) -> Relation | None:
+        """How ``other`` is started, which comes behind ``one``; None: in a script of its own."""
+        first, second = self.parts[one], self.parts[other]
+        if first.number != second.number:
+            return None
+        if self.excludes(one, other):
+            return Relation.INSTEAD
+        goes_on = first.launch.call.background and not self._awaited(first.launch, second)
+        return Relation.BESIDE if goes_on else Relation.AFTER
+
+    def are_together(self, one: int, other: int) -> bool:
+        """Whether both run at the same time, as far as anybody knows."""
+        return self.relation(min(one, other), max(one, other)) in (None, Relation.BESIDE)
+
+    def excludes(self, one: int, other: int) -> bool:
+        """Whether a script starts only one of both: they are branches of one condition.
+
+        Branches are read one behind the other, first that where the condition holds. Where that
+        comes again, as in a loop, it is another round and decided anew.
+        """
+        first, last = min(one, other), max(one, other)
+        if self.parts[first].number != self.parts[last].number:
+            return False
+        start, *behind = (part.launch.call.conditions for part in self.parts[first : last + 1])
+        depth = _parting(start, behind[-1]) if behind else None
+        if depth is None:
+            return False
+        ways = [conditions[: depth + 1] for conditions in behind]
+        return start[: depth + 1] not in ways[ways.index(ways[-1]) :]
+
+    def _awaited(self, launch: Launch, other: Part) -> bool:
+        """Whether a script waits for what it started before it starts another one."""
+        return any(
+            _ends_all(step.call) and {*step.call.conditions} <= {*other.launch.call.conditions}
+            for step in self.waits[other.number]
+            if launch.at < step.at < other.launch.at
+        )
+
+
+def are_branches(one: Sequence[Condition], other: Sequence[Condition]) -> bool:
+    """Whether conditions are those of two branches, in whichever order."""
+    return _parting(one, other) is not None or _parting(other, one) is not None
+
+
+def _parting(one: Sequence[Condition], other: Sequence[Condition]) -> int | None:
+    """Where two ways part, if the second is the one where that condition does not hold."""
+    for depth, (first, second) in enumerate(zip(one, other, strict=False)):
+        if first != second:
+            return depth if second == Condition(first.line, f"not {first.text}") else None
+    return None
+
+
+def _ends_all(call: Call) -> bool:
+    """Whether a call waits for what was started before, and not for the first of many."""
+    words = unwrapped(call.words).words
+    return base(words[0]) == "wait" and "-n" not in [word.known for word in words]
