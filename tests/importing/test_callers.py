@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from grpo_launch.config import compose
 from grpo_launch.errors import ConfigError
-from grpo_launch.importing import callers, command
+from grpo_launch.importing import callers, command, files, options
 from grpo_launch.importing import proof as proving
 from tests.importing.imports import Imported, imported
 
@@ -175,8 +175,8 @@ def test_a_variable_that_is_not_exported_is_one_line(
 def test_a_variable_that_arrives_elsewhere_is_a_difference(tmp_path: Path) -> None:
     script = tmp_path / "script.sh"
     script.write_text(f"{SFT} --output_dir $OUT --run_name $RUN --lora_rank $R --seed $S\n")
-    scripts, launches, _ = command._read(command.parse([str(script)]))
-    draft, text, verdict = command._proven(scripts, launches, [], "exp", [])
+    sources = files.read(options.parse([str(script)]))
+    draft, text, verdict = command._proven(sources, "exp", [])
     assert verdict.differences == ()
     for one, other in (("OUT", "RUN"), ("R", "S")):
         swapped = text.replace(f":{one}}}", ":_}").replace(f":{other}}}", f":{one}}}")
