@@ -129,11 +129,17 @@ GROUPS: dict[str, tuple[str, dict[str, list[int]], str]] = {
         {"run_1": [1, 2], "run_3": [3], "run_4": [4]},
         BESIDE,
     ),
-    "servers one after the other": (
+    "servers in two terminals": (
         "vllm serve a --port 80\nvllm serve a --port 81\n",
-        {"run_1": [1], "run_2": [2]},
+        {"run": [1, 2]},
+        "",
+    ),
+    "servers one after the other": (
+        "vllm serve a --port 80 &\nkill $!; wait $!\nvllm serve a --port 81\n",
+        {"run_1": [1], "run_3": [3]},
         ONE_BY_ONE,
     ),
+    "a server in another terminal": (f"vllm serve m\n{SFT}\n", {"run": [1, 2]}, ""),
     "branches": (
         f"if [ -d x ]; then\n{SFT}\nelif [ -d y ]; then\n{SFT}\nelse\n{SFT}\nfi\n",
         {"run_2": [2], "run_4": [4], "run_6": [6]},

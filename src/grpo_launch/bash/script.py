@@ -105,7 +105,7 @@ class Condition:
 
     line: int
     text: str
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from enum import Enum
 from grpo_launch.bash.script import Call, Condition
 from grpo_launch.importing.launches import Launch, Step
 from grpo_launch.importing.parts import Part
+from grpo_launch.importing.reading import ENGINE
 from grpo_launch.importing.wrappers import base, unwrapped
 
 
@@ -39,8 +40,10 @@ class Order:
             return None
         if self.excludes(one, other):
             return Relation.INSTEAD
-        goes_on = first.launch.call.background and not self._awaited(first.launch, second)
-        return Relation.BESIDE if goes_on else Relation.AFTER
+        # A server in front never ends: what is below it is meant for another terminal.
+        goes_on = first.launch.call.background or first.reading.kind == ENGINE
+        is_over = not goes_on or self._awaited(first.launch, second)
+        return Relation.AFTER if is_over else Relation.BESIDE
 
     def are_together(self, one: int, other: int) -> bool:
         """Whether both run at the same time, as far as anybody knows."""
