@@ -77,7 +77,7 @@ SCRIPTS = {
     "ambiguous redirects": 'v="a b"; show x > $v; show "$?" > "$v"; { show y; } >> $v; E=; show z > $E || show "$?"; '
     "(show w) 2> $v; if show u > $v; then show yes; else show no; fi",
     "a backslash at the end of a text": "eval 'show a\\'; bash -c 'show b\\'",
-    "expr": "N=3; show $(expr 16 / $N) $(expr 16 % $N) $(expr -7 / 2) $(expr 010 + 1) $(expr 2 - 5) $(expr $N \\* 4); "
+    "expr": "N=3; show $(expr 16 / $N) $(expr 16 % $N) $(expr -7 / 2) $(expr 010 + 1) $(expr 2 - 5) $(expr $N \\* 4) $(expr 64 / $N / 2) $(expr 1 + 2 - 5) $(expr 7 % 4 \\* 2); "
     'if x=$(expr 1 - 1); then show yes; else show "no $x"; fi',
     "grep -o": 'G=0,1,2; N=$((1 + $(echo ${G} | grep -o "," | wc -l))); G=0; M=$((1 + $(echo $G | grep -o , | wc -l))); '
     'show $N $M; if x=$(echo 0 | grep -o ,); then show yes; else show "no $x"; fi; set -o pipefail; x=$(echo 0 | grep -o , | wc -l) || show failed $x',

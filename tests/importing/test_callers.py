@@ -176,8 +176,9 @@ def test_a_variable_that_arrives_elsewhere_is_a_difference(tmp_path: Path) -> No
     script = tmp_path / "script.sh"
     script.write_text(f"{SFT} --output_dir $OUT --run_name $RUN --lora_rank $R --seed $S\n")
     sources = files.read(options.parse([str(script)]))
-    draft, text, verdict = command._proven(sources, "exp", [])
-    assert verdict.differences == ()
+    made = command._proven(sources, "exp", [])
+    draft, text = made.draft, made.text
+    assert made.verdict.differences == ()
     for one, other in (("OUT", "RUN"), ("R", "S")):
         swapped = text.replace(f":{one}}}", ":_}").replace(f":{other}}}", f":{one}}}")
         again = proving.proof(draft, swapped.replace(":_}", f":{other}}}"), "exp", draft.role)

@@ -235,6 +235,18 @@ def test_variables_with_secrets_are_named(tmp_path: Path) -> None:
 
 
 DIFFERENT = {
+    "a process beside it": (
+        f"python reward.py --port 9001 &\n{SFT}\n",
+        "1: difference: runs beside this and is not imported, add it to services: python reward.py",
+    ),
+    "a script beside it": (
+        f"nohup bash serve.sh > s.log &\n{SFT}\n",
+        "1: difference: runs beside this and is not imported, add it to services: nohup bash",
+    ),
+    "a server script": (
+        f"python vllm_serve.py --port 9001\n{SFT}\n",
+        "1: difference: runs beside this and is not imported, add it to services: python vllm",
+    ),
     "one process on two devices": (
         f"CUDA_VISIBLE_DEVICES=0,1 {SFT}\n",
         "script.sh:1: difference: starts 1 process on 2 devices",

@@ -268,21 +268,24 @@ def _awk(arguments: Sequence[str], stdin: str) -> str:
 
 
 def _expr(arguments: Sequence[str]) -> str:
-    """Of two integers."""
-    left, operator, right = arguments
-    if not all(re.fullmatch(r"-?\d+", number) for number in (left, right)):
+    """Of integers, with operators that bind alike."""
+    numbers, operators = arguments[::2], {*arguments[1::2]}
+    if not all(re.fullmatch(r"-?\d+", number) for number in numbers):
         raise BeyondError
-    one, other = int(left), int(right)
-    if operator == "+":
-        return f"{one + other}\n"
-    if operator == "-":
-        return f"{one - other}\n"
-    if operator == "*":
-        return f"{one * other}\n"
-    if operator not in ("/", "%") or other == 0:
+    if len(arguments) % 2 == 0 or not (operators <= {"+", "-"} or operators <= {"*", "/", "%"}):
         raise BeyondError
-    quotient = abs(one) // abs(other) * (1 if (one < 0) == (other < 0) else -1)
-    return f"{quotient if operator == '/' else one - quotient * other}\n"
+    result = int(numbers[0])
+    for operator, number in zip(arguments[1::2], map(int, numbers[1:]), strict=True):
+        if operator in ("+", "-"):
+            result += number if operator == "+" else -number
+        elif operator == "*":
+            result *= number
+        elif number == 0:
+            raise BeyondError
+        else:
+            quotient = abs(result) // abs(number) * (1 if (result < 0) == (number < 0) else -1)
+            result = quotient if operator == "/" else result - quotient * number
+    return f"{result}\n"
 
 
 def _grep(arguments: Sequence[str], stdin: str) -> str:

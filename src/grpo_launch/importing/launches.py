@@ -158,7 +158,7 @@ def sorted_calls(script: Script) -> Sorted:
         if read is not None:
             launches.append(Launch(script.name, call, bare, *read, *where, at))
         elif _is_script(bare.words):
-            kind = ENGINE if _serves(bare.words) else LEARNER
+            kind = ENGINE if serves(bare.words) else LEARNER
             launch = Launch(script.name, call, bare, kind, COMMAND, *where, at)
             scripts.append((len(others), launch))
             others.append(Step(at, call))
@@ -229,10 +229,10 @@ def _identified(bare: Unwrapped) -> tuple[str, str] | None:
     if second in _NO_LAUNCH.get(name, ()) or second in ("--help", "-h", "--version"):
         return None
     module = _module(words)
-    serves = _serves(words)
+    is_server = serves(words)
     if name in _PROGRAMS or (module and _MODULES.match(module)):
-        return (ENGINE if serves else LEARNER), COMMAND
-    if serves and name in plugin_programs():  # what no plug-in reads of their programs
+        return (ENGINE if is_server else LEARNER), COMMAND
+    if is_server and name in plugin_programs():  # what no plug-in reads of their programs
         return ENGINE, COMMAND
     if name in _SHELLS and bare.before and (kind := _kind_inside(words)) is not None:
         return kind, COMMAND
@@ -289,7 +289,8 @@ def _is_script(words: Sequence[Value]) -> bool:
     return len(words) > 1 and _text(words, 1) not in ("-c", "-", "-V", "--version")
 
 
-def _serves(words: Sequence[Value]) -> bool:
+def serves(words: Sequence[Value]) -> bool:
+    """Whether the first words of a command say that it serves."""
     head = [word.known or "" for word in words[:6]]
     return any(_SERVES.search(PurePath(text).name) for text in head if not text.startswith("--"))
 

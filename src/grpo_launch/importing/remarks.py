@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from grpo_launch.bash.script import About, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
-from grpo_launch.importing.launches import Sorted
+from grpo_launch.importing.launches import Sorted, serves
 from grpo_launch.importing.reading import ENGINE
-from grpo_launch.importing.wrappers import base
+from grpo_launch.importing.wrappers import base, unwrapped
 
 ENVIRONMENT = re.compile(
     r"((source|\.)\s+\S*(/activate|conda\.sh)|(conda|mamba) activate"
@@ -36,6 +36,10 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
         yield Finding(script.name, 0, what)
     for step in made.others:
         words = " ".join(map(str, step.call.words))
+        if made.launches and (step.call.background or serves(unwrapped(step.call.words).words)):
+            what = f"runs beside this and is not imported, add it to services: {words}"
+            yield Finding(script.name, step.call.line, what, Sort.DIFFERENCE)
+            continue
         when = "before" if step.at <= last or last < 0 else "afterwards"
         yield Finding(script.name, step.call.line, f"not imported, run it yourself {when}: {words}")
     if made.waits and made.launches:
@@ -45,8 +49,8 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
 def _why(made: Sorted) -> str:
     """Why nobody need wait as a script does; empty: it waits for no server."""
     asks = any(base(step.call.words[0]) not in _PAUSES for step in made.waits)
-    serves = any(launch.kind == ENGINE for launch in made.launches)
-    return ": the learner starts when the server is ready" if asks or serves else ""
+    is_served = any(launch.kind == ENGINE for launch in made.launches)
+    return ": the learner starts when the server is ready" if asks or is_served else ""
 
 
 def _sort(remark: Remark, last: int) -> Sort | None:
