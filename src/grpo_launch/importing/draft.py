@@ -8,7 +8,7 @@ from typing import Any
 
 from grpo_launch.importing import callers
 from grpo_launch.importing.findings import Finding, Sort
-from grpo_launch.importing.parts import Chosen
+from grpo_launch.importing.parts import Chosen, Part
 
 Path = tuple[str, ...]
 
@@ -93,6 +93,17 @@ class Notes:
         """Note a finding; one that was noted already is not repeated."""
         if finding not in self.findings:
             self.findings.append(finding)
+
+    def ask(self, one: Part, text: str, value: Any) -> None:
+        """Note the variables of the caller that a value holds, where it holds any.
+
+        Args:
+            one: the part that it belongs to.
+            text: what the script says, for the message.
+            value: words, or plain data.
+        """
+        if variables := callers.names(value):
+            self.say(one.finding(callers.what(text, variables), Sort.UNKNOWN))
 
     def difference(self, file: str, line: int, what: str) -> None:
         """Note that the plan does something else than the script."""

@@ -88,6 +88,8 @@ def _read(launch: Launch, commands: Mapping[tuple[str, int], str]) -> tuple[Laun
     """A launch and what it says, with marks for variables of the caller where it can have them."""
     reading = reading_of(launch, commands)
     marked = callers.marked(launch, is_command=reading.name == COMMAND)
+    if marked == launch:
+        return launch, reading
     again = reading_of(marked, commands)
     # A plug-in may refuse a word that it would not have been asked about.
     return (marked, again) if again.name == reading.name else (launch, reading)
@@ -216,9 +218,7 @@ def _keys(notes: Notes, one: Part, keys: Mapping[str, Any], sections: Sequence[s
         if not key.endswith(".entry"):
             notes.put(path_of(key, sections), _typed(one, key, value))
     for words in ((*one.reading.head,), *(flag.words for flag in one.reading.flags)):
-        if variables := callers.names(words):
-            what = callers.what(" ".join(map(str, words)), variables)
-            notes.say(one.finding(what, Sort.UNKNOWN))
+        notes.ask(one, " ".join(map(str, words)), words)
     for flag, own in one.reading.unknown:
         text = " ".join(map(str, flag.values)) if flag.name else str(flag)
         what = f"{flag} is known only when the script runs"

@@ -6,7 +6,6 @@ import re
 
 from grpo_launch.bash.script import Value
 from grpo_launch.config.endpoint import HTTP_PORT
-from grpo_launch.importing import callers
 from grpo_launch.importing.addresses import port_of
 from grpo_launch.importing.draft import Notes
 from grpo_launch.importing.findings import Sort
@@ -24,9 +23,7 @@ def service(notes: Notes, one: Part) -> None:
         what = f"{text} is known only when the script runs"
         notes.lack((*above, "argv"), text, one.finding(what, Sort.UNKNOWN))
     else:
-        if variables := callers.names(words):
-            what = callers.what(" ".join(map(str, words)), variables)
-            notes.say(one.finding(what, Sort.UNKNOWN))
+        notes.ask(one, " ".join(map(str, words)), words)
         notes.put((*above, "argv"), words)
     if one.unknown_devices is not None:
         what = f"{DEVICES}={one.unknown_devices} is known only when the script runs"
@@ -38,9 +35,7 @@ def service(notes: Notes, one: Part) -> None:
             what = f"{variable}={value} is known only when the script runs"
             notes.lack((*above, "env", variable), str(value), one.finding(what, Sort.UNKNOWN))
         else:
-            if variables := callers.names(value):
-                what = callers.what(f"{variable}={value}", variables)
-                notes.say(one.finding(what, Sort.UNKNOWN))
+            notes.ask(one, f"{variable}={value}", value)
             notes.put((*above, "env", variable), value.known)
     if one.reading.kind == ENGINE and (port := port_of(one) or _usual_port(one)) is not None:
         path = "/health" if one.is_command else plugin(ENGINE, one.reading.name).health_path

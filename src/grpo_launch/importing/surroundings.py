@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from grpo_launch.bash.script import Kind, Unknown, Value
-from grpo_launch.importing import callers
 from grpo_launch.importing.draft import Notes
 from grpo_launch.importing.findings import Sort
 from grpo_launch.importing.parts import DEVICES, Chosen, Part
@@ -70,9 +69,7 @@ def _variable(
         what = f"{name}={value} is known only when the script runs"
         notes.lack((*above, "set", name), str(value), part.finding(what, Sort.UNKNOWN))
         return
-    if variables := callers.names(text):
-        what = callers.what(f"{name}={text}", variables)
-        notes.say(part.finding(what, Sort.UNKNOWN))
+    notes.ask(part, f"{name}={text}", text)
     notes.put((*above, "defaults" if defaults.get(name) == value else "set", name), text)
 
 
