@@ -195,6 +195,7 @@ def test_a_trap_is_named_with_its_line(name: str) -> None:
         "sort < in > out\n",
         "# we train a model here: all is well\nrun\n",
         "run \\\n  --a\n# comment\nrun2\n",
+        "echo =x; run ==x; ./run.py =x\n",
     ],
 )
 def test_what_is_no_trap(text: str) -> None:

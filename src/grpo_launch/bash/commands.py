@@ -222,8 +222,12 @@ def _judge(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
         where = f" at the end of line {last[1]}" if last is not None else ""
         what = f"is a command of its own, not a flag{of}: is a backslash missing{where}?"
         shell.remark(statement, what, About.TRAP)
-    elif len(known) > 1 and _SPACED.match(known[1]) and known[0] not in _SAY:
+    elif len(known) > 1 and _SPACED.match(known[1]) and _may_be_variable(known[0]):
         shell.remark(statement, f"calls {known[0]}: no space may stand before =", About.TRAP)
+
+
+def _may_be_variable(name: str) -> bool:
+    return name.isidentifier() and name not in _SAY
 
 
 def _print(shell: Shell, fields: Sequence[Field]) -> None:
