@@ -261,6 +261,25 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        "bash sub/serve.sh a b", "sh -e sub/serve.sh a b", "nohup bash sub/serve.sh a b &",
+        "./sub/serve.sh a b", "exec bash sub/serve.sh a b", "cd sub; nohup ./serve.sh a b",
+        "(exec setsid bash ./sub/serve.sh a b)",
+    ],
+)  # fmt: skip
+def test_another_script_is_read_where_it_is_given(start: str) -> None:
+    """It has what is exported, and its own stays its own."""
+    files = {"sub/serve.sh": b'A=$A$1; C=$C; B=3\nexport A\nrun $2 "$B$C"\n'}
+    script = of(f"export A=1; B=2; C=9; {start}\nrun $A $B\n", sources=files)
+    first, *rest = script.calls
+    assert (said(first), first.file, first.line) == (["run", "b", "3"], "sub/serve.sh", 3)
+    assert {name: value.known for name, value in first.environ.items()} == {"A": "1a"}
+    assert [said(call) for call in rest] == ([] if start[0] == "e" else [["run", "1", "2"]])
+    assert [said(call)[0] for call in of(f"{start}\n").calls] != ["run"]
+
+
 @pytest.mark.parametrize("text", ["run a \\", "run a\\", "run a \\\n", "run \\\na\\"])
 def test_a_backslash_at_the_end_of_a_file_is_dropped(text: str) -> None:
     script = of(text)

@@ -79,6 +79,16 @@ DECIDED = {
         "decided by --set NAME=VALUE: NOW",
         ["--set", "NOW=5"],
     ),
+    "what a test leaves open": (
+        f"X=a\n[ -d saves ] && X=b\n{SFT} --output_dir $X\n",
+        "decided by --set NAME=VALUE: X",
+        ["--set", "X=b"],
+    ),
+    "what a loop counts": (
+        f'D=out\nN=1\nwhile [ -d "$D" ]; do D=out_$N; N=$((N+1)); done\n{SFT} --output_dir $D\n',
+        "decided by --set NAME=VALUE: D",
+        ["--set", "D=out_5"],
+    ),
     "a random number": (
         f"MASTER_PORT=$((20000 + RANDOM % 1000)) {SFT}\n",
         "decided by --set NAME=VALUE: MASTER_PORT",
@@ -138,6 +148,7 @@ def test_words_become_what_a_file_of_a_learner_needs(tmp_path: Path) -> None:
         ("swift sft --model m --dataset a --max_steps", "learner", "--max_steps has no value"),
         ("swift rollout --model m --port", "engine", "--port has no value"),
         ("llamafactory-cli train --stage --do_train", "learner", "--stage has no value"),
+        ("vllm serve", "engine", "vllm serve names no model"),
         ("vllm serve --port 8000", "engine", "vllm serve names no model"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from grpo_launch.bash.directories import below, within
@@ -129,7 +129,10 @@ def _with_names(value: Value) -> tuple[str, dict[str, Variable]]:
 def shell_command(
     shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]
 ) -> bool | None:
-    """``bash -c text``: walked as the process that it is; ``bash file`` is a call."""
+    """``bash -c text``, ``bash file``: walked as the process that it is.
+
+    A file that is not given is a call.
+    """
     rest = list(fields[1:])
     options: set[str] = set()
     while rest and re.fullmatch(r"-[a-z]+", rest[0].value.known or ""):
@@ -138,24 +141,71 @@ def shell_command(
         if "o" in letters and rest:
             long = rest.pop(0).value.known or ""
             options.add({"errexit": "e", "nounset": "u"}.get(long, long))
-    if "c" not in options or not rest or shell.context.depth > _DEEPEST:
+    if not rest or shell.context.depth > _DEEPEST:
         return None
-    if (read := _text(shell, node, rest[0].value, "runs")) is None:
+    if "c" in options:
+        read = _text(shell, node, rest[0].value, "runs")
+        arguments = rest[1:] or [Field(joined("bash"))]
+    else:
+        read = _file(shell, node, rest[0].value)
+        arguments = rest
+    if read is None:
         return None
-    parsed, unknowns = read
+    return _process(shell, *read, arguments, options - {"c", "l", "i", "x"})
+
+
+def script_file(
+    shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]
+) -> bool | None:
+    """``./file``: as :func:`shell_command`."""
+    read = _file(shell, node, fields[0].value)
+    return None if read is None else _process(shell, *read, fields, set())
+
+
+def _file(shell: Shell, node: Node, path: Value) -> tuple[Source, dict[str, Variable]] | None:
+    """A script that is run, where its text is given."""
+    text = within(shell.state.cwd, path).known
+    if text is None or shell.context.depth > _DEEPEST:
+        return None
+    name = posixpath.normpath(below(text, shell.start))
+    data = shell.load(name)
+    if data is None or b"\0" in data:
+        return None
+    parsed = _parsed(shell, node, data.replace(b"\r\n", b"\n"), name)
+    return None if parsed is None else (parsed, {})
+
+
+def _process(
+    shell: Shell,
+    parsed: Source,
+    unknowns: dict[str, Variable],
+    arguments: Sequence[Field],
+    options: Collection[str],
+) -> bool:
+    """Walk what another bash runs; what it exports stays its own.
+
+    Args:
+        shell: the reader.
+        parsed: the text.
+        unknowns: variables that stand for what of it is not known.
+        arguments: ``$0`` and the others.
+        options: that are on.
+    """
 
     def run() -> bool:
         state = shell.state
         state.variables = {
-            name: variable if variable.exported and variable.items is None else Variable()
+            name: Variable()
+            if variable.exported is False or variable.items is not None
+            else variable
             for name, variable in state.variables.items()
         } | unknowns
         state.functions = {}
         state.scopes = ()
-        state.options = frozenset(options - {"c", "l", "i", "x"})
-        state.zero = rest[1].value if len(rest) > 1 else joined("bash")
+        state.options = frozenset(options)
+        state.zero = arguments[0].value
         state.positionals = Positionals(
-            tuple(f.value for f in rest[2:]), several=any(f.several for f in rest[2:])
+            tuple(f.value for f in arguments[1:]), several=any(f.several for f in arguments[1:])
         )
         return shell.join(_walked(shell, replace(parsed)))
 

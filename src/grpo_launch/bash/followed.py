@@ -20,7 +20,9 @@ Builtin = Callable[[Shell, Node, Sequence[Field], Sequence[Redirect]], "bool | N
 
 
 def found(name: str | None, fields: Sequence[Field]) -> Builtin | None:
-    """The builtin of a name."""
+    """What follows a command: a builtin, or another bash."""
+    if name in _LEFT_OUT:
+        return _other_bash
     if name in ("command", "builtin") and len(fields) > 1:
         inner = fields[1].value.known
         if inner in ("-v", "-V"):
@@ -29,6 +31,8 @@ def found(name: str | None, fields: Sequence[Field]) -> Builtin | None:
         if run is not None:
             return lambda shell, node, all_, redirects: run(shell, node, all_[1:], redirects)
         return None
+    if name is not None and name.endswith(".sh") and "/" in name:
+        return evaluation.script_file
     return _BUILTINS.get(name or "")
 
 
@@ -139,6 +143,9 @@ def _move(shell: Shell, target: Value) -> None:
     state.variables.pop("PWD", None)
 
 
+_LEFT_OUT = ("nohup", "setsid")
+"""Programs that only say how the bash behind them goes on."""
+
 _LONG = {"errexit": "e", "nounset": "u", "noglob": "f", "allexport": "a"}
 
 
@@ -234,6 +241,19 @@ def _unset_item(shell: Shell, node: Node, name: str, index: str) -> None:
     shell.state.variables[name] = Variable(None, items, variable.keyed, variable.several)
 
 
+def _other_bash(
+    shell: Shell, node: Node, fields: Sequence[Field], redirects: Sequence[Redirect]
+) -> bool | None:
+    """Another bash, behind what only says how it goes on; anything else is a call."""
+    rest = list(fields)
+    while rest and rest[0].value.known in _LEFT_OUT:
+        rest.pop(0)
+    run = found(rest[0].value.known, rest) if rest else None
+    if run is None or run not in (evaluation.shell_command, evaluation.script_file):
+        return None
+    return run(shell, node, rest, redirects)
+
+
 def _exec(
     shell: Shell, node: Node, fields: Sequence[Field], redirects: Sequence[Redirect]
 ) -> bool | None:
@@ -243,6 +263,8 @@ def _exec(
         shell.state.redirects = (*shell.state.redirects, *redirects)
         shell.state.status = 0
         return True
+    if _other_bash(shell, node, fields[1:], redirects):
+        return commands.end(shell, shell.state.status)
     command = node.get("Cmd") or {}
     commands.call(shell, node, command.get("Assigns") or [], fields)
     return commands.end(shell, None, failed=False)

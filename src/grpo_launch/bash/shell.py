@@ -183,4 +183,9 @@ class Shell:
         for other in states[1:]:
             state = merged(state, other)
         self.state = state
+        for name, given in self.decided.items() if len(states) > 1 else ():
+            variable = state.variables.get(name)
+            if variable is not None and variable.differs:
+                state.variables[name] = replace(variable, value=given.value)
+                self.record.decided[name] = str(given.value or "")
         return True

@@ -40,6 +40,12 @@ class Variable:
     case: str = ""
 
     @property
+    def differs(self) -> bool:
+        """Whether it holds something else on two ways that have joined; of an array never."""
+        unknowns = self.value.unknowns if self.value is not None else ()
+        return self.items is None and any(one.kind is Kind.BRANCH for one in unknowns)
+
+    @property
     def scalar(self) -> Value | None:
         """What ``$X`` gives: of an array, its item 0."""
         if self.items is None:
@@ -238,8 +244,9 @@ def _differs(name: str, first: Variable | None, second: Variable | None) -> Vari
         )
     ):
         return replace(first, exported=exported, several=first.several or second.several)
-    value = _branch(f"${{{name}}}", name)
+    text = f"${{{name}}}"
     if any(variable.items is not None for variable in both):
         keyed = any(variable.keyed for variable in both)
-        return Variable(items={"0" if keyed else 0: value}, keyed=keyed, several=True)
-    return Variable(value, exported=exported, integer=all(v.integer for v in both))
+        items = {"0" if keyed else 0: _branch(text, "")}
+        return Variable(items=items, keyed=keyed, several=True)
+    return Variable(_branch(text, name), exported=exported, integer=all(v.integer for v in both))

@@ -170,6 +170,9 @@ def _read(kind: str, name: str, words: Sequence[Value], before: int) -> Reading:
     start, flags = [shape(word) for word in head], parsed(rest)
     known = [flag for flag in flags if not flag.unknowns]
     whole = _keys(one, start, known)
+    is_known = not any(word.unknowns for word in words)
+    if kind == ENGINE and is_known and not any(key.endswith(".model") for key in whole):
+        raise ValueError(f"{' '.join(start)} names no model")
     sources: dict[str, Flag] = {}
     for flag in known:
         sources |= dict.fromkeys(_own(one, start, known, flag, whole), flag)

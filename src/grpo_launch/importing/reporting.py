@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from grpo_launch.bash.script import Kind, Unknown
+from grpo_launch.bash.script import Unknown
 from grpo_launch.config.kinds import counted
 from grpo_launch.importing import callers
 from grpo_launch.importing.draft import Draft
@@ -46,7 +46,7 @@ def _prefixed(finding: Finding) -> str:
 def undecided(draft: Draft) -> tuple[list[str], list[str]]:
     """The variables and the positionals that would make more of the launches known."""
     unknowns = [*_unknowns(draft)]
-    names = {one.name for one in unknowns if one.kind is not Kind.BRANCH}
+    names = {one.name for one in unknowns}
     for part in draft.chosen.all:
         names |= {name for condition in part.launch.call.conditions for name in condition.names}
         names |= {*callers.names([part.launch.words, part.environ])}

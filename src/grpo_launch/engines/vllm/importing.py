@@ -43,8 +43,6 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     for word, values in _taken_apart(words[at:]):
         name, value = _said(word, values)
         keys[f"rollout_server.{name}"] = value
-    if "rollout_server.model" not in keys and at < len(words):
-        raise ValueError(f"{' '.join(words[:at])} names no model")
     return keys
 
 
