@@ -280,6 +280,23 @@ def test_another_script_is_read_where_it_is_given(start: str) -> None:
     assert [said(call)[0] for call in of(f"{start}\n").calls] != ["run"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export $(grep -v '^#' .env | xargs)",
+        "export $(cat .env | grep -v '^#' | xargs)",
+        'export $(cat ./.env | grep -v "^\\s*#")',
+        "set -a; source .env; set +a",
+    ],
+)
+def test_variables_of_a_file_are_read_where_it_is_given(line: str) -> None:
+    files = {".env": b"#A=0\nA=1\nB=x/y\n"}
+    call = of(f"{line}\nrun\n", sources=files).calls[-1]
+    assert {name: value.known for name, value in call.environ.items()} == {"A": "1", "B": "x/y"}
+    unread = of(f"{line}\nrun\n").remarks
+    assert [remark.about for remark in unread] == [About.UNREAD]
+
+
 @pytest.mark.parametrize("text", ["run a \\", "run a\\", "run a \\\n", "run \\\na\\"])
 def test_a_backslash_at_the_end_of_a_file_is_dropped(text: str) -> None:
     script = of(text)

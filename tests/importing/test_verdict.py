@@ -290,6 +290,22 @@ def test_a_directory_is_said_above_the_experiment(tmp_path: Path) -> None:
     assert result.status == 0
 
 
+def test_a_script_that_looks_beside_itself_says_where(tmp_path: Path) -> None:
+    script = f'cd "$(dirname "$0")"\n{SFT} --output_dir out\n'
+    result = imported(tmp_path, {"script.sh": script})
+    assert (result.status, result.keys["training"]["output_dir"]) == (0, "out")
+    assert result.says("looks for files beside itself: start the experiment in ")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("train", "config=train"), ("018", "\"config='018'\""), ("true", "\"config='true'\"")],
+)
+def test_a_name_is_said_as_it_has_to_be_typed(tmp_path: Path, name: str, said: str) -> None:
+    text = imported(tmp_path, {f"{name}.sh": f"{SFT}\n"}).text
+    assert f"python -m grpo_launch role=learner {said}\n" in text
+
+
 def test_paths_are_absolute_where_the_script_moves(tmp_path: Path) -> None:
     script = f'HERE="$(cd "$(dirname "$0")" && pwd)"\ncd /work\n{SFT} --output_dir "$HERE/out"\n'
     result = imported(tmp_path, {"script.sh": script})

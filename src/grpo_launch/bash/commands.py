@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from grpo_launch.bash import assignments, followed, programs, words
-from grpo_launch.bash.directories import directory, shown
+from grpo_launch.bash.directories import below, directory, shown, within
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.script import About, Call, Redirect, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
@@ -180,7 +181,7 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
         environ[name] = value if value is not None else Value()
     state.variables = kept
     if context.capture is not None:
-        _print(shell, fields)
+        _print(shell, statement, fields)
         return True
     cwd = directory(state.cwd)
     first = (command.get("Args") or [statement])[0]
@@ -230,7 +231,7 @@ def _may_be_variable(name: str) -> bool:
     return name.isidentifier() and name not in _SAY
 
 
-def _print(shell: Shell, fields: Sequence[Field]) -> None:
+def _print(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
     """A command in a substitution."""
     state, context = shell.state, shell.context
     assert context.capture is not None
@@ -242,6 +243,8 @@ def _print(shell: Shell, fields: Sequence[Field]) -> None:
         value = programs.output(name, arguments, context.stdin, shell.directory)
     elif name == "echo":
         value = programs.output(name, [f.value for f in fields[1:]], context.stdin, shell.directory)
+    if value is None and name in programs.OF_FILES:
+        value = _of_file(shell, statement, name, [field.value for field in fields[1:]])
     if value is None:
         context.capture.is_known = False
         state.status = None
@@ -249,6 +252,20 @@ def _print(shell: Shell, fields: Sequence[Field]) -> None:
     state.status = programs.status(name or "", value)
     if not elsewhere:
         context.capture.values.append(value)
+
+
+def _of_file(shell: Shell, statement: Node, name: str, arguments: Sequence[Value]) -> Value | None:
+    """What a program prints of a file, where that is given."""
+    path = within(shell.state.cwd, arguments[-1]).known if arguments else None
+    data = None if path is None else shell.load(posixpath.normpath(below(path, shell.start)))
+    if data is None or b"\0" in data:
+        return None
+    text = joined(data.decode("utf-8", "surrogateescape"))
+    value = programs.output(name, arguments[:-1], text, shell.directory)
+    if value is not None:
+        what = f"what {arguments[-1]} holds is taken as it is now"
+        shell.remark(statement, what, About.FILE)
+    return value
 
 
 def _function(

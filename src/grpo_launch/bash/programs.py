@@ -289,12 +289,28 @@ def _expr(arguments: Sequence[str]) -> str:
 
 
 def _grep(arguments: Sequence[str], stdin: str) -> str:
-    """``grep -o TEXT``: each place of it in a line."""
+    """``grep -o TEXT``: each place of it in a line; ``grep -v '^#'``: the lines without it."""
     option, text = arguments
+    if option == "-v" and text in _COMMENTS:
+        lines = [line for line in stdin.splitlines() if not re.match(_COMMENTS[text], line)]
+        return "".join(f"{line}\n" for line in lines)
     if option != "-o" or not re.fullmatch(r"[\w,:;=/ -]+", text) or text.startswith("-"):
         raise BeyondError
     return f"{text}\n" * sum(line.count(text) for line in stdin.split("\n"))
 
+
+def _xargs(arguments: Sequence[str], stdin: str) -> str:
+    """Without a program: the words of all lines in one."""
+    if arguments or re.search(r"[\'\"\\]", stdin):
+        raise BeyondError
+    return " ".join(stdin.split()) + "\n"
+
+
+_COMMENTS = {"^#": r"#", "^\\s*#": r"\s*#", "^[[:space:]]*#": r"\s*#", "^$": r"$"}
+"""Patterns of ``grep`` for lines that say nothing, as those of Python."""
+
+OF_FILES = ("cat", "grep")
+"""Programs that read the file that is their last argument."""
 
 _OF_ARGUMENTS: dict[str, Callable[[Sequence[str]], str]] = {
     "dirname": _dirname,
@@ -308,4 +324,5 @@ _OF_INPUT: dict[str, Callable[[Sequence[str], str], str]] = {
     "cut": _cut,
     "awk": _awk,
     "grep": _grep,
+    "xargs": _xargs,
 }

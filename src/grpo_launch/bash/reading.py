@@ -77,7 +77,8 @@ def read(
         found.append(Remark(len(source.lines), short(source.lines[-1]), what))
     remarks = sorted([*found, *shell.record.remarks], key=_line)
     defaults = {key: shown(value, joined(".")) for key, value in shell.record.defaults.items()}
-    return Script(name, shell.record.calls, remarks, defaults, shell.record.decided)
+    record = shell.record
+    return Script(name, record.calls, remarks, defaults, record.decided, record.is_placed)
 
 
 def _line(remark: Remark) -> tuple[str, int]:

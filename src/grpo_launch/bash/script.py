@@ -153,6 +153,7 @@ class About(str, Enum):
     TRAP = "trap"  # the script is probably wrong: a missing backslash, a carriage return
     COMMENT = "comment"  # a command that is commented out
     END = "end"  # nothing behind it runs
+    FILE = "file"  # a file that was read now, and that the script would read then
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ class Script:
         defaults: variables whose ``${X:-default}`` was taken, as the caller may have set them; at
             most other variables of the caller are unknown in it.
         decided: variables for whose computed value another one was taken.
+        is_placed: whether it looks where it lies itself.
     """
 
     name: str
@@ -194,3 +196,4 @@ class Script:
     remarks: Sequence[Remark]
     defaults: Mapping[str, Value] = field(default_factory=dict)
     decided: Mapping[str, str] = field(default_factory=dict)
+    is_placed: bool = False

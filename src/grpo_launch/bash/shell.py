@@ -89,6 +89,7 @@ class Record:
         remarks: see ``Script``.
         defaults: see ``Script``.
         decided: see ``Script``.
+        is_placed: see ``Script``.
         steps: how many statements were followed.
         substituted: the status of the last command substitution, where there was one.
         last: the line, the last line and the program of the last call.
@@ -98,6 +99,7 @@ class Record:
     remarks: list[Remark] = field(default_factory=list)
     defaults: dict[str, Value] = field(default_factory=dict)
     decided: dict[str, str] = field(default_factory=dict)
+    is_placed: bool = False
     steps: int = 0
     substituted: list[int | None] = field(default_factory=list)
     last: tuple[int, int, str] | None = None

@@ -55,6 +55,8 @@ def look_up(shell: Shell, name: str, text: str) -> Found:
         text: as the script says it, for unknowns.
     """
     state = shell.state
+    if name in ("0", "BASH_SOURCE") and shell.context.capture is not None:
+        shell.record.is_placed = True  # $(dirname "$0") and the like
     if name.isdigit():
         return _positional(shell, int(name), text)
     if name in ("@", "*"):

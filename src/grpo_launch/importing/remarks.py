@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from grpo_launch.bash.script import About, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
@@ -33,6 +34,10 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
         yield Finding(script.name, 0, f"${variable} is taken to be its default, {value}")
     for variable, value in script.decided.items():
         what = f"${variable} is taken to be {value}; the script computes it"
+        yield Finding(script.name, 0, what)
+    where = PurePath(script.name).parent
+    if script.is_placed and made.launches and where != PurePath():
+        what = f"looks for files beside itself: start the experiment in {where} as well"
         yield Finding(script.name, 0, what)
     for step in made.others:
         words = " ".join(map(str, step.call.words))
@@ -64,6 +69,6 @@ def _sort(remark: Remark, last: int) -> Sort | None:
         return Sort.TRAP
     if ENVIRONMENT.match(remark.text) or _JOB.match(remark.text):
         return None  # it is the runtime's, or the scheduler's
-    if remark.about in (About.COMMENT, About.END) or _OF_CALLER.match(remark.text):
+    if remark.about in (About.COMMENT, About.END, About.FILE) or _OF_CALLER.match(remark.text):
         return Sort.NOTE
     return Sort.UNKNOWN if remark.calls <= last else Sort.NOTE

@@ -16,13 +16,13 @@ from grpo_launch.importing.grouping import Group, grouped
 from grpo_launch.importing.order import Order, Relation
 from grpo_launch.importing.parts import part
 from grpo_launch.importing.sharing import shared
+from grpo_launch.importing.writing import is_plain
 
 _STARTS = {
     Relation.AFTER: ": the script starts it after the end of {}.",
     Relation.BESIDE: ": the script starts it beside {}.",
     Relation.INSTEAD: ": the script starts it instead of {}.",
 }
-_NO_STRINGS = ("true", "false", "null", "nan", "inf", "infinity")
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def _stem(path: str) -> str:
     """The name of a script as one that ``config=`` takes without quotes."""
     name = "imported" if path == "stdin" else PurePath(path).stem
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-    plain = name[:1].isalpha() and name.lower() not in _NO_STRINGS
-    return name if plain else f"_{name}"
+    return name if is_plain(name) else f"_{name}"
 
 
 def _placed(

@@ -21,6 +21,7 @@ _RUNTIME = "runtime"
 _FIRST = ("defaults", "engine", "learner", _RUNTIME)
 _LAST = ("rollout_server", "gpus", "env", "services")
 _WIDTH = 100
+_NO_STRINGS = ("true", "false", "null", "nan", "inf", "infinity")
 _UNLIMITED = 1 << 20
 
 
@@ -51,7 +52,8 @@ def text(draft: Draft, name: str, head: Sequence[str]) -> str:
     is_native = draft.variables != []
     lines = ["# @package _global_"] if is_native else []
     lines += [*(f"# {line}".rstrip() for line in head), "#"]
-    lines += [f"#   python -m grpo_launch role={draft.role} config={name}"]
+    config = f"config={name}" if is_plain(name) else f"\"config='{name}'\""
+    lines += [f"#   python -m grpo_launch role={draft.role} {config}"]
     for comment in _comments(draft):
         lines.append(f"# {comment}".rstrip())
     tree = _tree(*_native(draft)) if is_native else _tree(draft.lines, draft.missing)
@@ -63,6 +65,14 @@ def text(draft: Draft, name: str, head: Sequence[str]) -> str:
         lines += block
         previous = "block" if len(block) > 1 else key
     return "\n".join(lines) + "\n"
+
+
+def is_plain(name: str) -> bool:
+    """Whether ``config=`` takes a name without quotes of its own."""
+    return (
+        re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) is not None
+        and name.lower() not in _NO_STRINGS
+    )
 
 
 def _comments(draft: Draft) -> Iterator[str]:
