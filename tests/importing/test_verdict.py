@@ -113,6 +113,12 @@ def test_what_is_decided_is_said_and_not_exported(tmp_path: Path) -> None:
     assert result.keys["env"] == {"set": {"X": "known"}}
 
 
+def test_flags_below_a_missing_backslash_are_a_trap_alone(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": f"{SFT}\n--lora_rank 8 --seed 1 &\n"})
+    assert result.says("script.sh:2: trap: is a command of its own, not a flag of swift")
+    assert not result.says("runs beside this")
+
+
 def test_what_is_only_printed_is_no_launch(tmp_path: Path) -> None:
     script = (
         'cmd="vllm serve some/model --port 8000"\necho $cmd | tr -s " "\n'

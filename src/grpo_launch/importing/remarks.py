@@ -40,6 +40,8 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
         what = f"looks for files beside itself: start the experiment in {where} as well"
         yield Finding(script.name, 0, what)
     for step in made.others:
+        if base(step.call.words[0]).startswith("-"):  # a missing backslash: the trap says it
+            continue
         words = " ".join(map(str, step.call.words))
         if made.launches and (step.call.background or serves(unwrapped(step.call.words).words)):
             what = f"runs beside this and is not imported, add it to services: {words}"
