@@ -253,7 +253,7 @@ NAMES = {
     "True.sh": "_True",
     "stdin": "imported",
     "läuft.sh": "l_uft",
-    "übung.sh": "__bung",
+    "übung.sh": "_bung",
 }
 
 
