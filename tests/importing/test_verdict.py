@@ -166,6 +166,31 @@ def test_a_value_that_is_missing_is_not_made_up(
     assert result.keys[part]["name"] == "command"
 
 
+def test_what_the_shipped_entry_exports_is_said_as_added(tmp_path: Path) -> None:
+    script = f"CUDA_VISIBLE_DEVICES=0,1 NPROC_PER_NODE=2 OMP_NUM_THREADS=1 {SFT} --output_dir o\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says(
+        "added by the launcher: config=runs/import/learner_arguments.yaml; gpus=0,1; program=sft;"
+        " NCCL_ASYNC_ERROR_HANDLING=1; TORCH_NCCL_TRACE_BUFFER_SIZE=67108864;"
+        " PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True; MASTER_PORT=what train.sh computes"
+    ), result.said
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ("NPROC_PER_NODE=1", "no NPROC_PER_NODE: one process needs no torchrun"),
+        ("NNODES=1", "no NNODES: one process needs no torchrun"),
+    ],
+)
+def test_a_torchrun_of_one_process_is_left_out_and_said(
+    tmp_path: Path, environ: str, said: str
+) -> None:
+    result = imported(tmp_path, {"script.sh": f"{environ} {SFT}\n"})
+    assert result.verdict == "proven equal: 2 flags, 1 variable", result.said
+    assert result.says(said), result.said
+
+
 def test_an_environment_that_is_emptied_stays_empty(tmp_path: Path) -> None:
     result = imported(tmp_path, {"script.sh": f"export A=1\nenv -i B=2 {SFT}\n"})
     assert result.status == 0, result.said

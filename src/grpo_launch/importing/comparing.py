@@ -14,6 +14,8 @@ from grpo_launch.importing.reading import LEARNER, plugin, split
 from grpo_launch.learners.base import Counting
 from grpo_launch.planning.nodes import PROCESSES
 
+_OF_TORCHRUN = (PROCESSES, "NNODES")
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -118,7 +120,7 @@ def _difference(flag: Flag, planned: Flag) -> tuple[str | None, str]:
 
 def compared_variables(part: Part, planned: Mapping[str, str], devices: int) -> Compared:
     """The variables of a part against those of the plan."""
-    count, differences = 0, list[str]()
+    count, differences, added = 0, list[str](), list[str]()
     counted = not part.is_command and part.reading.kind == LEARNER
     counted = counted and isinstance(plugin(LEARNER, part.reading.name), Counting)
     seen = {DEVICES}
@@ -126,22 +128,21 @@ def compared_variables(part: Part, planned: Mapping[str, str], devices: int) -> 
         seen.add(name)
         if value.known is None:
             continue
-        if counted and name == PROCESSES:
-            is_same = value.known.strip() == str(devices)
-            found = str(devices)
-        else:
-            found = planned.get(name)
-            is_same = found == value.known
+        found, said = planned.get(name), value.known
+        if counted and name in _OF_TORCHRUN and found is None and said == str(devices) == "1":
+            added.append(f"no {name}: one process needs no torchrun")
+            found = said
+        is_same = found == said
         count += is_same
         if not is_same:
-            said = "not set" if found is None else f"{found!r}"
-            differences.append(f"{name} is {said} in the plan, {value.known!r} in the script")
+            ours = "not set" if found is None else f"{found!r}"
+            differences.append(f"{name} is {ours} in the plan, {value.known!r} in the script")
     if part.devices is not None:
         said, ours = ",".join(part.devices), planned.get(DEVICES, "")
         count += said == ours
         if said != ours:
             differences.append(f"{DEVICES} is {ours!r} in the plan, {said!r} in the script")
-    added = [f"{name}={value}" for name, value in planned.items() if name not in seen]
+    added += [f"{name}={value}" for name, value in planned.items() if name not in seen]
     if part.devices is None and part.unknown_devices is None and planned.get(DEVICES):
         added.append(f"{DEVICES}={planned[DEVICES]}")
     return Compared(0, count, tuple(differences), tuple(added))

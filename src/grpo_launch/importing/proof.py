@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from grpo_launch.config.kinds import counted
 from grpo_launch.errors import LaunchError
-from grpo_launch.importing import callers
+from grpo_launch.importing import callers, entries
 from grpo_launch.importing.comparing import Compared, compared_flags, compared_variables
 from grpo_launch.importing.draft import Draft
 from grpo_launch.importing.findings import Finding, Sort
@@ -214,8 +214,8 @@ def _compared(
     if chosen.learner is not None:
         job = [spec for spec in plan.processes if spec.name == plan.job]
         for part, spec in _paired((chosen.learner,), job):
-            words = _bare(config, LEARNER, spec)
-            yield part, _of_process(part, spec, config, _by_flags(part, config, plan, words))
+            words = _by_flags(part, config, plan, _bare(config, LEARNER, spec))
+            yield part, _of_process(part, spec, config, words)
 
 
 def _paired(
@@ -262,7 +262,10 @@ def _of_process(
     if planned != said:
         what = f"the plan enters {planned}, the script {said}"
         result = result.with_(Compared(differences=(what,)))
-    return result.with_(compared_variables(part, _environ(spec), len(spec.devices)))
+    environ = _environ(spec)
+    if not part.is_command:
+        environ = entries.environ(_bare(config, spec.part, spec), environ, Path(spec.cwd))
+    return result.with_(compared_variables(part, environ, len(spec.devices)))
 
 
 def _environ(spec: ProcessSpec) -> Mapping[str, str]:
