@@ -147,6 +147,14 @@ def test_words_become_what_a_file_of_a_learner_needs(tmp_path: Path) -> None:
     assert {key: keys.get(key) for key in expected} == expected
 
 
+@pytest.mark.parametrize("word", ["1.10", "1e3", "007", "5", "null", "True", '{"a": 1.10}', '"x"'])
+def test_a_text_stays_as_it_is_whatever_it_looks_like(tmp_path: Path, word: str) -> None:
+    script = f"{SFT} --run_name '{word}' --learning_rate 1.0e-6\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.keys["training"] == {"run_name": word, "learning_rate": 1e-6}, result.said
+    assert result.status == 0, result.said
+
+
 @pytest.mark.parametrize(
     ("line", "part", "why"),
     [

@@ -16,11 +16,10 @@ from typing import Any, cast
 
 from grpo_launch.base import redaction
 from grpo_launch.bash.script import Kind, Unknown, Value, joined
-from grpo_launch.engines.flags import Flag as Fact
 from grpo_launch.importing.flags import Flag, parsed
 from grpo_launch.importing.launches import Launch
 from grpo_launch.importing.parts import DEVICES, is_address
-from grpo_launch.importing.reading import COMMAND, ENGINE, plugin, split
+from grpo_launch.importing.reading import COMMAND, ENGINE, fact, split
 from grpo_launch.planning.nodes import PROCESSES
 
 _MARK = re.compile("\ue000([A-Za-z_][A-Za-z0-9_]*)\ue001")
@@ -107,7 +106,7 @@ def _may_be_flags(word: Value) -> bool:
 
 
 def _takes_several(launch: Launch, flag: Flag) -> bool:
-    known = _fact(launch, flag)
+    known = fact(launch.kind, launch.name, flag)
     return known is not None and known.is_list
 
 
@@ -119,15 +118,9 @@ def _is_counted(launch: Launch, flag: Flag) -> bool:
     return planned and _COUNTED_FLAGS.fullmatch(flag.key) is not None
 
 
-def _fact(launch: Launch, flag: Flag) -> Fact | None:
-    """What is known of a flag."""
-    question = plugin(launch.kind, launch.name).flags
-    return question.shipped().table.flags.get(flag.key) if question is not None else None
-
-
 def _kind(launch: Launch, flag: Flag) -> str:
     """What a word of a flag is read as; a flag that nobody knows may take any text."""
-    known = _fact(launch, flag)
+    known = fact(launch.kind, launch.name, flag)
     return known.kind if known is not None else "any"
 
 

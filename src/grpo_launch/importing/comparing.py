@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from grpo_launch.bash.script import Value
 from grpo_launch.config.endpoint import EVERY_ADDRESS
 from grpo_launch.importing.flags import Flag, parsed, same, texts
 from grpo_launch.importing.parts import DEVICES, Part
-from grpo_launch.importing.reading import LEARNER, plugin, split
+from grpo_launch.importing.reading import LEARNER, fact, plugin, split
 from grpo_launch.learners.base import Counting
 from grpo_launch.planning.nodes import PROCESSES
 
@@ -75,7 +76,7 @@ def compared_flags(
         if found is None:
             differences.append(f"{flag} is not in the plan")
             continue
-        what, extra = _difference(flag, found)
+        what, extra = _difference(part, flag, found)
         count += what is None
         added += [extra] if extra else []
         if what is not None:
@@ -104,16 +105,19 @@ def _by_key(part: Part, flag: Flag, left: dict[str, Flag]) -> Flag | None:
     return left.pop(found) if found is not None else None
 
 
-def _difference(flag: Flag, planned: Flag) -> tuple[str | None, str]:
+def _difference(part: Part, flag: Flag, planned: Flag) -> tuple[str | None, str]:
     """What differs, or None; and what the plan adds to it, or nothing."""
     said, ours = texts(flag.values), texts(planned.values)
+    known = fact(part.reading.kind, part.reading.name, flag)
+    is_text = known is not None and known.kind == "str"
+    are_same: Callable[[list[str], list[str]], bool] = operator.eq if is_text else same
     if said == [] and len(ours) == 1 and ours[0].lower() == "true":
         return None, ""
-    if same(said, ours):
+    if are_same(said, ours):
         return None, ""
     if flag.key.endswith("host") and set(said) <= set(EVERY_ADDRESS):
         return None, f"{planned} instead of {flag}, where the learner asks"
-    if len(said) < len(ours) and same(said, ours[: len(said)]):
+    if len(said) < len(ours) and are_same(said, ours[: len(said)]):
         return None, f"{flag.name} {' '.join(ours[len(said) :])}"
     return f"{flag}, but {planned} in the plan", ""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from grpo_launch.bash.script import Value
 from grpo_launch.config.schema_programs import NO_PLUGIN
+from grpo_launch.engines.flags import Flag as Fact
 from grpo_launch.importing.flags import Flag, parsed, shape, texts
 from grpo_launch.plugins import ENGINES, LEARNERS
 
@@ -54,6 +55,12 @@ class Reading:
 def plugin(kind: str, name: str) -> Any:
     """The engine or learner of a name."""
     return (ENGINES if kind == ENGINE else LEARNERS).get(name)
+
+
+def fact(kind: str, name: str, flag: Flag) -> Fact | None:
+    """What is known of a flag of a plug-in's program; None: nothing."""
+    question = plugin(kind, name).flags
+    return question.shipped().table.flags.get(flag.key) if question is not None else None
 
 
 def split(words: Sequence[Value], before: int = 0) -> tuple[tuple[Value, ...], tuple[Value, ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 from grpo_launch.config.encoding import ENCODING
 from grpo_launch.engines.flags import alone
 from grpo_launch.engines.swift.flags import FLAGS
-from grpo_launch.engines.swift.serve import PROGRAM, takes_words
+from grpo_launch.engines.swift.serve import PROGRAM, render, takes_words
 
 
 def keys_of(argv: Sequence[str]) -> dict[str, Any]:
@@ -78,4 +78,5 @@ def _value(key: str, word: str) -> Any:
         value = json.loads(word)
     except ValueError:
         return word
-    return value if isinstance(value, int | float | dict | list) else word
+    is_number = flag is not None and isinstance(value, int | float)
+    return value if is_number or isinstance(value, dict | list) or render(value) == word else word

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from grpo_launch.config.arguments import SIZES
-from grpo_launch.engines.flags import alone
+from grpo_launch.engines.flags import Flag, alone
 from grpo_launch.engines.swift.importing import taken_apart
 from grpo_launch.engines.swift.serve import render
 from grpo_launch.learners.swift import stages
@@ -72,7 +72,8 @@ def keys_of(argv: Sequence[str]) -> dict[str, Any]:
     known = FLAGS.shipped().table.flags
     for name, words in flags.items():
         if (name, words) != ("rlhf_type", ["grpo"]):  # which is what nothing else says
-            values = [*map(_value, words)] or [alone(name, known.get(name))]
+            flag = known.get(name)
+            values = [_value(flag, word) for word in words] or [alone(name, flag)]
             keys[f"train.{section(name)}.{name}"] = values[0] if len(values) == 1 else values
     return keys
 
@@ -106,13 +107,15 @@ def _by_main(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _value(word: str) -> Any:
-    """A word as the value that is rendered as that word."""
+def _value(flag: Flag | None, word: str) -> Any:
+    """A word as the value that is rendered as that word, or as one that means the same."""
     try:
-        value = json.loads(word)
+        value = None if flag is not None and flag.kind == "str" else json.loads(word)
     except ValueError:
         return word
-    return word if value is None else value
+    is_number = flag is not None and flag.kind in ("int", "float") and type(value) in (int, float)
+    is_same = value is not None and render(value) == word
+    return value if is_number or is_same or isinstance(value, dict | list) else word
 
 
 def section(name: str) -> str:
