@@ -206,6 +206,8 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
             repeated=context.repeated,
             stdin=None if context.stdin is None else shown(context.stdin, cwd),
             file=shell.source.name,
+            unset=tuple(name for name in state.unset() if name not in environ),
+            shells=context.shells,
         )
     )
     _judge(shell, statement, fields)

@@ -195,7 +195,7 @@ def _process(
     def run() -> bool:
         state = shell.state
         state.variables = {
-            name: Variable()
+            name: Variable(is_unset=variable.is_unset)
             if variable.exported is False or variable.items is not None
             else variable
             for name, variable in state.variables.items()

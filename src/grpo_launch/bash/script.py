@@ -128,6 +128,8 @@ class Call:
         repeated: whether it stands in a loop whose rounds are not known.
         stdin: what it reads, of a here-document or a here-string.
         file: the sourced file that ``line`` counts in; empty: the script itself.
+        unset: variables of the caller that the script takes from it.
+        shells: the subshells and other shells that it runs in, the outermost first, by number.
     """
 
     line: int
@@ -144,6 +146,8 @@ class Call:
     repeated: bool = False
     stdin: Value | None = None
     file: str = ""
+    unset: tuple[str, ...] = ()
+    shells: tuple[int, ...] = ()
 
 
 class About(str, Enum):

@@ -64,6 +64,7 @@ class Context:
         loops: that it stands in, the innermost last.
         function: that it stands in, or a sourced file.
         subshell: that ``exit`` ends.
+        shells: see ``Call``.
     """
 
     redirects: tuple[Redirect, ...] = ()
@@ -78,6 +79,7 @@ class Context:
     loops: tuple[Frame, ...] = ()
     function: Frame | None = None
     subshell: Frame | None = None
+    shells: tuple[int, ...] = ()
 
 
 @dataclass
@@ -91,6 +93,7 @@ class Record:
         decided: see ``Script``.
         is_placed: see ``Script``.
         steps: how many statements were followed.
+        shells: how many subshells and other shells were followed.
         substituted: the status of the last command substitution, where there was one.
         last: the line, the last line and the program of the last call.
     """
@@ -101,6 +104,7 @@ class Record:
     decided: dict[str, str] = field(default_factory=dict)
     is_placed: bool = False
     steps: int = 0
+    shells: int = 0
     substituted: list[int | None] = field(default_factory=list)
     last: tuple[int, int, str] | None = None
 

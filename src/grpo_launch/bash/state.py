@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ class Variable:
         exported: whether programs get it; None: on some of the ways that lead here.
         integer: whether what is assigned is arithmetic (``declare -i``).
         of_caller: whether the script only says that it is exported; its value is the caller's.
+        is_unset: whether the script has taken it away, also from what the caller has.
         case: ``u`` or ``l`` where what is assigned is changed (``declare -u``).
     """
 
@@ -37,6 +38,7 @@ class Variable:
     exported: bool | None = False
     integer: bool = False
     of_caller: bool = False
+    is_unset: bool = False
     case: str = ""
 
     @property
@@ -161,6 +163,10 @@ class State:
             if seen.exported is not False and seen.value is not None and seen.items is None:
                 found[name] = seen.value if seen.exported else _branch(f"${{{name}}}", name)
         return found
+
+    def unset(self) -> Iterator[str]:
+        """The variables of the caller that programs do not get."""
+        return (name for name, variable in self.variables.items() if variable.is_unset)
 
 
 def _has_value(variable: Variable) -> bool:

@@ -276,7 +276,7 @@ def _arithmetic(shell: Shell, old: Value | None, value: Value) -> Value:
 
 def unset(shell: Shell, name: str) -> None:
     """``unset name``: programs do not get it either."""
-    shell.state.variables[name] = Variable()
+    shell.state.variables[name] = Variable(is_unset=True)
 
 
 def export(shell: Shell, name: str, exported: bool = True) -> None:

@@ -76,7 +76,9 @@ def subshell(shell: Shell, run: Callable[[], bool]) -> None:
     before = shell.state
     shell.state = before.copy()
     frame = Frame()
-    with shell.within(subshell=frame, loops=(), function=None):
+    shell.record.shells += 1
+    inside = (*shell.context.shells, shell.record.shells)
+    with shell.within(subshell=frame, loops=(), function=None, shells=inside):
         try:
             alive = run()
         except FatalError:

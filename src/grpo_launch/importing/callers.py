@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from grpo_launch.base import redaction
 from grpo_launch.bash.script import Kind, Unknown, Value, joined
+from grpo_launch.bash.state import ALWAYS_EXPORTED
 from grpo_launch.importing.flags import Flag, parsed
 from grpo_launch.importing.launches import Launch
 from grpo_launch.importing.parts import DEVICES, is_address
@@ -68,7 +69,10 @@ def marked(launch: Launch, is_command: bool) -> Launch:
         environ=marked_variables(launch.bare.environ),
     )
     return replace(
-        launch, bare=bare, call=replace(launch.call, environ=marked_variables(launch.call.environ))
+        launch,
+        bare=bare,
+        call=replace(launch.call, environ=marked_variables(launch.call.environ)),
+        environment=replace(launch.environment, name=_marked(launch.environment.name)),
     )
 
 
@@ -181,6 +185,11 @@ def _any_mark(text: str) -> Iterator[re.Match[str]]:
 def shown(text: str) -> str:
     """A text for people: ``$X`` for a mark."""
     return _SHOWN.sub(lambda found: f"${{{found[1]}}}" if found[2] else f"${found[1]}", text)
+
+
+def to_export(value: Any) -> list[str]:
+    """Those of the variables in plain data, words or flags that not every environment has."""
+    return [name for name in names(value) if name not in ALWAYS_EXPORTED]
 
 
 def what(text: str, variables: Iterable[str]) -> str:

@@ -97,12 +97,14 @@ class Notes:
     def ask(self, one: Part, text: str, value: Any) -> None:
         """Note the variables of the caller that a value holds, where it holds any.
 
+        Those that every environment has are there, as they are for the script.
+
         Args:
             one: the part that it belongs to.
             text: what the script says, for the message.
             value: words, or plain data.
         """
-        if variables := callers.names(value):
+        if variables := callers.to_export(value):
             self.say(one.finding(callers.what(text, variables), Sort.UNKNOWN))
 
     def difference(self, file: str, line: int, what: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from grpo_launch import bash
-from grpo_launch.bash.script import Call, Script, Value
+from grpo_launch.bash.script import Call, Script, Value, joined
 from grpo_launch.errors import ConfigError
+from grpo_launch.importing.environments import Entered, Environment
 from grpo_launch.importing.reading import COMMAND, ENGINE, LEARNER, identified, plugin_programs
-from grpo_launch.importing.wrappers import Unwrapped, base, unwrapped
+from grpo_launch.importing.shells import SHELLS, behind_c, placed
+from grpo_launch.importing.wrappers import Unwrapped, base
 
 _PROGRAMS = frozenset(
     (
@@ -61,11 +63,10 @@ _QUIET = frozenset(
 )
 """Calls that start and prepare nothing."""
 
-_SHELLS = frozenset(("bash", "sh", "zsh"))
-_TEXT = re.compile(r"-[a-z]*c")
-_TERMINALS = frozenset(("tmux", "screen"))
-
-_ACTIVATE = frozenset(("conda", "mamba", "micromamba", "source", "."))
+_OF_LAUNCHER = frozenset(
+    ("CUDA_VISIBLE_DEVICES", "NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+)
+"""Variables that the launcher says itself, whatever the caller's are."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,7 @@ class Launch:
         bare: it without wrappers.
         kind: of the plug-in that reads it: ``engine`` or ``learner``.
         name: the plug-in's name.
-        environment: the directory of the virtual environment, or the conda environment's name, that
-            is active; empty: none.
-        is_conda: which of both.
+        environment: that is active.
         at: its number among the calls of the script, that of the shell where a shell is given it.
     """
 
@@ -89,8 +88,7 @@ class Launch:
     bare: Unwrapped
     kind: str
     name: str
-    environment: str = ""
-    is_conda: bool = False
+    environment: Environment = field(default_factory=Environment)
     at: int = 0
 
     @property
@@ -112,10 +110,12 @@ class Step:
     Attributes:
         at: its number among the calls of the script.
         call: the call.
+        bare: it without wrappers.
     """
 
     at: int
     call: Call
+    bare: Unwrapped
 
 
 @dataclass(frozen=True)
@@ -139,31 +139,30 @@ def sorted_calls(script: Script) -> Sorted:
     others: list[Step] = []
     waits: list[Step] = []
     scripts: list[tuple[int, Launch]] = []
-    environment, is_conda = "", False
-    for at, call in _flattened(script.calls, script.name):
-        bare = unwrapped(call.words)
-        if not bare.words:
+    entered = Entered()
+    for one in placed(script.calls, script.name):
+        bare = one.bare
+        if not bare.words or entered.takes(one):
             continue
+        step = Step(one.at, one.call, bare)
         name = base(bare.words[0])
-        if (chosen := _activated(bare.words)) is not None:
-            environment, is_conda = chosen
-            continue
         if name in _QUIET:  # also ``echo vllm serve ...``
-            if name in _WAITS:
-                waits.append(Step(at, call))
+            waits += [step] if name in _WAITS else []
             continue
         read = _identified(bare)
-        conda, prefix = bare.conda, bare.prefix
-        where = (conda or prefix, bool(conda)) if conda or prefix else (environment, is_conda)
-        if read is not None:
-            launches.append(Launch(script.name, call, bare, *read, *where, at))
-        elif _is_script(bare.words):
-            kind = ENGINE if serves(bare.words) else LEARNER
-            launch = Launch(script.name, call, bare, kind, COMMAND, *where, at)
+        is_script = read is None and _is_script(bare.words)
+        if is_script:
+            read = ENGINE if serves(bare.words) else LEARNER, COMMAND
+        if read is None:
+            others.append(step)
+            continue
+        bare = _without_unset(one.call, bare)
+        launch = Launch(script.name, one.call, bare, *read, entered.at(one), one.at)
+        if is_script:
             scripts.append((len(others), launch))
-            others.append(Step(at, call))
+            others.append(step)
         else:
-            others.append(Step(at, call))
+            launches.append(launch)
     if not launches and scripts:
         number, launch = scripts[-1]
         launches.append(launch)
@@ -171,53 +170,14 @@ def sorted_calls(script: Script) -> Sorted:
     return Sorted(tuple(launches), tuple(others), tuple(waits))
 
 
-def _flattened(calls: Iterable[Call], name: str) -> Iterator[tuple[int, Call]]:
-    """The calls by number, with those of a text that a shell is given in place of its own."""
-    for at, call in enumerate(calls):
-        text = _of_shell(unwrapped(call.words))
-        inner = [*_inner(call, text, name)] if text else []
-        for one in inner or [call]:
-            yield at, one
-
-
-def _of_shell(bare: Unwrapped) -> str:
-    """The text that a shell or a terminal of its own is told to run; empty: none that is known."""
-    words = bare.words
-    if not words or bare.before:  # srun and the like start it elsewhere, or several times
-        return ""
-    name = base(words[0])
-    if name in _SHELLS:
-        return (word.known or "") if (word := _behind_c(words)) is not None else ""
-    if name in _TERMINALS:
-        texts = [_text(words, at) for at in range(1, len(words))]
-        return next((text for text in reversed(texts) if " " in text.strip()), "")
-    return ""
-
-
-def _behind_c(words: Sequence[Value]) -> Value | None:
-    """What stands behind ``-c`` of a shell."""
-    at = next((n for n, word in enumerate(words) if _TEXT.fullmatch(word.known or "")), len(words))
-    return words[at + 1] if at + 1 < len(words) else None
-
-
-def _inner(call: Call, text: str, name: str) -> Iterator[Call]:
-    """The calls of a text, with what they have from the one that runs it."""
-    known = {k: v.known for k, v in call.environ.items() if v.known is not None}
-    try:
-        script = bash.read(text.encode(), name, settings=known)
-    except ConfigError:  # no script after all
-        return
-    is_terminal = base(unwrapped(call.words).words[0]) in _TERMINALS
-    for inner in script.calls:
-        yield replace(
-            inner,
-            line=call.line + inner.line - 1,
-            environ={**call.environ, **inner.environ},
-            background=call.background or inner.background or is_terminal,
-            redirects=(*call.redirects, *inner.redirects),
-            conditions=(*call.conditions, *inner.conditions),
-            repeated=call.repeated or inner.repeated,
-        )
+def _without_unset(call: Call, bare: Unwrapped) -> Unwrapped:
+    """A command that takes from its program what the script takes from it, of the caller's."""
+    gone = [name for name in (*call.unset, *sorted(bare.unset)) if name not in _OF_LAUNCHER]
+    gone = [name for name in dict.fromkeys(gone) if name not in bare.environ]
+    if not gone:
+        return bare
+    words = ["env", *(word for name in gone for word in ("-u", name))]
+    return replace(bare, before=(*map(joined, words), *bare.before))
 
 
 def _identified(bare: Unwrapped) -> tuple[str, str] | None:
@@ -234,7 +194,7 @@ def _identified(bare: Unwrapped) -> tuple[str, str] | None:
         return (ENGINE if is_server else LEARNER), COMMAND
     if is_server and name in plugin_programs():  # what no plug-in reads of their programs
         return ENGINE, COMMAND
-    if name in _SHELLS and bare.before and (kind := _kind_inside(words)) is not None:
+    if name in SHELLS and bare.before and (kind := _kind_inside(words)) is not None:
         return kind, COMMAND
     if _is_container(words):
         inside = [at for at in range(2, len(words)) if base(words[at]) in _all_programs()]
@@ -253,7 +213,7 @@ def _is_container(words: Sequence[Value]) -> bool:
 
 def _kind_inside(words: Sequence[Value]) -> str | None:
     """What the text serves or trains that a shell is given; None: nothing."""
-    text = _behind_c(words)
+    text = behind_c(words)
     if text is None:
         return None
     try:
@@ -293,23 +253,6 @@ def serves(words: Sequence[Value]) -> bool:
     """Whether the first words of a command say that it serves."""
     head = [word.known or "" for word in words[:6]]
     return any(_SERVES.search(PurePath(text).name) for text in head if not text.startswith("--"))
-
-
-def _activated(words: Sequence[Value]) -> tuple[str, bool] | None:
-    """The environment that a call enters, and whether it is conda's; None: it enters none."""
-    name = base(words[0])
-    if name not in _ACTIVATE:
-        return None
-    if name in ("source", "."):
-        path = PurePath(_text(words, 1))
-        if path.name == "activate" and path.parent.name == "bin":
-            return str(path.parent.parent), False
-        if path.name == "activate" and len(words) > 2:  # source .../bin/activate ENV, as conda has
-            return _text(words, 2), True
-        return None
-    if _text(words, 1) == "activate" and (name := _text(words, 2)):
-        return name, True
-    return ("", False) if _text(words, 1) == "deactivate" else None
 
 
 def _text(words: Sequence[Value], at: int) -> str:

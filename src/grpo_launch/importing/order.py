@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from grpo_launch.bash.script import Call, Condition
+from grpo_launch.importing.branches import parting
 from grpo_launch.importing.launches import Launch, Step
 from grpo_launch.importing.parts import Part
 from grpo_launch.importing.reading import ENGINE
-from grpo_launch.importing.wrappers import base, unwrapped
+from grpo_launch.importing.wrappers import base
 
 
 class Relation(Enum):
@@ -59,7 +59,7 @@ class Order:
         if self.parts[first].number != self.parts[last].number:
             return False
         start, *behind = (part.launch.call.conditions for part in self.parts[first : last + 1])
-        depth = _parting(start, behind[-1]) if behind else None
+        depth = parting(start, behind[-1]) if behind else None
         if depth is None:
             return False
         ways = [conditions[: depth + 1] for conditions in behind]
@@ -68,26 +68,13 @@ class Order:
     def _awaited(self, launch: Launch, other: Part) -> bool:
         """Whether a script waits for what it started before it starts another one."""
         return any(
-            _ends_all(step.call) and {*step.call.conditions} <= {*other.launch.call.conditions}
+            _ends_all(step) and {*step.call.conditions} <= {*other.launch.call.conditions}
             for step in self.waits[other.number]
             if launch.at < step.at < other.launch.at
         )
 
 
-def are_branches(one: Sequence[Condition], other: Sequence[Condition]) -> bool:
-    """Whether conditions are those of two branches, in whichever order."""
-    return _parting(one, other) is not None or _parting(other, one) is not None
-
-
-def _parting(one: Sequence[Condition], other: Sequence[Condition]) -> int | None:
-    """Where two ways part, if the second is the one where that condition does not hold."""
-    for depth, (first, second) in enumerate(zip(one, other, strict=False)):
-        if first != second:
-            return depth if second == Condition(first.line, f"not {first.text}") else None
-    return None
-
-
-def _ends_all(call: Call) -> bool:
+def _ends_all(step: Step) -> bool:
     """Whether a call waits for what was started before, and not for the first of many."""
-    words = unwrapped(call.words).words
+    words = step.bare.words
     return base(words[0]) == "wait" and "-n" not in [word.known for word in words]

@@ -10,10 +10,10 @@ from grpo_launch.bash.script import About, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Sorted, serves
 from grpo_launch.importing.reading import ENGINE
-from grpo_launch.importing.wrappers import base, unwrapped
+from grpo_launch.importing.wrappers import base
 
 ENVIRONMENT = re.compile(
-    r"((source|\.)\s+\S*(/activate|conda\.sh)|(conda|mamba) activate"
+    r"((source|\.)\s+((\S*/)?activate\b|\S*conda\.sh)|(conda|mamba|micromamba) activate"
     r"|(eval \W*|(source|\.) <\()\S*(conda|mamba|CONDA_EXE)\S* (shell|init))\b"
 )
 """What enters an environment, which is the runtime's."""
@@ -40,10 +40,10 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
         what = f"looks for files beside itself: start the experiment in {where} as well"
         yield Finding(script.name, 0, what)
     for step in made.others:
-        if base(step.call.words[0]).startswith("-"):  # a missing backslash: the trap says it
+        if base(step.bare.words[0]).startswith("-"):  # a missing backslash: the trap says it
             continue
         words = " ".join(map(str, step.call.words))
-        if made.launches and (step.call.background or serves(unwrapped(step.call.words).words)):
+        if made.launches and (step.call.background or serves(step.bare.words)):
             what = f"runs beside this and is not imported, add it to services: {words}"
             yield Finding(script.name, step.call.line, what, Sort.DIFFERENCE)
             continue
@@ -55,7 +55,7 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
 
 def _why(made: Sorted) -> str:
     """Why nobody need wait as a script does; empty: it waits for no server."""
-    asks = any(base(step.call.words[0]) not in _PAUSES for step in made.waits)
+    asks = any(base(step.bare.words[0]) not in _PAUSES for step in made.waits)
     is_served = any(launch.kind == ENGINE for launch in made.launches)
     return ": the learner starts when the server is ready" if asks or is_served else ""
 

@@ -49,7 +49,8 @@ def undecided(draft: Draft) -> tuple[list[str], list[str]]:
     names = {one.name for one in unknowns}
     for part in draft.chosen.all:
         names |= {name for condition in part.launch.call.conditions for name in condition.names}
-        names |= {*callers.names([part.launch.words, part.environ])}
+        active = part.launch.environment.name
+        names |= {*callers.to_export([part.launch.words, part.environ, active])}
     positionals = sorted(int(name) for name in names if name.isdigit())
     variables = sorted(name for name in names if name.isidentifier() and name != "PWD")
     return variables, [f"${number}" for number in positionals]
@@ -59,5 +60,6 @@ def _unknowns(draft: Draft) -> Iterator[Unknown]:
     for part in draft.chosen.all:
         for value in (*part.launch.words, *part.environ.values()):
             yield from value.unknowns
+        yield from part.launch.environment.name.unknowns
         if part.unknown_devices is not None:
             yield from part.unknown_devices.unknowns

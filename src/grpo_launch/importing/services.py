@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from grpo_launch.bash.script import Value
+from grpo_launch.bash.script import Value, joined
 from grpo_launch.config.endpoint import HTTP_PORT
 from grpo_launch.importing.addresses import port_of
 from grpo_launch.importing.draft import Notes
@@ -47,13 +47,14 @@ def _usual_port(one: Part) -> int | None:
 
 
 def with_environment(one: Part) -> list[Value]:
-    """The words of a service, which no ``runtime`` enters: with ``conda run`` before them."""
-    launch = one.launch
-    conda = launch.bare.conda or (launch.environment if launch.is_conda else "")
-    words = [*launch.words]
-    if conda:
-        before = ("conda", "run", "--no-capture-output", "-n", conda)
-        words = [*(Value((word,)) for word in before), *words]
+    """The words of a service, which no ``runtime`` enters: the environment stands in them."""
+    words, active = [*one.launch.words], one.launch.environment
+    if active.is_conda:
+        before = map(joined, ("conda", "run", "--no-capture-output", "-n"))
+        return [*before, active.name, *words]
+    at = len(one.launch.bare.before)
+    if active.name.parts and "/" not in str(words[at]):
+        words[at] = joined(active.name, "/bin/", words[at])
     return words
 
 

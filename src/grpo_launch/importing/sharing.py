@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from grpo_launch.bash.script import About, Remark, Script
+from grpo_launch.importing.branches import are_branches
 from grpo_launch.importing.files import Source
 from grpo_launch.importing.grouping import Group
 from grpo_launch.importing.launches import Launch, Sorted, Step
-from grpo_launch.importing.order import Order, are_branches
+from grpo_launch.importing.order import Order
 from grpo_launch.importing.wrappers import base
 
 
@@ -46,7 +47,7 @@ def _share(source: Source, sharing: _Sharing, own: tuple[Launch, ...]) -> Source
     waits = tuple(
         step
         for step in made.waits
-        if base(step.call.words[0]) != "wait" and sharing.tells_step(own, step)
+        if base(step.bare.words[0]) != "wait" and sharing.tells_step(own, step)
     )
     return Source(replace(script, remarks=remarks), Sorted(own, others, waits))
 

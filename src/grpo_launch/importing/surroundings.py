@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from grpo_launch.bash.script import Kind, Unknown, Value
+from grpo_launch.importing import callers
 from grpo_launch.importing.draft import Notes
 from grpo_launch.importing.findings import Sort
 from grpo_launch.importing.parts import DEVICES, Chosen, Part
@@ -128,28 +129,42 @@ def runtimes(notes: Notes, chosen: Chosen) -> None:
     """The environment that each half is entered by."""
     halves = {"server": [*chosen.servers[:1]], "learner": [p for p in [chosen.learner] if p]}
     said = {half: runtime_of(parts[0]) for half, parts in halves.items() if parts}
+    for part in (part for parts in halves.values() for part in parts[:1]):
+        active = part.launch.environment
+        if active.name.unknowns:
+            what = f"the environment {active.name} is known only when the script runs"
+            notes.say(part.finding(what, Sort.UNKNOWN))
     both = [*said.values()]
+    some = [part for parts in halves.values() for part in parts[:1]]
     if not any(both):
         if both:
             notes.put(("runtime",), "current")
         return
     if all(one == both[0] for one in both):
-        for key, value in both[0].items():
-            notes.put(("runtime", key), value)
+        _runtime(notes, some[0], ("runtime",), both[0])
         return
     for half, one in said.items():
-        for key, value in (one or {"kind": "current"}).items():
-            notes.put(("runtime", half, key), value)
+        _runtime(notes, halves[half][0], ("runtime", half), one or {"kind": "current"})
+
+
+def _runtime(notes: Notes, part: Part, above: tuple[str, ...], keys: Mapping[str, str]) -> None:
+    """One runtime, and what is to be said of it."""
+    active = part.launch.environment
+    for key, value in keys.items():
+        notes.ask(part, f"the environment {active.name}", value)
+        notes.put((*above, key), value)
+    if unsure := {*active.conditions} - {*part.launch.call.conditions}:
+        on = " and ".join(condition.text for condition in active.conditions if condition in unsure)
+        notes.say(part.finding(f"{callers.shown(str(active.name))} is taken to be entered: {on}"))
 
 
 def runtime_of(part: Part) -> dict[str, str]:
     """The environment that a launch enters, as keys of a runtime; empty: it stays where it is."""
-    launch = part.launch
-    name = launch.bare.conda or launch.bare.prefix or launch.environment
+    active = part.launch.environment
+    name = active.name.known
     if not name:
         return {}
-    is_name = launch.is_conda and "/" not in name
-    return {"kind": "conda", "name": name} if is_name else {"kind": "venv", "path": name}
+    return {"kind": "conda", "name": name} if active.is_conda else {"kind": "venv", "path": name}
 
 
 def _numbers(ids: Sequence[str]) -> list[int | str]:

@@ -25,6 +25,7 @@ from grpo_launch.errors import ConfigError
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Launch, sorted_calls
 from grpo_launch.importing.reading import plugin_programs
+from grpo_launch.importing.wrappers import unwrapped
 
 LIMIT_S = 60.0
 """Seconds that a script may take."""
@@ -252,7 +253,8 @@ def different(launches: Sequence[Launch], trace: Trace) -> list[tuple[int, str]]
 
 
 def _matches(launch: Launch, other: Launch) -> bool:
-    one, two = launch.words, other.words
+    bare = unwrapped(launch.call.words)  # as it was called: what the script unset is gone
+    one, two = (*bare.before, *bare.words), other.words
     if len(one) != len(two) or launch.bare.conda != other.bare.conda:
         return False
     pairs = zip(one[1:], two[1:], strict=True)

@@ -96,10 +96,9 @@ def _comments(draft: Draft) -> Iterator[str]:
 
 
 def _needed(draft: Draft) -> list[str]:
-    """The variables without which it does not start, but for one that everybody has."""
-    pairs = ((name, line) for line in draft.lines for name in callers.names(line.value))
-    every = dict.fromkeys(name for name, line in pairs if name != line.path[-1])
-    return [name for name in every if name != "HOME"]
+    """The variables without which it does not start."""
+    pairs = ((name, line) for line in draft.lines for name in callers.to_export(line.value))
+    return [*dict.fromkeys(name for name, line in pairs if name != line.path[-1])]
 
 
 def _native(draft: Draft) -> tuple[list[Line], list[Missing]]:
