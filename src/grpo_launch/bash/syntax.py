@@ -101,6 +101,37 @@ def parse(data: bytes, name: str, shown: str, line: int = 0) -> Source:
     Raises:
         ConfigError: the syntax is wrong, or ``shfmt`` is not installed.
     """
+    tree = _tree(data, shown, line)
+    text = data
+    while (ended := _without_ends(text, tree)) != text:
+        text, tree = ended, _tree(ended, shown, line)
+    return Source(name, data, tree, line)
+
+
+def _without_ends(data: bytes, tree: Node) -> bytes:
+    """A script without the backslash that a comment ends with.
+
+    It belongs to the comment, which shfmt 3.14 goes on with in the next line.
+    """
+    made = bytearray(data)
+    for comment in (one for node in nodes(tree) for one in comments_of(node)):
+        end = data.find(b"\n", offset(comment))
+        if data[end - 1 : end] == b"\\":
+            made[end - 1] = ord(" ")
+    return bytes(made)
+
+
+def comments_of(node: Node) -> list[Node]:
+    """The comments that a node has beside it."""
+    return [*(node.get("Comments") or []), *(node.get("Last") or [])]
+
+
+def _tree(data: bytes, shown: str, line: int) -> Node:
+    """What shfmt makes of a script.
+
+    Raises:
+        ConfigError: see :func:`parse`.
+    """
     import subprocess
 
     try:
@@ -115,7 +146,7 @@ def parse(data: bytes, name: str, shown: str, line: int = 0) -> Source:
         raise ConfigError(shown, f"shfmt cannot parse it: {error}", "shorten the script") from None
     if done.returncode != 0:
         raise _fault(done.stderr.decode(errors="replace"), data, shown, line)
-    return Source(name, data, json.loads(done.stdout), line)
+    return json.loads(done.stdout)
 
 
 def _shfmt() -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from grpo_launch.bash.script import About, Remark
-from grpo_launch.bash.syntax import Node, Source, nodes, offset, short
+from grpo_launch.bash.syntax import Source, comments_of, nodes, offset, short
 from grpo_launch.errors import ConfigError
 
 _CONTINUED = re.compile(rb"\\\n([ \t]*)#")
@@ -46,7 +46,7 @@ def of_source(source: Source) -> list[Remark]:
     data = source.data
     remarks: list[Remark] = []
     opaque = _opaque(source)
-    comments = {offset(c): c for n in nodes(source.tree) for c in _comments(n)}
+    comments = {offset(c): c for n in nodes(source.tree) for c in comments_of(n)}
 
     def note(at: int, what: str) -> None:
         line = data[:at].count(b"\n")
@@ -71,10 +71,6 @@ def of_source(source: Source) -> list[Remark]:
     return remarks + _commented_out(source, comments)
 
 
-def _comments(node: Node) -> list[Node]:
-    return [*(node.get("Comments") or []), *(node.get("Last") or [])]
-
-
 def _opaque(source: Source) -> list[tuple[int, int]]:
     """Where backslashes and signs mean nothing: quotes, here-documents, comments."""
     spans: list[tuple[int, int]] = []
@@ -83,7 +79,7 @@ def _opaque(source: Source) -> list[tuple[int, int]]:
             spans.append((offset(node), offset(node, "End")))
         if node.get("Hdoc"):
             spans.append((offset(node["Hdoc"]), offset(node["Hdoc"], "End")))
-        spans += [(offset(c), offset(c, "End")) for c in _comments(node)]
+        spans += [(offset(c), offset(c, "End")) for c in comments_of(node)]
     return spans
 
 
