@@ -152,6 +152,33 @@ def test_a_text_has_the_variables_of_its_shell(tmp_path: Path) -> None:
     assert result.status == 0, result.said
 
 
+DIRECTORIES = {
+    "known": (f"cd proj\n{SFT}", "start the experiment in proj", 0),
+    "of the caller": (f"cd $PROJ/x\n{SFT}", "unknown: starts in $PROJ/x, which is known only", 1),
+    "at home": (f"cd ~/x\n{SFT}", "start the experiment in ~/x", 0),
+    "computed": (
+        f"cd $(git rev-parse)\n{SFT}",
+        "starts in $(git rev-parse), which is known only",
+        1,
+    ),
+    "of a command": ("cd $PROJ\ntorchrun train.py", "the directory $PROJ is known only when", 1),
+    "of a command, computed": ("cd $(x)\ntorchrun train.py", "unknown: starts in $(x)", 1),
+}
+
+
+@pytest.mark.parametrize(("script", "said", "status"), DIRECTORIES.values(), ids=DIRECTORIES)
+def test_where_it_starts_is_said(tmp_path: Path, script: str, said: str, status: int) -> None:
+    result = imported(tmp_path, {"script.sh": f"{script}\n"})
+    assert result.says(said), result.said
+    assert result.status == status, result.said
+
+
+def test_a_directory_of_the_caller_is_a_key_of_a_command(tmp_path: Path) -> None:
+    result = imported(tmp_path, {"script.sh": "cd $PROJ/x\ntorchrun train.py\n"})
+    assert result.keys["train"]["cwd"] == "${oc.env:PROJ}/x"
+    assert result.says("decided by --set NAME=VALUE: PROJ")
+
+
 UNSET = {
     "of the caller": ("unset http_proxy https_proxy", ["http_proxy", "https_proxy"]),
     "of one command": ("env -u http_proxy {}", ["http_proxy"]),

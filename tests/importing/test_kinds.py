@@ -266,6 +266,64 @@ def test_what_runs_beside_is_a_service(tmp_path: Path) -> None:
     assert result.says("servers.sh:2: difference: --model is 'some/model', but the learner's is")
 
 
+OWN = {
+    "beside a server": (
+        "vllm serve m --port 8000 &\npython train.py --x 1\n",
+        ["python", "train.py", "--x", "1"],
+    ),
+    "between others": (
+        "python prepare_train.py\npython -m my.train_grpo\npython eval.py\n",
+        ["python", "-m", "my.train_grpo"],
+    ),
+    "of no name that says it": ("python a.py\npython b.py\n", ["python", "b.py"]),
+    "before what is computed of rollouts": (
+        "python run_sft.py\npython score.py out/rollout.jsonl\npython prepare_rollout.py\n",
+        ["python", "run_sft.py"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "argv"), OWN.values(), ids=OWN)
+def test_somebody_s_own_training_is_found(tmp_path: Path, script: str, argv: list[str]) -> None:
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.keys["argv"] == argv, result.text
+    assert result.status == 0, result.said
+
+
+def test_each_training_of_a_loop_is_one(tmp_path: Path) -> None:
+    script = "for seed in 1 2; do python train.py --seed $seed; done\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says("which holds one learner"), result.said
+    assert result.status == 1
+
+
+@pytest.mark.parametrize("line", ["swift rlhf --help | grep -q x", "vllm serve --version"])
+def test_a_question_is_no_launch(tmp_path: Path, line: str) -> None:
+    script = f"if {line}; then A=1; fi\nswift sft --model m --dataset a\n"
+    assert imported(tmp_path, {"script.sh": script}).status == 0
+
+
+@pytest.mark.parametrize(
+    "first", ["mkdir -p out", "pip install -e .", "sleep 60", "python prep.py"]
+)
+def test_a_preparation_in_front_of_it_is_no_condition(tmp_path: Path, first: str) -> None:
+    script = f"{first} && swift sft --model m --dataset a\n"
+    assert imported(tmp_path, {"script.sh": script}).status == 0
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "0.0.0.0"])
+def test_a_learner_reaches_a_server_by_another_name_of_this_machine(
+    tmp_path: Path, host: str
+) -> None:
+    script = (
+        f"swift rollout --model m --host {host} --port 8000 &\n"
+        "swift rlhf --rlhf_type grpo --model m --dataset a --reward_funcs format --use_vllm true"
+        " --vllm_mode server --vllm_server_host 127.0.0.1 --vllm_server_port 8000\n"
+    )
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.status == 0, result.said
+
+
 def test_a_file_of_flags_is_imported(tmp_path: Path) -> None:
     text = "model: some/model\ndataset: [a, b]\nrlhf_type: dpo\nENV: {A: 1}\nbeta: 0.1\n"
     result = imported(tmp_path, {"train.yaml": text})

@@ -15,6 +15,11 @@ from grpo_launch.importing.reading import ENGINE, flag_text, plugin
 HOST, PORT, URL = (f"train.rlhf.vllm_server_{name}" for name in ("host", "port", "base_url"))
 
 
+def is_reached(host: str, asked: str) -> bool:
+    """Whether who asks an address reaches a server that listens on another one."""
+    return host == asked or host in EVERY_ADDRESS or {host, asked} <= {*LOCAL_HOSTS}
+
+
 def addresses(notes: Notes, made: Chosen, sections: Sequence[str]) -> None:
     """Where the servers listen, and where the learner asks.
 
@@ -25,7 +30,7 @@ def addresses(notes: Notes, made: Chosen, sections: Sequence[str]) -> None:
     if hosts:
         for one, asked in zip(made.servers, hosts, strict=False):
             host = host_of(one)
-            if host is not None and host != asked and host not in EVERY_ADDRESS:
+            if host is not None and not is_reached(host, asked):
                 _differs(notes, one, f"listens on {host}, but the learner asks {asked}")
     if not hosts or own:
         _put(notes, "host", _hosts(made), own, sections)

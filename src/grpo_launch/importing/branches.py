@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from grpo_launch.bash.script import Condition
+
+_PREPARE = frozenset(
+    (
+        *("mkdir", "cp", "mv", "ln", "rm", "touch", "chmod", "tar", "unzip", "sed", "sleep"),
+        *("pip", "pip3", "uv", "conda", "mamba", "apt", "apt-get", "npm", "git", "wget", "module"),
+        *("python", "python3", "hf", "huggingface-cli", "wandb", "modelscope", "export", "cd"),
+        *("swift", "megatron", "llamafactory-cli", "accelerate", "torchrun", "deepspeed", "trl"),
+    )
+)
+"""Programs that are called for what they do, not to ask something."""
+
+_ASKS = re.compile(
+    r"[|;&`]|\$\(|\s(-c|--help|--version|-h|diff|status)(\s|$)|^uv pip show|^pip3? show"
+)
+
+
+def is_preparation(condition: Condition) -> bool:
+    """Whether a condition is that a preparation succeeds: ``mkdir -p out && ...``."""
+    program, _, _ = condition.text.partition(" ")
+    return PurePath(program).name in _PREPARE and not _ASKS.search(condition.text)
 
 
 def are_branches(one: Sequence[Condition], other: Sequence[Condition]) -> bool:

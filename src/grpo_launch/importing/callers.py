@@ -76,6 +76,11 @@ def marked(launch: Launch, is_command: bool) -> Launch:
     )
 
 
+def marked_directory(where: Value) -> Value:
+    """A working directory with marks."""
+    return _marked(where)
+
+
 def marked_variables(values: Mapping[str, Value]) -> dict[str, Value]:
     """Variables with marks, but for those that a key of their own says or that are passed on."""
     return {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo_launch.bash.script import Value
-from grpo_launch.config.endpoint import EVERY_ADDRESS
+from grpo_launch.importing.addresses import is_reached
 from grpo_launch.importing.flags import Flag, parsed, same, texts
 from grpo_launch.importing.parts import DEVICES, Part
 from grpo_launch.importing.reading import LEARNER, fact, plugin, split
@@ -115,7 +115,8 @@ def _difference(part: Part, flag: Flag, planned: Flag) -> tuple[str | None, str]
         return None, ""
     if are_same(said, ours):
         return None, ""
-    if flag.key.endswith("host") and set(said) <= set(EVERY_ADDRESS):
+    hosts = flag.key.endswith("host") and len(said) == len(ours)
+    if hosts and all(map(is_reached, said, ours)):
         return None, f"{planned} instead of {flag}, where the learner asks"
     if len(said) < len(ours) and are_same(said, ours[: len(said)]):
         return None, f"{flag.name} {' '.join(ours[len(said) :])}"

@@ -13,6 +13,7 @@ from grpo_launch.config.schema_programs import LEARNER as USUAL_LEARNER
 from grpo_launch.config.schema_programs import NO_PLUGIN
 from grpo_launch.importing import callers, surroundings
 from grpo_launch.importing.addresses import HOST, PORT, URL, addresses
+from grpo_launch.importing.branches import is_preparation
 from grpo_launch.importing.draft import Draft, Notes, Path, path_of
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Launch
@@ -159,7 +160,7 @@ def _remarks(notes: Notes, one: Part) -> None:
     elif one.is_command:
         notes.say(one.finding(f"{one.launch.program} has no plug-in, it is imported as a command"))
     for condition in call.conditions:
-        if ENVIRONMENT.match(condition.text):  # ``source .../activate && ...``
+        if ENVIRONMENT.match(condition.text) or is_preparation(condition):
             continue
         what = f"starts only if {condition.text}, which nobody knows before it runs"
         notes.say(one.finding(what, Sort.UNKNOWN))
@@ -209,8 +210,13 @@ def _learner(notes: Notes, made: Chosen) -> None:
         return
     sections = plugin(LEARNER, one.reading.name).sections
     _keys(notes, one, one.reading.keys, sections)
-    if one.is_command and one.launch.call.cwd.known not in (None, "."):
-        notes.put(("cwd",), str(one.launch.call.cwd))
+    where = callers.marked_directory(one.launch.call.cwd)
+    if one.is_command and where.known not in (None, "."):
+        notes.ask(one, f"the directory {one.launch.call.cwd}", where)
+        notes.put(("cwd",), where.known)
+    elif one.is_command and where.known is None:
+        what = f"starts in {one.launch.call.cwd}, which is known only when the script runs"
+        notes.say(one.finding(what, Sort.UNKNOWN))
 
 
 def _keys(notes: Notes, one: Part, keys: Mapping[str, Any], sections: Sequence[str]) -> None:
@@ -300,7 +306,13 @@ def _directory(notes: Notes, made: Chosen) -> str:
     cwds = [(one, cwd) for one, cwd in cwds if not (one is made.learner and one.is_command)]
     if not cwds:
         return "."
-    first = cwds[0][1]
+    started, first = cwds[0]
+    where = callers.marked_directory(started.launch.call.cwd)
+    if where.known is None or callers.to_export(where):
+        what = f"starts in {first}, which is known only when the script runs"
+        notes.say(started.finding(what, Sort.UNKNOWN))
+    elif first != ".":
+        notes.say(started.finding(f"start the experiment in {first}"))
     for one, cwd in cwds[1:]:
         if cwd != first:
             what = f"starts in {cwd}, the first one in {first}; the launcher starts both in one"

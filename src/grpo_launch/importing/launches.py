@@ -38,6 +38,11 @@ _SERVING_IMAGE = re.compile(r"(^|[/_-])(vllm|sglang|lmdeploy|text-generation-inf
 _MODEL = re.compile(r"--model(-path|-id)?(=|$)")
 
 _SERVES = re.compile(r"(^|[._/-])(serve|server|vllm-serve|rollout|deploy|api_server|launch_server)")
+_PREPARES = re.compile(r"(^|[_-])(prepare|convert|collect|compute|eval|test|plot|wait|check|stop)")
+_TRAINS = re.compile(
+    r"(^|[._-])(train(er|ing)?|grpo|ppo|dpo|sft|rl|rlhf|finetune|fine_tune)(?![a-z])", re.IGNORECASE
+)
+"""Names of somebody's own scripts that say what they do."""
 
 _NO_LAUNCH = {
     "accelerate": ("config", "env", "test", "estimate-memory", "merge-weights"),
@@ -53,12 +58,12 @@ _QUIET = frozenset(
         *("echo", "printf", "true", "false", ":", "test", "[", "[[", "sleep", "wait", "kill"),
         *("pkill", "killall", "curl", "wget", "nc", "nvidia-smi", "date", "cat", "tail", "head"),
         *("grep", "awk", "sed", "tee", "ls", "pwd", "cd", "set", "trap", "exit", "return", "ps"),
-        *("which", "hostname", "ulimit", "clear", "jobs", "disown", "read", "seq", "sort", "wc"),
+        *("which", "hostname", "clear", "jobs", "disown", "read", "seq", "sort", "wc"),
         *("free", "df", "du", "uname", "whoami", "id", "env", "printenv", "lsof", "fuser", "top"),
         *("stty", "break", "continue", "shift", "eval", "local", "declare", "export", "unset"),
         *("scontrol", "sinfo", "squeue", "nproc", "basename", "dirname", "realpath", "readlink"),
         *("logger", "say", "notify-send", "type", "man", "column", "ts", "tr", "cut"),
-        *("tput", "figlet", "history", "times", "umask", "alias", "shopt", "let", "getopts"),
+        *("tput", "figlet", "history", "times", "alias", "shopt", "let", "getopts"),
     )
 )
 """Calls that start and prepare nothing."""
@@ -146,7 +151,7 @@ def sorted_calls(script: Script) -> Sorted:
             continue
         step = Step(one.at, one.call, bare)
         name = base(bare.words[0])
-        if name in _QUIET:  # also ``echo vllm serve ...``
+        if name in _QUIET or _asks(bare.words):  # also ``echo vllm serve ...``
             waits += [step] if name in _WAITS else []
             continue
         read = _identified(bare)
@@ -163,11 +168,30 @@ def sorted_calls(script: Script) -> Sorted:
             others.append(step)
         else:
             launches.append(launch)
-    if not launches and scripts:
-        number, launch = scripts[-1]
-        launches.append(launch)
-        del others[number]
-    return Sorted(tuple(launches), tuple(others), tuple(waits))
+    own = _own(launches, scripts)
+    launches = sorted([*launches, *(launch for _, launch in own)], key=lambda each: each.at)
+    taken = {number for number, _ in own}
+    kept = (step for number, step in enumerate(others) if number not in taken)
+    return Sorted(tuple(launches), tuple(kept), tuple(waits))
+
+
+def _own(
+    launches: Sequence[Launch], scripts: Sequence[tuple[int, Launch]]
+) -> Sequence[tuple[int, Launch]]:
+    """Those of somebody's own scripts that are launches.
+
+    Where nothing else trains, all whose names say that they do; where nothing is launched at all
+    and no name says so, the last one.
+    """
+    if any(launch.kind == LEARNER for launch in launches):
+        return ()
+    training = [each for each in scripts if _trains(each[1].bare.words)]
+    return training or ([] if launches else scripts[-1:])
+
+
+def _asks(words: Sequence[Value]) -> bool:
+    """Whether a program is only asked what it is."""
+    return any(word.known in ("--help", "--version") for word in words) or _text(words, 1) == "-h"
 
 
 def _without_unset(call: Call, bare: Unwrapped) -> Unwrapped:
@@ -186,7 +210,7 @@ def _identified(bare: Unwrapped) -> tuple[str, str] | None:
     if (read := identified((*bare.before, *words), len(bare.before))) is not None:
         return read
     name, second = base(words[0]), _text(words, 1)
-    if second in _NO_LAUNCH.get(name, ()) or second in ("--help", "-h", "--version"):
+    if second in _NO_LAUNCH.get(name, ()):
         return None
     module = _module(words)
     is_server = serves(words)
@@ -251,8 +275,18 @@ def _is_script(words: Sequence[Value]) -> bool:
 
 def serves(words: Sequence[Value]) -> bool:
     """Whether the first words of a command say that it serves."""
-    head = [word.known or "" for word in words[:6]]
-    return any(_SERVES.search(PurePath(text).name) for text in head if not text.startswith("--"))
+    head = [PurePath(word.known or "").name for word in words[:6]]
+    script = next((at for at, name in enumerate(head) if name.endswith(".py")), None)
+    if script is not None:  # what is behind it is given to it
+        head = [name for name in head[: script + 1] if not _PREPARES.search(name)]
+    return any(_SERVES.search(name) for name in head if not name.startswith("--"))
+
+
+def _trains(words: Sequence[Value]) -> bool:
+    """Whether the name of somebody's own script or module says that it trains."""
+    at = next((n for n in range(1, len(words)) if _text(words, n).endswith(".py")), None)
+    name = PurePath(_text(words, at)).stem if at is not None else _module(words)
+    return bool(_TRAINS.search(name)) and not _PREPARES.search(name)
 
 
 def _text(words: Sequence[Value], at: int) -> str:

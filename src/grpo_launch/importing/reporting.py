@@ -50,7 +50,9 @@ def undecided(draft: Draft) -> tuple[list[str], list[str]]:
     for part in draft.chosen.all:
         names |= {name for condition in part.launch.call.conditions for name in condition.names}
         active = part.launch.environment.name
-        names |= {*callers.to_export([part.launch.words, part.environ, active])}
+        where = callers.marked_directory(part.launch.call.cwd)
+        names |= {one.name for one in where.unknowns}
+        names |= {*callers.to_export([part.launch.words, part.environ, active, where])}
     positionals = sorted(int(name) for name in names if name.isdigit())
     variables = sorted(name for name in names if name.isidentifier() and name != "PWD")
     return variables, [f"${number}" for number in positionals]
