@@ -378,7 +378,7 @@ MISTAKES = {
     "a line": ({"script.sh": SFT}, ["--line", "9"], "has no launch that begins in line 9"),
     "a file of others": ({"a.yaml": "kind: Service\n"}, [], "holds no arguments of a learner"),
     "a list": ({"a.yaml": "- 1\n"}, [], "is no mapping"),
-    "bad YAML": ({"a.yaml": "a: [\n"}, [], "cannot be read"),
+    "bad YAML": ({"a.yaml": "a: [\n"}, [], "malformed YAML"),
     "bad bash": ({"script.sh": "if true\n"}, [], "script.sh:1"),
 }
 

@@ -121,13 +121,16 @@ def _traced(options: Options, sources: Sequence[Source]) -> list[Finding]:
     """What a run of the scripts shows otherwise; nothing where none was asked for."""
     if not options.trace:
         return []
-    from grpo_launch.importing import trace
+    from grpo_launch.importing import argument_files, trace
 
     return [
         finding
         for each in sources
         for finding in trace.compared(
-            each.script.name, each.made.launches, options.arguments or [], options.settings
+            each.script.name,
+            [*map(argument_files.as_said, each.made.launches)],
+            options.arguments or [],
+            options.settings,
         )
     ]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from grpo_launch.bash.script import Value
 from grpo_launch.importing.addresses import is_reached
-from grpo_launch.importing.flags import Flag, parsed, same, texts
+from grpo_launch.importing.flags import Flag, parsed, same, same_data, texts
 from grpo_launch.importing.parts import DEVICES, Part
 from grpo_launch.importing.reading import LEARNER, fact, plugin, split
-from grpo_launch.learners.base import Counting
+from grpo_launch.learners.base import Counting, TakesData
 from grpo_launch.planning.nodes import PROCESSES
 
 _OF_TORCHRUN = (PROCESSES, "NNODES")
@@ -45,7 +45,7 @@ class Compared:
 
 
 def compared_flags(
-    part: Part, planned: Sequence[str], head: Iterable[tuple[str, Any, Any]]
+    part: Part, planned: Sequence[Value], head: Iterable[tuple[str, Any, Any]]
 ) -> Compared:
     """The command line of a part against that of the plan.
 
@@ -58,15 +58,16 @@ def compared_flags(
         words = texts(part.launch.words, unknown="?")
         if any(word.unknowns for word in part.launch.words):
             return Compared()
-        if words == [*planned]:
+        ours = texts(planned)
+        if words == ours:
             return Compared(flags=max(1, sum(flag.name != "" for flag in part.reading.flags)))
-        return Compared(differences=(f"the plan starts {' '.join(planned)}",))
+        return Compared(differences=(f"the plan starts {' '.join(ours)}",))
     differences = [
         f"{key} is {composed!r}, the script says {value!r}"
         for key, value, composed in head
         if not _is_same_value(value, composed)
     ]
-    ours = _last(parsed(split([Value((word,)) if word else Value() for word in planned])[1]))
+    ours = _last(parsed(split(planned)[1]))
     theirs = _last(flag for flag in part.reading.flags if not flag.unknowns)
     unknown = {flag.key for flag in part.reading.flags if flag.unknowns}
     count, added = 0, list[str]()
@@ -111,6 +112,11 @@ def _difference(part: Part, flag: Flag, planned: Flag) -> tuple[str | None, str]
     known = fact(part.reading.kind, part.reading.name, flag)
     is_text = known is not None and known.kind == "str"
     are_same: Callable[[list[str], list[str]], bool] = operator.eq if is_text else same
+    if flag.key_of_file is not None and planned.key_of_file is not None:
+        if same_data(flag.key_of_file.data, planned.key_of_file.data):
+            return None, ""
+        if isinstance(plugin(part.reading.kind, part.reading.name), TakesData):
+            return f"{flag}, but {planned} in the plan", ""
     if said == [] and len(ours) == 1 and ours[0].lower() == "true":
         return None, ""
     if are_same(said, ours):

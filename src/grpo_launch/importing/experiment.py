@@ -13,6 +13,7 @@ from grpo_launch.config.schema_programs import LEARNER as USUAL_LEARNER
 from grpo_launch.config.schema_programs import NO_PLUGIN
 from grpo_launch.importing import callers, surroundings
 from grpo_launch.importing.addresses import HOST, PORT, URL, addresses
+from grpo_launch.importing.argument_files import FileLaunch, as_said
 from grpo_launch.importing.branches import is_preparation
 from grpo_launch.importing.draft import Draft, Notes, Path, path_of
 from grpo_launch.importing.findings import Finding, Sort
@@ -88,6 +89,11 @@ def _shown(finding: Finding) -> Finding:
 def _read(launch: Launch, commands: Mapping[tuple[str, int], str]) -> tuple[Launch, Reading]:
     """A launch and what it says, with marks for variables of the caller where it can have them."""
     reading = reading_of(launch, commands)
+    if reading.name == COMMAND and launch is not (said := as_said(launch)):
+        # Its file says more than words do, so that a command is given the file.
+        why, launch = reading.refused, said
+        reading = read_as_command(launch.kind, launch.words, len(launch.bare.before), why)
+        commands = {**commands, (launch.script, launch.call.line): why}
     marked = callers.marked(launch, is_command=reading.name == COMMAND)
     if marked == launch:
         return launch, reading
@@ -154,6 +160,8 @@ def _fitting(made: Chosen) -> Chosen:
 def _remarks(notes: Notes, one: Part) -> None:
     """What is to be said of one launch."""
     call = one.launch.call
+    for what in one.launch.lost if isinstance(one.launch, FileLaunch) else ():
+        notes.say(one.finding(what, Sort.DIFFERENCE))
     if one.reading.refused:
         what = f"{one.launch.program} is imported as a command: {one.reading.refused}"
         notes.say(one.finding(what))

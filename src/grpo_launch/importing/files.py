@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
-
-import yaml
 
 from grpo_launch import bash
 from grpo_launch.bash.script import About, Call, Kind, Script
@@ -56,16 +53,15 @@ def read(options: Options) -> list[Source]:
 
 def _read(path: str, options: Options) -> Source:
     if argument_files.is_arguments(path):
-        launch = argument_files.launch_of(path, _mapping(Path(path)))
+        launch = argument_files.launch_of(path)
         return Source(Script(path, (), ()), Sorted((launch,)))
     script = _script(path, options)
     made = sorted_calls(script)
     directory = _directory(path)
 
-    def find(named: str) -> Mapping[str, Any] | None:
+    def find(named: str) -> Path | None:
         places = [base / named for base in (directory, Path.cwd(), *directory.parents)]
-        file = next((place for place in places if place.is_file()), None)
-        return _mapping(file) if file is not None else None
+        return next((place for place in places if place.is_file()), None)
 
     expanded = tuple(argument_files.expanded(launch, find) for launch in made.launches)
     return Source(script, replace(made, launches=expanded))
@@ -121,19 +117,3 @@ def _needs_start(call: Call) -> bool:
     values = (*call.words, *call.environ.values(), call.cwd)
     unknowns = (each for value in values for each in value.unknowns)
     return any(each.kind is Kind.OTHER and each.name == _START for each in unknowns)
-
-
-def _mapping(path: Path) -> Mapping[str, Any]:
-    """What a file of arguments holds.
-
-    Raises:
-        ConfigError: it is no mapping.
-    """
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        line = str(error).splitlines()[0]
-        raise ConfigError(str(path), f"cannot be read ({line})", "give a YAML file") from None
-    if not isinstance(said, dict):
-        raise ConfigError(str(path), "is no mapping", "give a file of a learner's flags")
-    return {str(key): value for key, value in cast("dict[Any, Any]", said).items()}

@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from grpo_launch.bash.script import Value
 from grpo_launch.config.kinds import counted
 from grpo_launch.errors import LaunchError
-from grpo_launch.importing import callers, entries
+from grpo_launch.importing import argument_files, callers, entries
 from grpo_launch.importing.comparing import Compared, compared_flags, compared_variables
 from grpo_launch.importing.draft import Draft
 from grpo_launch.importing.findings import Finding, Sort
@@ -208,13 +209,13 @@ def _compared(
     beside = [spec for spec in plan.processes if spec.part == SERVICE]
     chosen = draft.chosen
     for part, spec in _paired(chosen.servers, servers):
-        yield part, _of_process(part, spec, config, _bare(config, SERVER, spec))
+        yield part, _of_process(part, spec, config, _values(_bare(config, SERVER, spec)))
     for part, spec in _paired(chosen.services, beside):
         yield part, _of_service(part, spec)
     if chosen.learner is not None:
         job = [spec for spec in plan.processes if spec.name == plan.job]
         for part, spec in _paired((chosen.learner,), job):
-            words = _by_flags(part, config, plan, _bare(config, LEARNER, spec))
+            words = _by_flags(part, config, plan, _values(_bare(config, LEARNER, spec)))
             yield part, _of_process(part, spec, config, words)
 
 
@@ -236,21 +237,22 @@ def _bare(config: LaunchConfig, half: str, spec: ProcessSpec | None) -> list[str
     return words[len(before) :] if words[: len(before)] == [*before] else words
 
 
-def _by_flags(
-    part: Part, config: LaunchConfig, plan: LaunchPlan, words: Sequence[str]
-) -> list[str]:
-    """A learner's command with the arguments of its file as flags."""
-    import yaml
+def _values(words: Sequence[str]) -> Sequence[Value]:
+    return [Value((word,)) if word else Value() for word in words]
 
-    one = plugin(LEARNER, part.reading.name)
+
+def _by_flags(
+    part: Part, config: LaunchConfig, plan: LaunchPlan, words: Sequence[Value]
+) -> Sequence[Value]:
+    """A learner's command with the arguments of its file as flags."""
     if part.is_command or not plan.files:
-        return [*words]
-    arguments = yaml.safe_load(plan.files[0].text)
-    return one.command(config.learner.entry, cast("dict[str, Any]", arguments))
+        return words
+    one = plugin(LEARNER, part.reading.name)
+    return argument_files.planned(one, config.learner.entry, plan.files[0].text)
 
 
 def _of_process(
-    part: Part, spec: ProcessSpec | None, config: LaunchConfig, words: Sequence[str]
+    part: Part, spec: ProcessSpec | None, config: LaunchConfig, words: Sequence[Value]
 ) -> Compared:
     if spec is None:
         return Compared(differences=("the plan does not start it",))

@@ -204,7 +204,14 @@ def _read(kind: str, name: str, words: Sequence[Value], before: int) -> Reading:
 
 
 def _keys(one: Any, start: Sequence[str], flags: Sequence[Flag]) -> dict[str, Any]:
-    return one.from_argv([*start, *(text for flag in flags for text in texts(flag.words))])
+    """The keys that flags say; what a file has there is not read of words again."""
+    keys = one.from_argv([*start, *(text for flag in flags for text in texts(flag.words))])
+    last = {flag.key: flag.key_of_file for flag in flags if flag.name}
+    for key in keys:
+        section, _, name = key.rpartition(".")
+        if section.startswith("train") and (of_file := last.get(name)) is not None:
+            keys[key] = of_file.data
+    return keys
 
 
 def _tried(one: Any, start: Sequence[str], flags: Sequence[Flag]) -> dict[str, Any]:

@@ -309,6 +309,26 @@ class Counting(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesData(Protocol):
+    """What a learner says besides whose program takes what its file of arguments holds as it is.
+
+    The program of any other learner makes a command line of its file.
+    """
+
+    def read_file(self, text: str, overrides: Sequence[str]) -> dict[str, Any]:
+        """What its program reads in a file.
+
+        Args:
+            text: of the file.
+            overrides: ``name=value``, words behind the file.
+
+        Raises:
+            ValueError: the program cannot read it; says why.
+        """
+        ...
+
+
 def learner(name: str) -> Learner:
     """The learner called ``name``.
 

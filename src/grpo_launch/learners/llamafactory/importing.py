@@ -19,6 +19,30 @@ def command(entry: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def read_file(text: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """A training file as ``read_args`` reads it (``hparams/parser.py``): with OmegaConf.
+
+    To OmegaConf ``1e-5`` is a number and ``2024-01-01`` a text, other than to PyYAML.
+
+    Args:
+        text: of the file; it is a mapping.
+        overrides: ``name=value``, words behind it.
+
+    Raises:
+        ValueError: OmegaConf does not take it.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(text), OmegaConf.from_dotlist([*overrides]))
+    except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    said = cast("dict[Any, Any]", OmegaConf.to_container(merged))
+    return {str(name): value for name, value in said.items()}
+
+
 _BOOLEANS = {
     **dict.fromkeys(("yes", "true", "t", "y", "1"), True),
     **dict.fromkeys(("no", "false", "f", "n", "0"), False),

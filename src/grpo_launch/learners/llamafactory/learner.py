@@ -154,6 +154,12 @@ class LlamaFactory:
 
         return importing.command(entry, arguments)
 
+    def read_file(self, text: str, overrides: Sequence[str]) -> dict[str, Any]:
+        """See ``importing.read_file``."""
+        from grpo_launch.learners.llamafactory import importing
+
+        return importing.read_file(text, overrides)
+
     def from_argv(self, argv: Sequence[str]) -> dict[str, Any]:
         """See ``importing.keys_of``."""
         from grpo_launch.learners.llamafactory import importing
