@@ -20,7 +20,7 @@ USUAL_STAGE = "sft"
 
 _ACTIONS = ("do_train", "do_eval", "do_predict")
 
-_EXPONENT = re.compile(r"[-+]?\d[\d_]*\.?[\d_]*[eE][-+]?\d+", re.ASCII)
+EXPONENT = re.compile(r"[-+]?\d[\d_]*\.?[\d_]*[eE][-+]?\d+", re.ASCII)
 """A number to LLaMA-Factory, which reads YAML with OmegaConf; a text to PyYAML: ``1e-4``."""
 
 
@@ -37,7 +37,7 @@ def stages_agree(config: LaunchConfig) -> bool:
 
 def number(value: Any) -> Any:
     """``value``, a number where LLaMA-Factory's own reader takes a text for one."""
-    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+    if isinstance(value, str) and EXPONENT.fullmatch(value):
         return float(value.replace("_", ""))
     return value
 
@@ -57,7 +57,7 @@ def of(request: TrainRequest) -> tuple[dict[str, Any], str | None]:
         Both; no text where the experiment names no file.
     """
     config = request.config
-    train = {name: number(value) for name, value in own(config).items()}
+    train = {k: v if _is_text(k) else number(v) for k, v in own(config).items()}
     directory = f"{request.run_dir}/data"
     data, text = datasets.resolved(train, stage(config), directory, request.cwd)
     train.pop(datasets.DATA, None)
@@ -71,6 +71,11 @@ def of(request: TrainRequest) -> tuple[dict[str, Any], str | None]:
     arguments |= variables.arguments(config)
     arguments.setdefault("report_to", variables.NONE)
     return arguments, text
+
+
+def _is_text(name: str) -> bool:
+    flag = FLAGS.shipped().table.flags.get(name)
+    return flag is not None and flag.kind == "str"
 
 
 def _takes_null(name: str) -> bool:

@@ -14,10 +14,17 @@ PROGRAM = "train"
 _NAME = "learner_arguments.yaml"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts as ``1e-5``, which LLaMA-Factory would read as numbers."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", arguments.EXPONENT, [*"-+0123456789."])
+
+
 def files(request: TrainRequest) -> tuple[PlannedFile, ...]:
     """The training file, and the list of data sets where the experiment names files."""
     said, info = arguments.of(request)
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=10_000)
+    text = yaml.dump(said, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
     training = PlannedFile(_path(request), text)
     if info is None:
         return (training,)
