@@ -27,7 +27,18 @@ ODD = (
     *("yes", "no", "on", "off", "y", "True", "1_000", "0o17", "010", "0x1F", "1:30", "1:30.5"),
     *(".inf", "-.inf", ".nan", "nan", "1e-5", "1e5", "1.5e3", "1.0e-5", "-1", "+1", "-1.5", "1."),
     *("''", '""', "über", "'日本'", "' a'", "'a '", "'a # b'", "'a: b'", "'#'", "'-x'", "--x"),
-    *("'null'", "'~'", "'1'", "'1.10'", "'1_000'", "'2024-01-01'", "2024-01-01", "'?'", "'='"),
+    *(
+        "'null'",
+        "'~'",
+        "'true'",
+        "'1'",
+        "'1.10'",
+        "'1_000'",
+        "'2024-01-01'",
+        "2024-01-01",
+        "'?'",
+        "'='",
+    ),
     *("'{a: b}'", "'[a, b]'", "'a\\b'", '"a\\tb"', '"a\\nb \\n\\n c"', "'@a'", "'%a'", "'!a'"),
     *('"\\u2028x"', f"'{'long ' * 60}'", "|\n  def f():\n    return 1\n", "'*'", "'<<'"),
     *("{a: 1, b: [x, {c: null}]}", "{1: a}", "{a: 1.0}", "[a, b]", "[1, a, 1.5]", "['']", "{}"),
@@ -141,7 +152,7 @@ def test_every_value_arrives_as_it_is(tmp_path: Path, learner: str) -> None:
 
 
 @pytest.mark.parametrize("learner", STARTS)
-@pytest.mark.parametrize("text", ["yes", "1.10", "'1.10'", "1e5", "2024-01-01", "'null'", "'-x'"])
+@pytest.mark.parametrize("text", ["yes", "1.10", "'1.10'", "1e5", "'1e5'", "'true'", "'null'"])
 def test_what_a_text_is_taken_for_arrives_as_well(tmp_path: Path, learner: str, text: str) -> None:
     result = arrives(tmp_path, learner, f"run_name: {text}\n")
     assert result.status == 0, result.said

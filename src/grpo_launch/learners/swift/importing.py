@@ -114,7 +114,9 @@ def _value(flag: Flag | None, word: str) -> Any:
     except ValueError:
         return word
     is_number = flag is not None and flag.kind in ("int", "float") and type(value) in (int, float)
-    is_same = value is not None and render(value) == word
+    # A boolean of the arguments file is given as ``True``, which only a boolean flag takes as well.
+    is_text = isinstance(value, bool) and (flag is None or flag.kind not in ("bool", "switch"))
+    is_same = value is not None and not is_text and render(value) == word
     return value if is_number or is_same or isinstance(value, dict | list) else word
 
 
