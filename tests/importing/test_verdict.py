@@ -403,3 +403,22 @@ def test_a_file_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already"):
         imported(tmp_path, {"script.sh": SFT}, options)
     assert imported(tmp_path, {"script.sh": SFT}, [*options, "--force"]).status == 0
+
+
+def test_ports_that_the_launcher_chooses_are_among_what_it_adds(tmp_path: Path) -> None:
+    server = "CUDA_VISIBLE_DEVICES=0 swift rollout --model m --port 8000 &\n"
+    result = imported(tmp_path, {"s.sh": f"{server}CUDA_VISIBLE_DEVICES=1 {GRPO}\n"})
+    added = next(line for line in result.said if line.startswith("added by the launcher: "))
+    for chosen in ("VLLM_PORT=30000", "--vllm_server_group_port 28500", "MASTER_PORT=29500"):
+        assert chosen in added
+    assert result.status == 0
+
+
+def test_a_port_that_the_script_says_is_kept(tmp_path: Path) -> None:
+    server = "VLLM_PORT=31000 CUDA_VISIBLE_DEVICES=0 swift rollout --model m --port 8000 &\n"
+    learner = f"MASTER_PORT=29600 CUDA_VISIBLE_DEVICES=1 {GRPO} --vllm_server_group_port 51216\n"
+    result = imported(tmp_path, {"s.sh": server + learner})
+    assert result.status == 0, result.said
+    added = next(line for line in result.said if line.startswith("added by the launcher: "))
+    assert "PORT=" not in added
+    assert "group_port" not in added

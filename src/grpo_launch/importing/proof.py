@@ -146,6 +146,7 @@ def _planned(config: LaunchConfig, draft: Draft, role: str) -> tuple[LaunchConfi
     """
     from grpo_launch.config.endpoint import hosts
     from grpo_launch.planning import devices, planner
+    from grpo_launch.settle import ports
 
     if draft.chosen.servers:  # wherever they run, they are started so
         config = replace(config, own_hosts=frozenset(map(str, hosts(config))))
@@ -155,8 +156,11 @@ def _planned(config: LaunchConfig, draft: Draft, role: str) -> tuple[LaunchConfi
         count = devices.needed(config) or 0
         spare = spare[: (0 if config.gpus.server else count) + _wanted(draft.chosen.learner)]
     split = devices.assign(config, [*said, *spare])
-    plan = planner.build(config, split, _PARTS[role], "runs/import", Path())
-    return config, plan
+    parts, run = _PARTS[role], "runs/import"
+    # A dry run looks for no free port either.
+    with ports.chosen(config, parts, {}, run, hold=False, look=False) as choice:
+        plan = planner.build(choice.config, split, parts, run, Path(), own_ports=choice.own)
+    return choice.config, plan
 
 
 def _wanted(part: Part) -> int:
