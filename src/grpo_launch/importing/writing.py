@@ -34,6 +34,15 @@ _Dumper.add_implicit_resolver(
 )
 
 
+def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """A text of several lines with escapes, on one line."""
+    style = None if text.splitlines() in ([], [text]) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represented)
+
+
 @dataclass
 class _Node:
     """A mapping that is being written."""
