@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from grpo_launch.config import compose
 from grpo_launch.errors import ConfigError
 from grpo_launch.planning import devices, planner
+from tests.effort import costly
 from tests.importing.imports import Imported, imported
 
 LLAMAFACTORY = "model_name_or_path: some/model\nstage: sft\ndataset: d\noutput_dir: out\n"
@@ -55,6 +60,8 @@ def of_program(learner: str, text: str) -> Mapping[str, Any]:
         return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(text)))
     words: dict[str, Any] = {}
     for key, value in yaml.safe_load(text).items():
+        if key == "ENV":  # variables
+            continue
         if isinstance(value, list):
             words[key] = [str(item) for item in cast("list[Any]", value)]
         elif isinstance(value, dict):
@@ -202,3 +209,44 @@ def test_what_omegaconf_does_not_take_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(f"{LLAMAFACTORY}run_name: '${{'\n")
     with pytest.raises(ConfigError, match=r"t.yaml: cannot be read by LLaMA-Factory \("):
         imported(tmp_path, {"s.sh": "llamafactory-cli train t.yaml\n"})
+
+
+def test_a_text_of_several_lines_is_written_on_one(tmp_path: Path) -> None:
+    result = arrives(tmp_path, "swift", "system: |\n  You are\n  brief.\n\nseed: 1\n")
+    assert '\n  system: "You are\\nbrief.\\n"\n' in result.text
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.dates(),
+    st.datetimes(),
+    st.binary(max_size=3),
+    st.text(st.characters(exclude_categories=("Cs", "Co")), max_size=8),
+    st.sampled_from([odd for odd in map(yaml.safe_load, ODD) if not isinstance(odd, dict | list)]),
+)
+NAMES = st.sampled_from(("seed", "run_name", "report_to", "ENV", "env", "gpus", "data", "x"))
+VALUES = st.recursive(
+    SCALARS,
+    lambda below: st.one_of(
+        st.lists(below, max_size=2), st.dictionaries(SCALARS, below, max_size=2)
+    ),
+    max_leaves=3,
+)
+TEXTS = st.one_of(
+    st.dictionaries(NAMES, VALUES, min_size=1, max_size=3).map(
+        lambda data: yaml.safe_dump(data, allow_unicode=True)
+    ),
+    st.dictionaries(SCALARS, SCALARS, min_size=1, max_size=2).map(yaml.safe_dump),
+    # Whatever a person types behind a key.
+    st.text("ab1-:# '\"[]{}&*!|>%@,?~\n.e_", max_size=12).map(lambda text: f"run_name: {text}\n"),
+)
+
+
+@costly
+@given(st.sampled_from([*STARTS]), TEXTS)
+def test_whatever_a_file_holds_arrives_or_is_refused(learner: str, more: str) -> None:
+    with tempfile.TemporaryDirectory() as directory, contextlib.suppress(ConfigError):
+        arrives(Path(directory), learner, more)
