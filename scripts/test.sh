@@ -39,6 +39,9 @@ case "${1:-}" in
     ;;
 esac
 export HYPOTHESIS_PROFILE="${HYPOTHESIS_PROFILE:-$profile}"
+# Else each process would compile all tests again, and pytest rewrite their asserts: half of what
+# it takes to collect them.
+unset PYTHONDONTWRITEBYTECODE
 
 trap wait EXIT # for what goes on in the background
 if [ "$engine" = true ]; then

@@ -50,8 +50,9 @@ EFFORT = PROFILES[NAME]
 def load() -> None:
     """Make hypothesis use the profile."""
     for name, profile in PROFILES.items():
-        # A busy machine is no failure; what takes too long shows in --durations.
-        settings.register_profile(name, max_examples=profile.examples, deadline=None)
+        # A busy machine is no failure; what takes too long shows in --durations. No session keeps
+        # examples for another one.
+        settings.register_profile(name, max_examples=profile.examples, deadline=None, database=None)
     settings.load_profile(NAME)
 
 

@@ -43,7 +43,9 @@ def enter() -> Path:
         os.environ[name] = str(directory)
     for name in [name for name in os.environ if name.startswith("XDG_")]:
         del os.environ[name]
-    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(directory / "hypothesis")
+    # What it works out of Python's characters and our constants stays, two seconds a process; it
+    # keeps no examples, see tests/effort.py.
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(ROOT / ".pytest_cache" / "hypothesis")
     tempfile.tempdir = None  # it is looked up once
     return directory
 
