@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from grpo_launch.config import compose
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.engines.command.engine import ENGINE as COMMAND_ENGINE
 from grpo_launch.engines.external.engine import ENGINE as EXTERNAL
@@ -14,6 +13,7 @@ from grpo_launch.learners.command.learner import LEARNER as COMMAND_LEARNER
 from grpo_launch.learners.llamafactory.learner import LEARNER as LLAMAFACTORY
 from grpo_launch.learners.swift.learner import LEARNER
 from grpo_launch.testing import EngineSuite, LearnerSuite
+from tests.composed import shipped
 
 
 class TestSwiftEngine(EngineSuite):
@@ -57,7 +57,7 @@ class TestCommandLearner(LearnerSuite):
     learner = COMMAND_LEARNER
 
     def config(self) -> LaunchConfig:
-        return compose.compose("examples/command/shell.yaml", ["role=learner"])
+        return shipped("examples/command/shell.yaml", ["role=learner"])
 
     def test_another_command_line_is_refused(self) -> None:
         """Any is one of it, but none at all."""
@@ -67,14 +67,14 @@ class TestCommandLearner(LearnerSuite):
 
 class TestCommandLearnerWithItsConfig(TestCommandLearner):
     def config(self) -> LaunchConfig:
-        return compose.compose("tests/command/formats/tunix.yaml", ["role=learner"])
+        return shipped("tests/command/formats/tunix.yaml", ["role=learner"])
 
 
 class TestSwiftLearner(LearnerSuite):
     learner = LEARNER
 
     def config(self) -> LaunchConfig:
-        return compose.compose("summary_1024", ["role=learner"])
+        return shipped("summary_1024", ["role=learner"])
 
 
 class TestVllmEngine(EngineSuite):
@@ -103,4 +103,4 @@ class TestLlamaFactory(LearnerSuite):
     learner = LLAMAFACTORY
 
     def config(self) -> LaunchConfig:
-        return compose.compose("sft_llamafactory", ["role=learner"])
+        return shipped("sft_llamafactory", ["role=learner"])
