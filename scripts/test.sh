@@ -3,16 +3,21 @@
 #
 #   bash scripts/test.sh [--fast | --nightly] [PYTEST OPTIONS...]
 #
-# --fast     leaves out the tests that run the real engines and most whole runs with a fake one
-#            (markers "engine" and "slow"), and tries few examples of each property
+# --fast     in a minute and a half after lint and types: leaves out the tests that run the real
+#            engines, and those that take half a second or more, as whole runs with a fake engine do
+#            (markers "engine" and "slow"). Of a table whose rows compose an experiment or start a
+#            process each (marker "costly", fixture "project") it tries the first row: that says
+#            whether the feature works, the others are for continuous integration and for who works
+#            on it, with pytest and the file's name. It tries few examples of each property
 # --nightly  everything, with ten times the examples, all mutated files, 1,000 runs that are ended
 #            at random, and twice as many runs of the real engines
 #
 # Without either: what continuous integration runs, in at most 42 minutes on two cores: of whole runs
-# that differ in one thing only the first. It tries the oldest Python, 3.10, as well, and --nightly
-# 3.13 too, where they are installed: the fast tests, with one example of each parametrized one,
-# because another Python breaks functions and not rows of a table. HYPOTHESIS_PROFILE=fast,
-# medium or full says otherwise how much is tried; tests/effort.py has the numbers.
+# that differ in one thing only the first (marker "slow" without every_row). It tries the oldest
+# Python, 3.10, as well, and --nightly 3.13 too, where they are installed: what is not slow, with one
+# example of each parametrized test, because another Python breaks functions and not rows of a table.
+# HYPOTHESIS_PROFILE=fast, medium or full says otherwise how much is tried; tests/effort.py has the
+# numbers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,6 +33,7 @@ case "${1:-}" in
     engine=false
     versions=()
     marked="not engine and not slow"
+    more=(--one-of-each=costly)
     profile=fast
     ;;
   --nightly)

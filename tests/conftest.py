@@ -147,9 +147,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--one-of-each",
         nargs="?",
-        choices=("all", "slow"),
+        choices=("all", "costly", "slow"),
         const="all",
-        help="of a parametrized test, or of one that is slow, only the first example",
+        help="only the first example of a parametrized test: of any one, of one that is costly,"
+        " of one that is slow",
     )
 
 
@@ -157,11 +158,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if which := config.getoption("one_of_each"):
         first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
-        kept = {*first.values()}
-        if which == "slow":
-            kept.update(item for item in items if item.get_closest_marker("slow") is None)
+        kept = {*first.values(), *(item for item in items if not _is_one_enough(item, which))}
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = [item for item in items if item in kept]
+
+
+def _is_one_enough(item: pytest.Item, which: str) -> bool:
+    """Whether the first example of a parametrized test stands for this one."""
+    if which == "costly":
+        # Also what starts the launcher: nobody has to say so of each.
+        fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
+        return "project" in fixtures or item.get_closest_marker("costly") is not None
+    if which == "slow":
+        slow = item.get_closest_marker("slow")
+        return slow is not None and not slow.kwargs.get("every_row", False)
+    return True
 
 
 def pytest_configure(config: pytest.Config) -> None:

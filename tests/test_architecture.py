@@ -128,6 +128,7 @@ def reads_environment(path: Path) -> bool:
     return not names.isdisjoint(said | imports(path))
 
 
+@pytest.mark.slow
 def test_what_comes_before_the_launch_does_not_read_the_environment() -> None:
     pure = [path for path in MODULES if part_of(path) in PURE]
     found = {str(p.relative_to(PACKAGE)) for p in pure if reads_environment(p)}
@@ -166,6 +167,7 @@ NOT_NEEDED_TO_PLAN = (
 """What a dry run of a valid experiment, and a check without preflight, must not wait for."""
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [

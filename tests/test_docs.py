@@ -142,6 +142,7 @@ def test_no_heading_stands_twice(path: Path) -> None:
     assert [title for title in titles if titles.count(title) > 1] == []
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
     flags = {argument for argument in command.arguments if argument.startswith("-")}
@@ -177,6 +178,7 @@ def test_launch_commands_plan(command: Command, tmp_path: Path) -> None:
         assert all(spec.argv for spec in planned.processes)
 
 
+@pytest.mark.slow
 def test_the_first_experiment_works_as_printed(tmp_path: Path) -> None:
     """In an empty directory, each command as it stands; installing is left out."""
     install, *blocks = FENCE.findall((ROOT / "docs" / "first_experiment.md").read_text())
@@ -287,6 +289,7 @@ def test_every_decision_is_listed() -> None:
     assert {p.name for p in directory.glob("[0-9]*.md")} <= listed
 
 
+@pytest.mark.slow
 def test_public_modules_have_docstrings() -> None:
     modules = (ROOT / "src" / "grpo_launch").rglob("*.py")
     bare = [

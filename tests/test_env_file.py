@@ -117,6 +117,7 @@ def test_a_private_file_is_no_warning(tmp_path: Path) -> None:
     assert "SAID" not in filled(tmp_path, "A=1", 0o600)
 
 
+@pytest.mark.slow
 def test_without_a_file_the_environment_stays(tmp_path: Path) -> None:
     host = Host(tmp_path, {"A": "1"}, 0.0, "0000")
     assert env_file.filled(compose.compose("tiny_cpu"), host, print) is host

@@ -105,6 +105,7 @@ def in_sdist(path: Path) -> list[str]:
         return sorted(name.partition("/")[2] for name in archive.getnames())
 
 
+@pytest.mark.slow
 def test_a_wheel_and_an_sdist_hold_tracked_files_only(
     checkout: Path, wheel: Path, sdist: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_wheel_and_an_sdist_hold_tracked_files_only(
     assert {name for name in sources if not {name, f"src/{name}"} & tracked} == set()
 
 
+@pytest.mark.slow
 def test_an_unpacked_sdist_gives_the_same(wheel: Path, sdist: Path, tmp_path: Path) -> None:
     """There is no git, and private files came to it where it was unpacked."""
     subprocess.run(["tar", "-xzf", sdist, "-C", tmp_path], check=True)
@@ -127,6 +129,7 @@ def test_an_unpacked_sdist_gives_the_same(wheel: Path, sdist: Path, tmp_path: Pa
     assert in_sdist(built("sdist", unpacked, tmp_path)) == in_sdist(sdist)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("lacks", ["git", "repository"])
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
 def test_where_nobody_knows_the_tracked_files_nothing_is_built(
@@ -171,6 +174,7 @@ def test_everything_that_a_launch_needs_travels(site: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.slow
 def test_shipped_experiments_find_their_files_from_anywhere(site: Path, tmp_path: Path) -> None:
     done = launch(site, tmp_path, "role=both", "config=summary_1024", "dry_run=true")
     assert done.returncode == 0, done.stderr
@@ -181,6 +185,7 @@ def test_shipped_experiments_find_their_files_from_anywhere(site: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_own_experiments_beside_it_come_first(site: Path, tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     shipped = site / "grpo_launch" / "_data" / "configs" / "train" / "grpo" / "summary_1024.yaml"
@@ -192,6 +197,7 @@ def test_own_experiments_beside_it_come_first(site: Path, tmp_path: Path) -> Non
         assert "swift rollout --model mine " in done.stdout
 
 
+@pytest.mark.slow
 def test_installed_console_script() -> None:
     script = Path(sys.executable).with_name("grpo-launch")
     done = subprocess.run([str(script), "--version"], capture_output=True, text=True, check=False)

@@ -274,6 +274,7 @@ def test_no_setting_promises_a_slower_step(run: tuple[Split, Situation]) -> None
 # What is advised can be written
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     "said",
     [

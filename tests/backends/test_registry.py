@@ -48,6 +48,7 @@ def test_the_shipped_ones_are_there(name: str) -> None:
     assert name in BACKENDS.names()
 
 
+@pytest.mark.slow
 def test_an_unknown_one_is_answered_with_the_known(project: Project) -> None:
     done = project.launch("role=check", "config=exp", "launch.backend=slurm")
     assert done.status == 2
@@ -58,6 +59,7 @@ def test_an_unknown_one_is_answered_with_the_known(project: Project) -> None:
     )
 
 
+@pytest.mark.slow
 def test_another_package_brings_one(project: Project, site: Path) -> None:
     said = ("role=both", "config=exp", "launch.backend=queue", "accelerator.kind=cpu")
     shown = project.launch(*said, "dry_run=true", PYTHONPATH=str(site))

@@ -116,6 +116,7 @@ def test_a_construct_is_read_as_bash_runs_it(name: str, seen: dict[str, list[See
     assert by_reading(case)[0] == seen[name]
 
 
+@pytest.mark.slow
 @settings(max_examples=max(2, EFFORT.examples // 5), deadline=None, phases=PHASES)
 @given(cases=st.lists(scripts(), min_size=TOGETHER, max_size=TOGETHER))
 def test_random_scripts_are_read_as_bash_runs_them(
@@ -126,6 +127,7 @@ def test_random_scripts_are_read_as_bash_runs_them(
         assert by_reading(case)[0] == calls
 
 
+@pytest.mark.slow
 @settings(max_examples=max(2, EFFORT.examples // 5), deadline=None, phases=PHASES)
 @given(
     cases=st.lists(scripts(may_ask=True), min_size=TOGETHER, max_size=TOGETHER),

@@ -240,6 +240,7 @@ def test_a_missing_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         syntax.parse(b"run", "", "x.sh")
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     "text",
     [

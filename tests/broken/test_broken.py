@@ -50,6 +50,7 @@ def files(directory: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_a_mistake_is_said_on_one_line_with_file_and_fix(
     name: str,

@@ -34,6 +34,7 @@ exp: ready to launch
 """
 
 
+@pytest.mark.slow
 def test_a_check_says_what_a_launch_would_be(project: Project) -> None:
     done = project.launch("role=check", "config=exp", "accelerator.kind=cpu")
     assert (done.status, done.stderr) == (0, "")
@@ -44,6 +45,7 @@ def test_a_check_says_what_a_launch_would_be(project: Project) -> None:
     assert shown.replace(str(project.port), "{port}") == SUMMARY
 
 
+@pytest.mark.slow
 def test_a_check_names_the_rules_only_when_it_is_asked(project: Project) -> None:
     done = project.run("role=check", "config=exp", "accelerator.kind=cpu", "verbose=true")
     lines = {" ".join(line.split()) for line in done.stdout.splitlines()}
@@ -100,6 +102,7 @@ def test_explain_refuses_what_could_not_be_loaded(project: Project) -> None:
     assert "custom.extra.launch.gpu: unknown key, did you mean gpus?" in done.errors[0]
 
 
+@pytest.mark.slow
 def test_a_failed_check_lists_every_error_and_starts_nothing(project: Project) -> None:
     done = project.launch(
         "role=check", "config=exp", "gpus.learner=[0]", "train.rlhf.num_generations=3"
@@ -148,6 +151,7 @@ def chain(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_explain_prints_each_file_with_its_line_then_the_command_line(chain: Project) -> None:
     done = chain.launch(
         "role=explain", "config=child", "key=rlhf.num_generations", "train.rlhf.num_generations=2"

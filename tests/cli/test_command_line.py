@@ -42,6 +42,7 @@ def test_a_json_dry_run_is_the_plan_alone(project: Project) -> None:
     assert project.files() == set()
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(project: Project) -> None:
     process = project.start("role=both", "config=exp", "dry_run=true")
     assert process.stdout is not None
@@ -51,6 +52,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(project: Project) -> None:
     assert process.wait(20) == 141
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_engine(project: Project) -> None:
     done = project.launch(
         "role=both", "config=exp", "runtime=venv", "runtime.path=no/such", "dry_run=true"
@@ -58,6 +60,7 @@ def test_a_dry_run_needs_no_engine(project: Project) -> None:
     assert (done.status, done.stderr) == (0, "")
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     ("override", "process", "expected"),
     [
@@ -138,17 +141,20 @@ def test_all_problems_are_reported_together(project: Project) -> None:
     assert project.files() == set()
 
 
+@pytest.mark.slow
 def test_a_traceback_comes_back_on_request(project: Project) -> None:
     done = project.launch("role=both", "config=exq", HYDRA_FULL_ERROR="1")
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_busy_port_names_its_owner(project: Project) -> None:
     with socket.create_server(("127.0.0.1", project.port)):
         said = one_error(project, 3, "role=server", "config=exp")
     assert f"port {project.port} is in use by pid {os.getpid()} (" in said
 
 
+@pytest.mark.slow
 def test_a_port_of_another_run_of_ours_names_that_run(project: Project) -> None:
     server = project.start("role=server", "config=exp")
     assert server.stderr is not None
@@ -159,6 +165,7 @@ def test_a_port_of_another_run_of_ours_names_that_run(project: Project) -> None:
     assert f" belongs to the run runs/{run}, stop it" in second.errors[0]
 
 
+@pytest.mark.slow
 def test_the_weight_sync_port_is_looked_at_too(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -167,6 +174,7 @@ def test_the_weight_sync_port_is_looked_at_too(project: Project) -> None:
     assert f"command line: train.rlhf.vllm_server_group_port: port {port} is in use" in said
 
 
+@pytest.mark.slow
 def test_gpus_that_the_machine_does_not_have_are_named(project: Project) -> None:
     tools = project.directory / "configs" / "bin"
     tools.mkdir()
@@ -177,6 +185,7 @@ def test_gpus_that_the_machine_does_not_have_are_named(project: Project) -> None
     assert "gpus.learner: names GPU 1, this machine has 0" in said
 
 
+@pytest.mark.slow
 def test_a_busy_port_does_not_hinder_a_learner(project: Project) -> None:
     with socket.create_server(("127.0.0.1", project.port)):
         done = project.launch("role=learner", "config=exp", "health.timeout_s=0.2")
@@ -195,6 +204,7 @@ def test_a_missing_engine_is_one_line(project: Project, overrides: list[str], sa
     assert said in one_error(project, 3, "role=both", "config=exp", *overrides)
 
 
+@pytest.mark.slow
 def test_hydras_own_flags_work(project: Project) -> None:
     shown = project.launch("role=both", "config=exp", "--cfg", "job", "--resolve", "-p", "train")
     assert "vllm_mode: server" in shown.stdout
@@ -204,6 +214,7 @@ def test_hydras_own_flags_work(project: Project) -> None:
     assert project.files() == set()
 
 
+@pytest.mark.slow
 def test_overrides_may_follow_hydras_flags(project: Project) -> None:
     done = project.launch(
         "--cfg", "job", "-p", "train.model", "config=exp", "role=both", "train.model.model=x"
@@ -211,6 +222,7 @@ def test_overrides_may_follow_hydras_flags(project: Project) -> None:
     assert done.stdout.strip() == "# @package train.model\nmodel: x"
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [((), 2), (("--help",), 0), (("-h",), 0), (("help",), 0), (("help", "check"), 0)],
@@ -226,6 +238,7 @@ def test_help_lists_roles_and_experiments(
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_gpu_is_told_so(project: Project) -> None:
     said = one_error(
         project, 3, "role=both", "config=exp", "gpus.server=null", CUDA_VISIBLE_DEVICES=""
@@ -234,6 +247,7 @@ def test_a_machine_without_a_gpu_is_told_so(project: Project) -> None:
     assert "accelerator=cpu" in said
 
 
+@pytest.mark.slow
 def test_the_cpu_engine_is_looked_for_before_anything_starts(project: Project) -> None:
     said = one_error(
         project, 3, "role=both", "config=exp", "engine.entry=[python,-m,no_such_engine]"
@@ -241,6 +255,7 @@ def test_the_cpu_engine_is_looked_for_before_anything_starts(project: Project) -
     assert "server: no_such_engine: no such module in runtime=current" in said
 
 
+@pytest.mark.slow
 def test_a_multirun_plans_each_combination(project: Project) -> None:
     (project.directory / "configs" / "child.yaml").write_text("extends: exp.yaml\n")
     done = project.launch(
@@ -254,6 +269,7 @@ def test_a_multirun_plans_each_combination(project: Project) -> None:
     assert project.files() == set()
 
 
+@pytest.mark.slow
 def test_further_roots_come_from_one_setting(project: Project, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

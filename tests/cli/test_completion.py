@@ -106,6 +106,7 @@ def test_what_is_offered_for_a_line(project: Project, line: str, offered: list[s
     assert done.stdout.split() == offered
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("program", [SCRIPT, MODULE])
 @pytest.mark.parametrize(
     "line", ["role=both config=su", "config=broken train.rl", "ch", "check su"]
@@ -114,12 +115,14 @@ def test_bash_completes(project: Project, program: str, line: str) -> None:
     assert completed(project, program, line) == (LINES[line] or [""])
 
 
+@pytest.mark.slow
 def test_other_python_programs_are_left_alone(project: Project) -> None:
     driver = DRIVER.replace("$2", "$3").replace('"${1%% *}"', "python")
     line = "python other.py conf"
     assert shell(project, "bash", "--norc", "-c", driver, "bash", MODULE, "", line) == [""]
 
 
+@pytest.mark.slow
 def test_a_query_never_speaks_of_errors(project: Project) -> None:
     environ = project.environment(COMP_LINE=f"{SCRIPT} config=broken train.", COMP_POINT="99")
     done = subprocess.run(
@@ -134,6 +137,7 @@ def test_a_query_never_speaks_of_errors(project: Project) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     ("program", "typed", "becomes"),
     [
@@ -192,6 +196,7 @@ def test_fish_completes(project: Project, program: str) -> None:
     )
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("program", [SCRIPT, MODULE])
 def test_uninstalling_leaves_nothing(project: Project, program: str) -> None:
     command = (
@@ -201,6 +206,7 @@ def test_uninstalling_leaves_nothing(project: Project, program: str) -> None:
     assert shell(project, "bash", "--norc", "-c", command) == ["0"]
 
 
+@pytest.mark.slow
 def test_an_unknown_shell_is_one_line(project: Project) -> None:
     done = project.launch("-sc", "install=tcsh")
     assert done.status == 2

@@ -154,6 +154,7 @@ def test_both_forms_do_the_same(project: Project) -> None:
     assert done.status == 0
 
 
+@pytest.mark.slow
 def test_the_short_form_sweeps(project: Project) -> None:
     done = project.run("both", "exp", "--multirun", "train.rlhf.beta=0.1,0.2", "dry_run=true")
     assert (done.status, done.stderr) == (0, "")

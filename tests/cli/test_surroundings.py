@@ -32,6 +32,7 @@ def in_shell(project: Project, script: str, *words: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("words", [DRY, LIST, ("grpo_launch", "--cfg", "job", "config=exp")])
 def test_a_working_directory_that_is_gone(project: Project, words: tuple[str, ...]) -> None:
     done = in_shell(project, 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', *words)
@@ -39,6 +40,7 @@ def test_a_working_directory_that_is_gone(project: Project, words: tuple[str, ..
     assert done.returncode == 3
 
 
+@pytest.mark.slow
 def test_a_working_directory_that_is_no_text(project: Project) -> None:
     script = 'mkdir "$(printf "n\\377n")"; cd n*n; ln -s ../configs configs; exec "$@"'
     done = in_shell(project, script, *DRY)
@@ -46,6 +48,7 @@ def test_a_working_directory_that_is_no_text(project: Project) -> None:
     assert b"/n\xffn" in os.fsencode(done.stdout)
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("words", [DRY, LIST])
 def test_a_full_disk_behind_standard_output(project: Project, words: tuple[str, ...]) -> None:
     done = in_shell(project, 'exec "$@" > /dev/full', *words)
@@ -55,6 +58,7 @@ def test_a_full_disk_behind_standard_output(project: Project, words: tuple[str, 
     assert done.returncode == 3
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("words", [DRY, LIST])
 def test_streams_that_are_closed(project: Project, words: tuple[str, ...]) -> None:
     done = in_shell(project, 'exec "$@" <&- >&- 2>&-', *words)
@@ -108,6 +112,7 @@ def test_a_stream_that_was_closed_does_not_lend_its_number(tmp_path: Path) -> No
     assert int(done.stderr) > 2
 
 
+@pytest.mark.slow
 def test_a_launch_where_no_record_can_name_the_directory(project: Project) -> None:
     script = 'mkdir "$(printf "n\\377n")"; cd n*n; cp -r ../configs .; exec "$@"'
     done = in_shell(project, script, *LAUNCH)
@@ -124,6 +129,7 @@ def test_remarks_that_cannot_be_written_hold_no_launch_up(project: Project) -> N
     assert json.loads((run / "run.json").read_text())["state"] == "done"
 
 
+@pytest.mark.slow
 def test_json_says_also_what_the_machine_refuses(project: Project) -> None:
     words = ("grpo_launch", "role=check", "config=exp", "output=json")
     done = in_shell(project, 'GRPO_LAUNCH_LOCKS=/dev/null exec "$@"', *words)

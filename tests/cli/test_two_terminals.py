@@ -29,6 +29,7 @@ def plan(done: Finished) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_server_is_planned_from_its_variables(project: Project) -> None:
     done = project.launch("role=server", "config=exp", "compat=env", "dry_run=json", **SERVER)
     (server,) = plan(done)["processes"]
@@ -77,6 +78,7 @@ def test_the_command_line_wins_on_both_paths(project: Project, flags: list[str])
     assert (found["max_steps"], found["num_generations"]) == (7, 8)
 
 
+@pytest.mark.slow
 def test_what_hydra_shows_is_what_runs(project: Project) -> None:
     shown = project.launch(
         "role=learner", "config=exp", "compat=env", "--cfg", "job", "-p", "train.rlhf", **LEARNER
@@ -87,6 +89,7 @@ def test_what_hydra_shows_is_what_runs(project: Project) -> None:
     assert rlhf["reward_funcs"] is None
 
 
+@pytest.mark.slow
 def test_a_sweep_has_the_variables_in_each_run(project: Project) -> None:
     swept = "train.rlhf.num_generations=2,4"
     arguments = ["--multirun", "role=learner", "config=exp", "compat=env", "dry_run=true", swept]

@@ -39,6 +39,7 @@ def read(name: str) -> tuple[str, str, dict[str, str]]:
     return about, (more or ["role=check"])[0], dict(pairs)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mistake_names_the_variable(
     name: str,

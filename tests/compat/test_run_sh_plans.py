@@ -25,6 +25,7 @@ TAKEN = [
 ]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", TAKEN)
 def test_it_is_composed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -52,6 +53,7 @@ def test_every_key_of_the_table_is_one_of_ours() -> None:
     hints.check_overrides([f"{key}=null" for key in others])
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("phase", "stages"),
     [

@@ -166,6 +166,7 @@ _trees = st.recursive(
 _tops = st.dictionaries(st.sampled_from(["training", "rlhf", "other"]), _trees, max_size=3)
 
 
+@pytest.mark.slow
 @costly
 @given(_tops, _tops)
 def test_a_block_merges_as_a_file_over_its_base_does(base: Any, over: Any) -> None:
@@ -180,6 +181,7 @@ def test_a_block_merges_as_a_file_over_its_base_does(base: Any, over: Any) -> No
         assert exact(found) == exact(expected(path.parent / "over.yaml"))
 
 
+@pytest.mark.slow
 def test_a_list_replaces_and_what_no_section_holds_is_reached_too(project: Path) -> None:
     said = "data: {dataset: [a, b]}\nmine: {deep: {a: 1, b: [1]}}\n"
     experiment(project, said, "{cuda: {train: {data: {dataset: [c]}, mine: {deep: {a: 2}}}}}")
@@ -362,6 +364,7 @@ def test_a_mistake_in_a_block_is_found_under_every_accelerator(
     assert config.train["rlhf"]["a"] == 1
 
 
+@pytest.mark.slow
 def test_a_list_over_a_mapping_is_one_line(project: Path) -> None:
     experiment(project, "rlhf: {a: {b: 1}}\n", "{cuda: {train: {rlhf: {a: [1]}}}}")
     with pytest.raises(ConfigError) as error:

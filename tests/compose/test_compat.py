@@ -156,6 +156,7 @@ def test_no_secret_is_mapped() -> None:
 # What a variable means
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_variable_sets_its_key(experiment: str, name: str) -> None:
     text, key, value = SAMPLES[name]
@@ -223,6 +224,7 @@ def test_a_half_alone_reads_its_own_address(experiment: str, role: str) -> None:
     assert len(config.environment.unread) == (1 if alone else 0)
 
 
+@pytest.mark.slow
 def test_a_batch_is_as_large_as_its_group_unless_said(experiment: str) -> None:
     key = "train.rlhf.generation_batch_size"
     config = composed(experiment, {"NUM_GENERATIONS": "16", "GENERATION_BATCH_SIZE": ""})
@@ -285,6 +287,7 @@ def test_a_variable_that_the_command_line_beats_need_not_be_right(experiment: st
     assert (config.get("training.max_steps"), config.mistakes) == (5, ())
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "override",
     ["tracking=none", "~tracking", "+train.training.run_name=x", "~train.model.model", "gpus={}"],
@@ -357,6 +360,7 @@ environments = st.dictionaries(st.sampled_from(sorted(TABLE.variables)), samples
 roles = st.sampled_from(["server", "learner", "both", "check"])
 
 
+@pytest.mark.slow
 @costly
 @given(environ=environments, role=roles)
 def test_any_environment_is_the_same_as_typing_it(
@@ -370,6 +374,7 @@ def test_any_environment_is_the_same_as_typing_it(
         assert config.where(taken.key).startswith("environment")
 
 
+@pytest.mark.slow
 @costly
 @given(environ=environments, name=st.sampled_from(sorted(SAMPLES)))
 def test_the_command_line_wins_over_any_environment(

@@ -45,12 +45,14 @@ def experiment(project: Path, text: str, name: str = "x") -> None:
 # The experiment itself
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("files", EDGE_CASES.values(), ids=EDGE_CASES.keys())
 def test_train_is_what_the_legacy_rules_give(tmp_path: Path, files: Files) -> None:
     path = write(tmp_path, files)
     assert exact(compose(str(path)).train) == exact(expected(path))
 
 
+@pytest.mark.slow
 @given(graphs())
 def test_the_node_that_hydra_gets_holds_what_the_legacy_rules_give(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -62,6 +64,7 @@ def test_the_node_that_hydra_gets_holds_what_the_legacy_rules_give(files: Files)
         assert exact(leaves.decode(plain)) == exact(expected(path))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 + EFFORT.graphs)
 @settings(max_examples=EFFORT.graphs)
 @given(graphs())
@@ -163,6 +166,7 @@ def test_free_values_of_the_rollout_server_pass_unchanged(project: Path) -> None
 # Precedence
 
 
+@pytest.mark.slow
 def test_schema_then_groups_then_experiment_then_accelerator_then_command_line(
     project: Path,
 ) -> None:
@@ -407,6 +411,7 @@ def test_every_mistake_of_an_experiment_travels_with_what_could_be_composed(proj
     assert config.get("custom.extra.rollout_server.vllm_enforce_eager") == 3
 
 
+@pytest.mark.slow
 def test_mistakes_of_the_command_line_and_of_the_file_are_said_together(project: Path) -> None:
     experiment(project, WRONG)
     with pytest.raises(ConfigError) as refused:
@@ -566,6 +571,7 @@ def test_any_file_name_can_be_said(project: Path, name: str) -> None:
     assert config.experiment == name
 
 
+@pytest.mark.slow
 def test_roots_are_searched_in_order_and_the_first_hit_wins(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -710,6 +716,7 @@ def other_application(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
+@pytest.mark.slow
 def test_compose_works_inside_another_hydra_application(
     project: Path, other_application: Path
 ) -> None:

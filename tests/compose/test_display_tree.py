@@ -142,6 +142,7 @@ def test_each_file_of_a_ladder_is_merged_once(
     assert len(data["a"]) == 29
 
 
+@pytest.mark.slow
 def test_a_deep_ladder_composes(tmp_path: Path) -> None:
     path = write(tmp_path, ladder(14))
     assert compose(str(path)).train["a"]["s"] == "r0"

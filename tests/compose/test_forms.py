@@ -433,6 +433,7 @@ def test_flat_and_sectioned_files_extend_each_other() -> None:
     assert config.where("train.rlhf.num_generations") == "f.yaml: num_generations"
 
 
+@pytest.mark.slow
 def test_extends_takes_a_shipped_experiment_where_no_file_has_its_name() -> None:
     config = composed("extends: summary_1024\nmax_steps: 3\n")
     assert config.get("training.max_steps") == 3

@@ -271,6 +271,7 @@ def test_a_mutated_file_loads_or_is_refused_in_one_line(directory: Path, block: 
             raise
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_mutated_experiment_is_composed_and_checked_or_refused(
     directory: Path, block: int

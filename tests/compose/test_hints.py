@@ -373,6 +373,7 @@ def test_an_argument_of_the_learner_is_set_whether_or_not_the_experiment_sets_it
     assert (train["tuner"], train["deepspeed"]) == ({"lora_rank": 4}, {"config": "zero2"})
 
 
+@pytest.mark.slow
 def test_a_second_wrong_override_does_not_hide_the_first() -> None:
     with pytest.raises(ConfigError) as caught:
         compose("exp", ["health.probe=x", "foo=1"])
@@ -406,6 +407,7 @@ def test_a_quoted_name_is_read_back_as_it_was(name: str) -> None:
     assert override.value() == name
 
 
+@pytest.mark.slow
 @costly
 @given(
     st.sampled_from(["train.rlhf.x", "rollout_server.vllm_max_model_len", "x", "gpus.server", ""]),

@@ -23,6 +23,7 @@ def test_a_file_reads_as_safe_load_and_the_merge(tmp_path: Path, files: Files) -
     assert exact(extends.load(path).data) == exact(expected(path))
 
 
+@pytest.mark.slow
 @given(graphs())
 def test_any_extends_graph_reads_as_the_reference(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -30,6 +31,7 @@ def test_any_extends_graph_reads_as_the_reference(files: Files) -> None:
         assert exact(extends.load(path).data) == exact(expected(path))
 
 
+@pytest.mark.slow
 @given(graphs())
 def test_every_leaf_knows_the_file_and_line_that_set_it(files: Files) -> None:
     with tempfile.TemporaryDirectory() as directory:

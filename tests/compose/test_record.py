@@ -73,6 +73,7 @@ def again(experiment: str, overrides: list[str], tmp_path: Path) -> dict[str, An
     return plan
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_shipped_experiment_is_planned_again(experiment: str, tmp_path: Path) -> None:
     needed = NEEDED.get(experiment, [])
@@ -80,12 +81,14 @@ def test_every_shipped_experiment_is_planned_again(experiment: str, tmp_path: Pa
     assert any(isinstance(plan, dict) for plan in plans)
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("case", OVERRIDES)
 @pytest.mark.parametrize("experiment", ["hanabi", "summary_1024"])
 def test_so_is_what_the_command_line_changed(experiment: str, case: str, tmp_path: Path) -> None:
     assert isinstance(again(experiment, ["role=both", *OVERRIDES[case]], tmp_path), dict)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("accelerator", ["cuda", "cpu"])
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_is_planned_again(name: str, accelerator: str, tmp_path: Path) -> None:

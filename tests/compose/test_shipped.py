@@ -58,6 +58,7 @@ def test_a_file_is_read_as_hydra_reads_it(name: str) -> None:
     assert exact(OmegaConf.to_container(ours.config)) == exact(OmegaConf.to_container(theirs))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("experiment", ["summary_1024", "summary_1024_attr_key_recall", "tiny_cpu"])
 @pytest.mark.parametrize(
     "choices",
@@ -81,6 +82,7 @@ def test_it_composes_what_hydra_composes_with_all_its_groups(
     assert exact(short.as_dict()) == exact(whole.as_dict())
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("experiment", ["summary_1024", "summary_1024_attr_key_recall", "tiny_cpu"])
 @pytest.mark.parametrize("overrides", [[], ["train.rlhf.beta=${train.rlhf.temperature}"]])
 def test_what_is_right_takes_the_short_way_alone(
@@ -99,6 +101,7 @@ def test_a_native_experiment_may_choose_options_of_hydra(
     assert len(hydra_composes) == 1
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -115,6 +118,7 @@ def test_what_is_wrong_is_said_by_the_whole_composition(
     assert hydra_composes != []
 
 
+@pytest.mark.slow
 def test_a_native_experiment_may_have_settings_of_hydra(project: Path) -> None:
     native = NATIVE.replace("  - override /hydra/job_logging: disabled\n", "")
     write(project, {"configs/n.yaml": native})

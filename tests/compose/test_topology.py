@@ -175,6 +175,7 @@ def test_a_wrong_choice_says_what_to_type(override: str, message: str) -> None:
     assert str(error.value) == f"command line: {message}"
 
 
+@pytest.mark.slow
 def test_it_composes_with_hydra_s_own_groups_too() -> None:
     arguments = ["role=check", "config=exp", f"{TOPOLOGY}=two", "hydra.verbose=false"]
     assert compose_arguments(arguments).train["rlhf"]["vllm_server_port"] == [8000, 8001]
@@ -218,6 +219,7 @@ def test_the_command_line_wins_over_a_preset_and_reaches_others_only_when_told()
     assert "host" not in served().rollout_server
 
 
+@pytest.mark.slow
 def test_a_preset_that_is_misspelled_is_answered_with_the_nearest() -> None:
     served()
     for said, meant in (

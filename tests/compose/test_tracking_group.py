@@ -71,6 +71,7 @@ def test_an_experiment_gives_values_without_choosing(tmp_path: Path) -> None:
     assert chosen(config) == ["wandb"]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("launch", "message"),
     [
@@ -88,6 +89,7 @@ def test_mistakes_of_an_experiment_are_named(tmp_path: Path, launch: str, messag
     assert any(message in str(mistake.error) for mistake in config.mistakes), config.mistakes
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("override", "message"),
     [

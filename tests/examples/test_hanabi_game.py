@@ -188,6 +188,7 @@ def test_the_partner_always_has_a_legal_move_and_sees_no_own_card(seed: int, pla
         table.play(partner.choose(view, table.moves()))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("players", [2, 3, 4, 5])
 def test_games_of_the_partner_with_itself_are_worth_playing(players: int) -> None:
     scores: list[int] = []

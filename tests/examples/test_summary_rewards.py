@@ -81,6 +81,7 @@ def test_the_names_are_those_the_plugin_registers() -> None:
     }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", sorted(REWARDS))
 @given(completion=completions, reference=st.sampled_from(SOLUTIONS))
 def test_every_reward_is_in_the_unit_interval(name: str, completion: str, reference: str) -> None:

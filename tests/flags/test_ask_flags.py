@@ -131,6 +131,7 @@ def test_the_parser_tells_flags_and_files(python: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow(every_row=True)
 def test_validation_is_told_of_the_installed_version(python: Path, tmp_path: Path) -> None:
     environment = ["runtime=venv", f"runtime.path={python.parent.parent}"]
     config = compose.compose("tiny_cpu", ["accelerator=cpu", *environment])
@@ -160,6 +161,7 @@ def test_a_failure_is_one_note_for_both_programs(python: Path, tmp_path: Path) -
     assert facts.known[LearnerFlags].product == "ms-swift 4.6.0"
 
 
+@pytest.mark.slow(every_row=True)
 def test_the_snapshots_are_compared_with_what_is_installed(python: Path, tmp_path: Path) -> None:
     script = ROOT / "scripts/make_flag_snapshot.py"
     command = [sys.executable, script, "--check", "--product", "ms-swift", "--python"]

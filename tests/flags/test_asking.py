@@ -235,6 +235,7 @@ def test_an_odd_answer_is_a_note(asker: Asker, tmp_path: Path, printed: str, why
     assert why in str(note)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"files": {}}', '{"files": 5}', "\udcff"])
 def test_a_broken_cache_is_replaced(asker: Asker, tmp_path: Path, junk: str) -> None:
     python, _ = installed(tmp_path, "2.1")

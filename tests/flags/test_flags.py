@@ -97,6 +97,7 @@ def test_what_a_flag_takes(flag: Flag, value: Any, wanted: str | None) -> None:
     assert accepts(flag, value) == wanted
 
 
+@pytest.mark.slow
 @given(
     some_flags,
     st.recursive(
@@ -166,6 +167,7 @@ def test_they_are_of_the_version_that_the_engine_is_installed_with() -> None:
         assert f"ms_swift=={table.version}" in [pin.replace("-", "_") for pin in pins]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("accelerator", ["cuda", "cpu"])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_what_is_rendered_for_a_shipped_experiment_is_known(

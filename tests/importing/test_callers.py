@@ -80,6 +80,7 @@ def at(result: Imported, key: str) -> Any:
     return node
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(("script", "keys"), WRITTEN.values(), ids=WRITTEN)
 def test_a_variable_of_the_caller_is_an_interpolation(
     tmp_path: Path, script: str, keys: dict[str, Any]
@@ -120,6 +121,7 @@ LEFT = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("script", LEFT.values(), ids=LEFT)
 def test_everything_else_stays_a_comment(tmp_path: Path, script: str) -> None:
     result = imported(tmp_path, {"script.sh": script})
@@ -134,6 +136,7 @@ def written(tmp_path: Path, script: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_it_runs_with_the_variables_of_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +165,7 @@ MISSING = {
 }  # fmt: skip
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(("script", "key", "name"), MISSING.values(), ids=MISSING)
 def test_a_variable_that_is_not_exported_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, key: str, name: str
@@ -175,6 +179,7 @@ def test_a_variable_that_is_not_exported_is_one_line(
     assert line.endswith(f"exp.yaml: {key}: {what}")
 
 
+@pytest.mark.slow
 def test_a_variable_that_arrives_elsewhere_is_a_difference(tmp_path: Path) -> None:
     script = tmp_path / "script.sh"
     script.write_text(f"{SFT} --output_dir $OUT --run_name $RUN --lora_rank $R --seed $S\n")
@@ -189,6 +194,7 @@ def test_a_variable_that_arrives_elsewhere_is_a_difference(tmp_path: Path) -> No
         assert not any(char >= "\ue000" for found in again.differences for char in found.what)
 
 
+@pytest.mark.slow
 def test_what_both_halves_get_is_compared_by_its_variables(tmp_path: Path) -> None:
     server = "CUDA_VISIBLE_DEVICES=0 swift rollout --model $M --max_length $L"
     learner = f"{GRPO} --model $M --max_length $L"
@@ -211,6 +217,7 @@ def test_the_variables_of_the_process_are_neither_read_nor_changed(
     assert OmegaConf.create({"a": "${oc.env:OUT}"}).a == "/of/the/caller"
 
 
+@pytest.mark.slow
 def test_what_a_rule_says_of_a_stand_in_is_not_said(tmp_path: Path) -> None:
     script = f"{GRPO} --truncation_strategy $T --lora_rank 0\n"
     result = imported(tmp_path, {"script.sh": script})

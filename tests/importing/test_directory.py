@@ -101,6 +101,7 @@ def files(path: Path) -> list[str]:
     return sorted(file.name for file in (path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_each_training_is_a_file(tmp_path: Path) -> None:
     result = imported(tmp_path, {"stages.sh": STAGES}, ["-o", f"{tmp_path}/out/"])
     said = [
@@ -123,6 +124,7 @@ def test_one_training_is_the_file_that_it_is_alone(tmp_path: Path) -> None:
     assert output.read_text() == (tmp_path / "out" / "run.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_not_proven_is_named(tmp_path: Path) -> None:
     result = in_directory(tmp_path, f"{SFT} &\n{SFT} --output_dir $OUT &\n{SFT} &\n")
     assert result.status == 1
@@ -159,6 +161,7 @@ def test_a_directory_that_exists_needs_no_slash(tmp_path: Path) -> None:
     assert (result.status, files(tmp_path)) == (0, ["run.yaml"])
 
 
+@pytest.mark.slow
 def test_a_line_chooses_its_experiments(tmp_path: Path) -> None:
     script = f"{SFT}\nfor i in 0 1; do\n  {SFT} --seed $i\ndone\n"
     result = in_directory(tmp_path, script, "--line", "3")
@@ -221,6 +224,7 @@ BESIDES: dict[str, tuple[str, dict[str, list[str]]]] = {
 OTHERWISE = ("names no devices", "starts only if", "yourself before: source", "afterwards: source")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "told"), BESIDES.values(), ids=BESIDES)
 def test_what_a_script_does_besides_is_told_where_it_matters(
     tmp_path: Path, script: str, told: dict[str, list[str]]
@@ -238,6 +242,7 @@ def test_what_a_script_does_besides_is_told_where_it_matters(
         assert all(what in line for what, line in zip(lines, sorted(found[name]), strict=True))
 
 
+@pytest.mark.slow
 def test_a_trace_is_told_of_the_launches_that_differ(tmp_path: Path) -> None:
     (tmp_path / "env.sh").write_text("export A=1\n")  # only the script is copied
     result = in_directory(tmp_path, f"{SFT}\nsource ./env.sh\n{SFT} --seed 2\n", "--trace")

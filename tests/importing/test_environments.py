@@ -80,6 +80,7 @@ RUNTIMES: dict[str, tuple[str, Any]] = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "runtime"), RUNTIMES.values(), ids=RUNTIMES)
 def test_a_launch_is_in_the_environment_of_its_shell(
     tmp_path: Path, script: str, runtime: Any
@@ -107,6 +108,7 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "said"), UNKNOWN.values(), ids=UNKNOWN)
 def test_an_environment_that_is_not_known_is_said(tmp_path: Path, script: str, said: str) -> None:
     result = imported(tmp_path, {"script.sh": f"{script}\n"})
@@ -166,6 +168,7 @@ DIRECTORIES = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "said", "status"), DIRECTORIES.values(), ids=DIRECTORIES)
 def test_where_it_starts_is_said(tmp_path: Path, script: str, said: str, status: int) -> None:
     result = imported(tmp_path, {"script.sh": f"{script}\n"})
@@ -188,6 +191,7 @@ UNSET = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "names"), UNSET.values(), ids=UNSET)
 def test_what_is_unset_does_not_come_from_the_caller(
     tmp_path: Path, script: str, names: list[str]

@@ -61,6 +61,7 @@ def test_a_server_and_a_learner_become_one_experiment(tmp_path: Path) -> None:
     assert "role=both config=learner" in result.text
 
 
+@pytest.mark.slow
 def test_one_script_may_start_both(tmp_path: Path) -> None:
     wait = "until curl -s localhost:8001/health/; do sleep 5; done\n"
     both = imported(tmp_path, {"all.sh": SERVER + wait + LEARNER})
@@ -212,6 +213,7 @@ TABLE: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "keys", "verdict"), TABLE.values(), ids=TABLE)
 def test_a_script_is_imported(
     tmp_path: Path, script: str, keys: dict[str, Any], verdict: str
@@ -283,6 +285,7 @@ OWN = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "argv"), OWN.values(), ids=OWN)
 def test_somebody_s_own_training_is_found(tmp_path: Path, script: str, argv: list[str]) -> None:
     result = imported(tmp_path, {"script.sh": script})

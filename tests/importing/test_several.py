@@ -183,6 +183,7 @@ GROUPS: dict[str, tuple[str, dict[str, list[int]], str]] = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("text", "groups", "order"), GROUPS.values(), ids=GROUPS)
 def test_launches_are_grouped(text: str, groups: dict[str, list[int]], order: str) -> None:
     made = experiments([source(text)])

@@ -29,6 +29,7 @@ wait
 """
 
 
+@pytest.mark.slow
 def test_a_run_calls_what_was_read(tmp_path: Path) -> None:
     result = imported(tmp_path, {"script.sh": SCRIPT}, ["--trace", "--line", "8", "--", "5"])
     (announced, *_) = result.said
@@ -55,6 +56,7 @@ def test_what_is_left_in_the_background_is_seen(tmp_path: Path) -> None:
     assert result.says("trace: 1 launches read, 0 differences to what was called")
 
 
+@pytest.mark.slow
 def test_nothing_comes_before_the_stand_ins(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "swift").write_text(f"#!/bin/sh\n: > {tmp_path}/ran\n")
@@ -85,6 +87,7 @@ def test_a_call_that_was_read_otherwise_is_named(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_script_that_does_not_end_is_ended(tmp_path: Path) -> None:
     script = tmp_path / "script.sh"
     script.write_text(

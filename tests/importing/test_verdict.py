@@ -55,6 +55,7 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "line"), UNKNOWN.values(), ids=UNKNOWN)
 def test_what_is_not_known_is_named_with_its_line(tmp_path: Path, script: str, line: str) -> None:
     result = imported(tmp_path, {"script.sh": script})
@@ -97,6 +98,7 @@ DECIDED = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "line", "options"), DECIDED.values(), ids=DECIDED)
 def test_who_imports_decides(tmp_path: Path, script: str, line: str, options: list[str]) -> None:
     before = imported(tmp_path, {"script.sh": script})
@@ -147,6 +149,7 @@ def test_words_become_what_a_file_of_a_learner_needs(tmp_path: Path) -> None:
     assert {key: keys.get(key) for key in expected} == expected
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("word", ["1.10", "1e3", "007", "5", "null", "True", '{"a": 1.10}', '"x"'])
 def test_a_text_stays_as_it_is_whatever_it_looks_like(tmp_path: Path, word: str) -> None:
     script = f"{SFT} --run_name '{word}' --learning_rate 1.0e-6\n"
@@ -155,6 +158,7 @@ def test_a_text_stays_as_it_is_whatever_it_looks_like(tmp_path: Path, word: str)
     assert result.status == 0, result.said
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("line", "part", "why"),
     [
@@ -205,6 +209,7 @@ def test_an_environment_that_is_emptied_stays_empty(tmp_path: Path) -> None:
     assert result.keys["learner"]["entry"] == ["env", "-i", "B=2", "swift"]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("line", "part"),
     [
@@ -271,6 +276,7 @@ SECRETS = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "status"), SECRETS.values(), ids=SECRETS)
 def test_secrets_are_never_written_or_shown(tmp_path: Path, script: str, status: int) -> None:
     result = imported(tmp_path, {"script.sh": script})
@@ -313,6 +319,7 @@ DIFFERENT = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("script", "line"), DIFFERENT.values(), ids=DIFFERENT)
 def test_what_the_launcher_does_otherwise_is_a_difference(
     tmp_path: Path, script: str, line: str
@@ -394,6 +401,7 @@ def test_a_mistake_is_one_line(
     assert caught.value.status == 2
 
 
+@pytest.mark.slow
 def test_a_file_is_not_written_over(tmp_path: Path) -> None:
     output = tmp_path / "made" / "exp.yaml"
     options = ["-o", str(output)]

@@ -7,6 +7,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +104,7 @@ class Writer:
         return f"{body}\n"
 
 
+@pytest.mark.slow
 @costly
 @given(
     st.sampled_from((("swift rollout", _SERVER), ("swift sft", _LEARNER))).flatmap(

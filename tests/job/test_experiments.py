@@ -63,6 +63,7 @@ def ran() -> str:
     return Path("ran").read_text() if Path("ran").exists() else ""
 
 
+@pytest.mark.slow
 def test_the_examples_say_the_same() -> None:
     examples = ROOT / "examples" / "jobs"
     both = [compose(str(examples / name), ["role=learner"]) for name in ("sft.json", "sft.py")]
@@ -256,6 +257,7 @@ def test_what_extends_cannot_mean_is_refused(files: dict[str, str], expected: st
     assert ran() == ""
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("name", ["job.py", "./job.py", "sub/../job.py", "{cwd}/job.py"])
 def test_a_python_file_is_run_once_and_reads_as_its_json(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -276,6 +278,7 @@ def test_a_python_file_is_run_once_and_reads_as_its_json(
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_whatever_does_not_name_it_does_not_run_it() -> None:
     for directory in (Path("configs"), Path("configs/train/grpo"), Path()):
         directory.mkdir(parents=True, exist_ok=True)
@@ -295,6 +298,7 @@ def test_whatever_does_not_name_it_does_not_run_it() -> None:
     assert ran() == ""
 
 
+@pytest.mark.slow
 def test_a_sweep_and_a_dry_run_take_it(tmp_path: Path) -> None:
     Path("job.py").write_text(PYTHON.format(said=TRUSTED))
     command = [sys.executable, "-m", "grpo_launch", "role=both", "config=job.py", "dry_run=true"]
@@ -306,6 +310,7 @@ def test_a_sweep_and_a_dry_run_take_it(tmp_path: Path) -> None:
     assert ran() == "x"
 
 
+@pytest.mark.slow
 def test_a_python_file_that_fails_is_one_error(tmp_path: Path) -> None:
     Path("job.py").write_text("print('seen')\nraise RuntimeError('no data')\n")
     command = [sys.executable, "-m", "grpo_launch", "role=check", "config=job.py"]

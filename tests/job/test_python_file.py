@@ -21,6 +21,7 @@ def written(directory: Path, text: str, name: str = "job.py") -> Path:
     return path
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -21,12 +21,14 @@ def found(tmp_path: Path, *overrides: str, role: str = "loop") -> list[str]:
     return [str(p) for p in collecting.problems(config, plan, environ, ROOT)]
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("role", ["loop", "rollout", "update"])
 def test_what_ships_would_be_collected(tmp_path: Path, role: str) -> None:
     assert found(tmp_path, role=role) == []
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     ("plugin", "said"),
     [
@@ -41,6 +43,7 @@ def test_a_plugin_that_cannot_be_loaded(tmp_path: Path, plugin: str, said: str) 
     assert said in problem
 
 
+@pytest.mark.slow
 def test_plugins_are_imported_once_for_both_splits(tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'a').write('x')")
     plugins = f"[{tmp_path}/plugin.py, examples/digits/plugin.py]"
@@ -48,6 +51,7 @@ def test_plugins_are_imported_once_for_both_splits(tmp_path: Path) -> None:
     assert (tmp_path / "seen").read_text() == "x"
 
 
+@pytest.mark.slow
 def test_an_environment_that_no_plugin_brings(tmp_path: Path) -> None:
     (problem,) = found(tmp_path, "collector.environment=nope")
     assert problem.startswith(
@@ -55,6 +59,7 @@ def test_an_environment_that_no_plugin_brings(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("splits", [("eval",), ("train", "eval")])
 def test_tasks_that_are_none_are_said_of_each_split(
     tmp_path: Path, splits: tuple[str, ...]

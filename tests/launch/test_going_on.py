@@ -34,6 +34,7 @@ def cwd(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("role", ["loop", "rollout", "update"])
 def test_a_loop_does_not_go_on_from_another_model(cwd: Path, role: str) -> None:
     assert going_on.directory(configured(f"role={role}"), cwd) == cwd / "here"

@@ -144,6 +144,7 @@ def test_a_backend_that_cannot_start_the_run_is_seen_by_a_check(
     assert (error.status, error.what) == (3, "tmux is not on PATH")
 
 
+@pytest.mark.slow
 def test_a_port_that_another_run_has_locked_is_seen_by_a_check(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +267,7 @@ def test_preflight_reports_everything_with_its_place(
     assert error.lines() == lines
 
 
+@pytest.mark.slow
 def test_what_preflight_finds_can_be_a_warning_and_the_run_records_it(
     stack: contextlib.ExitStack, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -285,6 +287,7 @@ def test_what_preflight_finds_can_be_a_warning_and_the_run_records_it(
     assert record.state["downgraded"] == ["files_exist", "wandb_has_a_key"]
 
 
+@pytest.mark.slow
 def test_what_keeps_a_run_from_starting_stays_an_error(project: Project) -> None:
     with socket.create_server(("127.0.0.1", project.port)):
         error = launch_error(project, "checks.warn=[files_exist]")
@@ -320,6 +323,7 @@ def test_a_busy_port_of_a_run_is_said_once(stack: contextlib.ExitStack, project:
 # Nothing left behind
 
 
+@pytest.mark.slow
 def test_a_check_leaves_nothing(
     project: Project, capsys: pytest.CaptureFixture[str], here: Path
 ) -> None:
@@ -341,6 +345,7 @@ def test_a_launch_that_is_refused_gives_its_locks_back(project: Project) -> None
 # Dry runs
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     ("backend", "shown"),
     [

@@ -108,6 +108,7 @@ def test_a_member_that_fails(project: Project, on_error: str, members: int) -> N
     assert done.stderr.count("0.1: failed, the learner ended with status ") == 1
 
 
+@pytest.mark.slow
 def test_no_member_starts_where_one_is_wrong(project: Project) -> None:
     done = project.run(*SWEEP[:4], "health.path=/health/,nope,no")
     assert done.status == 2
@@ -119,6 +120,7 @@ def test_no_member_starts_where_one_is_wrong(project: Project) -> None:
     assert project.files() == set()
 
 
+@pytest.mark.slow
 def test_members_have_directories_of_their_own(project: Project) -> None:
     done = project.run(*SWEEP, "run.dir=mine")
     assert done.status == 2

@@ -96,6 +96,7 @@ def test_another_root_and_names_with_control_characters(project: Project) -> Non
     assert listed["runs"][0]["experiment"] == "odd\x1b[2J"
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     heavy = {
         "hydra",

@@ -110,6 +110,7 @@ def shell(there: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("line", ["st", "stop e", "logs exp s", "logs --lines "])
 def test_bash_completes(there: Path, line: str) -> None:
     shown = shell(there, "bash", "--norc", "-c", BASH, "bash", f"grpo-runs {line}").splitlines()

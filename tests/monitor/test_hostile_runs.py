@@ -57,6 +57,7 @@ def called(
     return status, shown.out, shown.err
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("make", BADNESS.values(), ids=BADNESS)
 @pytest.mark.parametrize("file", FILES)
 def test_a_bad_run_hides_no_other(
@@ -87,6 +88,7 @@ def test_a_bad_run_hides_no_other(
     assert GOOD in out
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "changes",
     [
@@ -174,6 +176,7 @@ SHOWS = (
 )  # fmt: skip
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("words", SHOWS, ids=repr)
 @pytest.mark.parametrize("state", ["ended", "lost", "on another host"])
 def test_nothing_of_a_run_acts_on_a_terminal(

@@ -129,6 +129,7 @@ def test_a_command_line_that_is_wrong(words: list[str]) -> None:
         cli.run(["reload", *words])
 
 
+@pytest.mark.slow
 def test_a_terminated_command_lets_requests_go_on(project: Project) -> None:
     directory = project.directory
     save(directory / "new", fill=2)

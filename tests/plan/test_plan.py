@@ -105,6 +105,7 @@ def test_the_dry_run_is_what_was_reviewed(
     assert text == golden.read_text()
 
 
+@pytest.mark.slow
 def test_a_half_alone_is_what_it_is_beside_the_other() -> None:
     both, server, learner = (
         make(shipped("summary_1024", [f"role={role}"]), PARTS[role])
@@ -198,6 +199,7 @@ def _built(kind: Any) -> st.SearchStrategy[Any]:
     return _TYPES[kind]
 
 
+@pytest.mark.slow
 @given(_built(plan.LaunchPlan))
 def test_a_plan_goes_to_json_and_back_unchanged(planned: plan.LaunchPlan) -> None:
     text = planned.to_json()

@@ -45,6 +45,7 @@ def planned(*overrides: str) -> plan.LaunchPlan:
         return ports.with_movable_ports(build, choice)
 
 
+@pytest.mark.slow
 def test_every_place_says_the_new_ports_and_nothing_else_changes() -> None:
     before = planned("on_failure=restart")
     new = {port.number: port.number + 5000 for port in before.chosen}

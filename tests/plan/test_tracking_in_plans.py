@@ -37,6 +37,7 @@ def learner(planned: plan.LaunchPlan, **environ: str) -> dict[str, str]:
     return environment(spec, environ)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("overrides", "report_to"),
     [
@@ -155,6 +156,7 @@ def test_the_launcher_s_facts_are_a_file_for_the_client() -> None:
     assert planned.recovery.arguments_file == planned.files[0].path
 
 
+@pytest.mark.slow
 def test_tensorboard_writes_into_the_run() -> None:
     inside = learner(build("tracking=tensorboard"))
     assert inside["TENSORBOARD_LOGGING_DIR"] == f"{CWD}/{RUN}/tensorboard"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from grpo_launch.config import compose
 from grpo_launch.config.launch_config import LaunchConfig
 from grpo_launch.runs import plans
 from grpo_launch.testing import EngineSuite, LearnerSuite
+from tests.composed import shipped
 from tests.conftest import ROOT, Project, free_port
 
 EXAMPLE = ROOT / "examples" / "plugin"
@@ -53,6 +53,7 @@ def echo(project: Project) -> str:
     return "config=echo"
 
 
+@pytest.mark.slow
 def test_it_is_found_planned_and_run_to_the_end(project: Project, site: Path, echo: str) -> None:
     known = {"PYTHONPATH": str(site)}
     shown = project.launch("role=both", echo, *CHOICE, "dry_run=json", **known)
@@ -79,6 +80,7 @@ def test_it_is_found_planned_and_run_to_the_end(project: Project, site: Path, ec
     assert project.left_over() == []
 
 
+@pytest.mark.slow
 def test_its_own_rule_and_its_own_settings_count(project: Project, site: Path, echo: str) -> None:
     known = {"PYTHONPATH": str(site)}
     wrong = project.launch("role=check", echo, *CHOICE, "rollout_server.replicas=0", **known)
@@ -93,6 +95,7 @@ def test_its_own_rule_and_its_own_settings_count(project: Project, site: Path, e
     assert "rollout_server.vllm_max_model_len: unknown key" in other.stderr
 
 
+@pytest.mark.slow
 def test_without_it_the_names_are_not_known(project: Project, echo: str) -> None:
     done = project.launch("role=check", echo, *CHOICE)
     assert done.status == 2
@@ -101,6 +104,7 @@ def test_without_it_the_names_are_not_known(project: Project, echo: str) -> None
     )
 
 
+@pytest.mark.slow
 def test_a_pair_without_a_common_way_for_weights_is_refused(
     project: Project, site: Path, echo: str
 ) -> None:
@@ -110,6 +114,7 @@ def test_a_pair_without_a_common_way_for_weights_is_refused(
     assert any(what in error for error in done.errors), done.stderr
 
 
+@pytest.mark.slow
 def test_a_learner_without_a_server_is_an_ordinary_run(
     project: Project, site: Path, tmp_path: Path
 ) -> None:
@@ -159,4 +164,4 @@ class TestCountingLearner(LearnerSuite):
         self.learner = LEARNERS.get("counter")
 
     def config(self) -> LaunchConfig:
-        return compose.compose(str(EXAMPLE / "echo.yaml"), ["role=learner", *CHOICE])
+        return shipped(str(EXAMPLE / "echo.yaml"), ["role=learner", *CHOICE])

@@ -175,6 +175,7 @@ def test_what_is_not_understood_is_named(line: str, said: str) -> None:
     assert "abc" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_on_a_cpu_a_tiny_model_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     server = "rollout_server: {model: org/big, gpu_memory_utilization: 0.9}"

@@ -294,6 +294,7 @@ def test_an_environment_that_hangs_or_is_cancelled_fails_its_episode(tmp_path: P
     assert Count.now == 0
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("later", range(8))
 def test_a_dead_server_ends_it_at_once(tmp_path: Path, later: int) -> None:
     """Also where other episodes end in the same moment."""

@@ -50,6 +50,7 @@ def test_the_verdict(rows: list[dict[str, Any]], line: str) -> None:
     assert loop_report.verdict(rows) == line
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     "rows",
     [
@@ -73,6 +74,7 @@ class Said:
         self.lines.append(line)
 
 
+@pytest.mark.slow
 def test_what_is_left_in_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     console: Any = Said()

@@ -150,12 +150,14 @@ def test_logs_of_other_runs_in_the_same_directory_are_left_out(tmp_path: Path) -
     assert numbers(History(tmp_path, METRICS, since=150, until=250).steps()) == [2]
 
 
+@pytest.mark.slow
 def test_a_plot_survives_steps_without_values(tmp_path: Path) -> None:
     steps = [Step(1, 2, None, None, None), Step(2, 2, 0.5, 0.0, 0.0)]
     assert plot.draw(steps, "title", tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_plot_of_a_training_without_rewards_shows_its_loss(tmp_path: Path) -> None:
     falling = [Step(n, 3, None, None, None, loss=3.0 - n) for n in range(1, 4)]
     level = [Step(n, 3, None, None, None, loss=3.0) for n in range(1, 4)]
@@ -165,6 +167,7 @@ def test_a_plot_of_a_training_without_rewards_shows_its_loss(tmp_path: Path) -> 
     assert plot.draw([Step(1, 3, None, None, None)], "title", tmp_path / "nothing.png")
 
 
+@pytest.mark.slow
 def test_a_plot_shows_what_the_seconds_went_into(tmp_path: Path) -> None:
     steps = [Step(n, 6, 0.5, 10.0, 30.0 if n == 1 else 2.0) for n in range(1, 7)]
     assert plot.draw(steps, "title", tmp_path / "plain.png")

@@ -76,6 +76,7 @@ def of(name: str) -> st.SearchStrategy[Any]:
     return _TYPES[name] if name in _TYPES else built(getattr(plan, name))
 
 
+@pytest.mark.slow
 @given(built(LaunchPlan))
 def test_a_plan_goes_to_json_and_back_unchanged(planned: LaunchPlan) -> None:
     text = planned.to_json()

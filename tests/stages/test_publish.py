@@ -321,6 +321,7 @@ def program(base: Path, training: Path, models: Path, name: str, mode: str) -> l
     return [sys.executable, "-m", module, str(training.parent / "publish.json"), *words]
 
 
+@pytest.mark.slow
 def test_as_a_program(tmp_path: Path, base: Path) -> None:
     training, models = tmp_path / "training", tmp_path / "models"
     command = program(base, training, models, "iter_1", "copy")
@@ -392,6 +393,7 @@ def attempt(how: publish.Publishing, training: Path, models: Path, name: str) ->
     return pid
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("mode", ["copy", "link"])
 def test_killed_at_any_moment_and_started_again(tmp_path: Path, base: Path, mode: str) -> None:
     chance = random.Random(14)

@@ -161,6 +161,7 @@ def test_what_may_not_be_asked(start: Start) -> None:
         assert reload(rig.server(url=f"http://{host}:{port}/"), rig.new, rig.record).after
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("fault", "outcome", "why"),
     [
@@ -211,6 +212,7 @@ def test_the_name_is_only_a_name(start: Start) -> None:
     assert "version failed (status 500" in result.warnings[0]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("step", ["probe", "pause", "load", "reset", "resume", "probe+1"])
 def test_a_server_that_dies(start: Start, step: str) -> None:
     name, _, after = step.partition("+")
@@ -257,6 +259,7 @@ def begun(rig: Rig) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("step", ["pause", "load", "reset"])
 def test_a_killed_reload_is_made_good_by_the_next(start: Start, step: str) -> None:
     """Nothing is generated meanwhile: with half of the weights the engine would die."""
@@ -272,6 +275,7 @@ def test_a_killed_reload_is_made_good_by_the_next(start: Start, step: str) -> No
     assert state["asked"].count("probe") == 2
 
 
+@pytest.mark.slow
 def test_a_killed_reload_after_another_is_held_against_that(start: Start) -> None:
     rig = start("load=hang+1*1")
     first = rig.reload()
@@ -285,6 +289,7 @@ def test_a_killed_reload_after_another_is_held_against_that(start: Start) -> Non
     assert rig.reload(rig.old).before == first.after
 
 
+@pytest.mark.slow
 def test_ctrl_c_resumes(start: Start) -> None:
     rig = start("load=hang")
     with begun(rig) as process:
@@ -311,6 +316,7 @@ def test_reloads_of_an_earlier_server_do_not_count(start: Start) -> None:
     assert reload(fresh, rig.new, rig.record).before is not None
 
 
+@pytest.mark.slow
 def test_two_at_once(start: Start) -> None:
     rig = start("load=hang*1")
     with begun(rig) as process:

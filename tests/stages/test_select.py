@@ -302,6 +302,7 @@ def test_settings_that_are_wrong(
     assert capsys.readouterr().err == f"error: {tmp_path}/select.json: {message}, correct it\n"
 
 
+@pytest.mark.slow
 def test_as_a_program_in_little_memory(tmp_path: Path) -> None:
     """A file with many token ids does not fill the memory."""
     line = json.dumps({**row("@/0"), "token_ids": [[100_000] * 20_000]})
@@ -330,6 +331,7 @@ def test_as_a_program_in_little_memory(tmp_path: Path) -> None:
     assert int(highest.split()[1]) < 100_000  # KiB
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
     chance = random.Random(14)
     collected = write(tmp_path / "episodes.jsonl", *[row(f"a/{k}") for k in range(2000)])
@@ -368,6 +370,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
     assert kills >= 8
 
 
+@pytest.mark.slow
 def test_it_waits_for_another_one_and_ends_at_a_signal(tmp_path: Path) -> None:
     write(tmp_path / "episodes.jsonl", row())
     (tmp_path / "select.json").write_text("{}")

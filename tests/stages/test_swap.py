@@ -80,6 +80,7 @@ def test_all_servers_serve_it(
     assert "planted-key" not in said + (run / "reload.jsonl").read_text()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("faults", "model", "status", "message"),
     [
@@ -151,6 +152,7 @@ def test_the_first_model_may_have_been_removed_since(directory: Path) -> None:
         assert swap.main(command(run, "new")) == 2
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_ended_in_between_and_started_again(directory: Path, number: int) -> None:
     """A load that was cut off is made again, and tried."""

@@ -83,6 +83,7 @@ def test_a_group_that_exists_is_not_taken(run_group: Path) -> None:
         cgroup.Group(f"{run_group}/server")
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("killed", [(), ("launcher",), ("launcher", "server")])
 def test_a_run_leaves_no_group_behind(rig: Rig, killed: tuple[str, ...]) -> None:
     supervisor = rig.start(rig.plan(*rig.both(learner=["session_chain"]), groups=True))

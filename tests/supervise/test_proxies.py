@@ -117,6 +117,7 @@ def answering() -> Iterator[tuple[str, str, list[str]]]:
         server.server_close()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("client", CLIENTS)
 def test_clients_reach_the_server_and_not_the_proxy(

@@ -170,6 +170,7 @@ def test_what_is_shown_of_a_configuration_hides_secrets(
         assert secret not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_password_that_is_a_word_stops_nothing(project: Project) -> None:
     words = {"DB_PASSWORD": "rollout_"}  # in many a value of the configuration
     done = project.launch(

@@ -73,6 +73,7 @@ def test_offline_it_is_queued_for_wandb_sync(tmp_path: Path) -> None:
     assert "Would sync 1 run(s)" in offline.to_be_synced(tmp_path)
 
 
+@pytest.mark.slow
 def test_disabled_it_uploads_nothing(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "output", 2)
     done, manifest = upload(tmp_path, {"checkpoint-2": str(path)}, WANDB_MODE="disabled")
@@ -81,6 +82,7 @@ def test_disabled_it_uploads_nothing(tmp_path: Path) -> None:
     assert offline.runs(tmp_path) == []
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_a_failure_is_one_line_and_status_1(tmp_path: Path, mode: str) -> None:
     path = checkpoint(tmp_path / "output", 2)

@@ -224,6 +224,7 @@ def test_texts_of_the_server_are_json_too() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_files_of_the_other_half_are_not_looked_for() -> None:
     overrides = ("rollout_server.vllm_engine_kwargs=abc",)
     server = experiment(*overrides, role="server", deepspeed="elsewhere.json")

@@ -327,6 +327,7 @@ def test_both_data_sets_are_read(argument: str) -> None:
     assert "e.jsonl:1 is not a JSON object" in problem
 
 
+@pytest.mark.slow
 def test_a_check_reads_more_lines_than_a_dry_run() -> None:
     write("e.jsonl", *[ROW] * 300, "x")
     assert found(dataset="e.jsonl") == ["e.jsonl:301 is not a JSON object, write one object a line"]
@@ -366,6 +367,7 @@ def test_names_are_not_translated_where_that_is_turned_off() -> None:
     assert (set(made.columns), made.has_messages) == ({"question", "answer", "messages"}, False)
 
 
+@pytest.mark.slow
 def test_rows_without_a_prompt_are_found() -> None:
     write("e.jsonl", {"ask": "1 + 1?", "solution": "2", "note": ""}, {"ask": "", "solution": "3"})
     fix = "name it messages, query or prompt, or say which it is with columns: {NAME: query}"
@@ -377,6 +379,7 @@ def test_rows_without_a_prompt_are_found() -> None:
     assert found(dataset="e.jsonl", custom_dataset_info="info.json") == []
 
 
+@pytest.mark.slow
 def test_rows_without_what_a_reward_reads_are_found() -> None:
     write("e.jsonl", {"query": "1 + 1?", "result": "2"})
     what = "no row of e.jsonl has solution, which the reward accuracy reads"
@@ -386,6 +389,7 @@ def test_rows_without_what_a_reward_reads_are_found() -> None:
     assert found("train.rlhf.reward_funcs=[format]", dataset="e.jsonl") == []
 
 
+@pytest.mark.slow
 def test_a_plug_ins_reward_gets_what_its_signature_asks_for() -> None:
     write("e.jsonl", {"query": "1 + 1?", "result": "2"})
     signature = "class A:\n  def __call__(self, texts, {}, **kwargs): ...\norms['mine'] = A\n"
@@ -413,6 +417,7 @@ def test_what_a_hub_has_is_not_refused() -> None:
     assert "some/data is a data set of a hub" in skipped(dataset=["e.jsonl", "some/data"])
 
 
+@pytest.mark.slow
 def test_prompts_that_do_not_fit_are_estimated() -> None:
     write("e.jsonl", ROW, {"query": "word " * 500, "solution": "2"}, ROW)
     assert found(dataset="e.jsonl") == [

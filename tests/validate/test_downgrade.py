@@ -64,6 +64,7 @@ def test_an_experiment_may_say_so_and_words_are_taken_for_names(experiment: Path
     assert config.as_dict()["checks"] == {"warn": warn}
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -120,6 +121,7 @@ def test_a_launch_shows_it_as_a_warning_and_its_plan_records_it(
     assert err.endswith(f" [checks.warn: {DEVICES}]\n")
 
 
+@pytest.mark.slow
 def test_an_error_ends_with_what_makes_a_warning_of_it(
     experiment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +152,7 @@ def run_with_warnings(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple
     return status, err.splitlines()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("file", sorted(BROKEN.glob("configs/*.yaml")), ids=lambda file: file.stem)
 def test_with_every_error_a_warning_there_is_a_plan_or_one_line(
     file: Path, broken: None, monkeypatch: pytest.MonkeyPatch

@@ -267,6 +267,7 @@ def test_every_ignored_key_is_a_flag_of_the_learner() -> None:
     assert RLHF.flags.keys() >= set(COLOCATE_ONLY)
 
 
+@pytest.mark.slow
 def test_many_unknown_keys_stay_cheap() -> None:
     keys = {f"num_generation_{n}": n for n in range(3000)}
     config = composed({})
@@ -289,6 +290,7 @@ trees = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*schema.SECTIONS]), trees, max_size=7))
 def test_nothing_but_problems_comes_out(tree: dict[Any, Any]) -> None:
     config = dataclasses.replace(_BASE.get(), train=tree)
@@ -306,6 +308,7 @@ class _BASE:
         return cls.made
 
 
+@pytest.mark.slow
 def test_what_a_rule_calls_wrong_is_what_the_flag_does_not_take() -> None:
     judged = {name: flag for name, flag in RLHF.flags.items() if name not in _JUDGED_ELSEWHERE}
     for name, flag in judged.items():

@@ -112,6 +112,7 @@ def skipped(facts: Facts) -> dict[str, str]:
     return {o.title: o.skipped for o in outcomes(VALID, facts) if o.skipped is not None}
 
 
+@pytest.mark.slow
 def test_what_lacks_a_fact_is_skipped_and_says_which() -> None:
     memory = ("kv cache holds one sequence", "kv cache holds max num seqs")
     shaped = (

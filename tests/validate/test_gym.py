@@ -427,6 +427,7 @@ _SERVER = ("multi_turn_scheduler", "gym_env", "use_gym_env", "max_turns", "vllm_
 _good = functools.cache(config)
 
 
+@pytest.mark.slow
 @given(
     learner=st.dictionaries(st.sampled_from(_LEARNER), _deep, max_size=5),
     server=st.dictionaries(st.sampled_from(_SERVER), _odd, max_size=4),

@@ -23,6 +23,7 @@ def found(*overrides: str) -> list[tuple[str, str]]:
     return [(p.where, p.what) for outcome in outcomes for p in outcome.problems]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("override", "key", "what"),
     [

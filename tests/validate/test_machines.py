@@ -134,6 +134,7 @@ def test_without_that_rule_a_server_that_is_nowhere_is_no_plan() -> None:
         planned(config, plan.SERVER)
 
 
+@pytest.mark.slow
 def test_loopback_is_each_machine_s_own() -> None:
     """A file that means the first machine starts its server on the second one too."""
     hosts = {HOST: ["127.0.0.1", "node2"]}

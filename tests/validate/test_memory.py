@@ -553,6 +553,7 @@ keys = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(
     json_config=st.dictionaries(keys, st.dictionaries(keys, values) | values),
     base=st.sampled_from([{}, QWEN_7B, QWEN_30B_A3B]),

@@ -128,6 +128,7 @@ def test_a_plugin_of_either_half_that_is_not_here_is_told_by_preflight() -> None
     ]
 
 
+@pytest.mark.slow
 def test_a_template_of_a_plugin_reaches_both_halves() -> None:
     Path("p.py").write_text('register_template(QwenTemplateMeta("short"))\n')
     template = "+train.template.template=short"
@@ -209,6 +210,7 @@ def test_what_the_import_refuses_by_its_name_is_found(name: str, fault: str) -> 
     assert problem.startswith(f"external_plugins: {name} is not Python ({fault}")
 
 
+@pytest.mark.slow
 def test_a_reward_that_cannot_be_called_is_found_where_it_is_used() -> None:
     source = 'class A(ORM):\n    def __call__(self, completions): ...\norms["mine"] = A\n'
     Path("p.py").write_text(IMPORT + source)

@@ -492,6 +492,7 @@ def test_warnings_do_not_stop_the_launch() -> None:
     assert any("other" in problem.where for problem in warnings)
 
 
+@pytest.mark.slow
 def test_shipped_experiments_are_valid() -> None:
     for name in ("summary_1024", "summary_1024_attr_key_recall", "tiny_cpu"):
         assert validate(compose(name)) == []
@@ -550,6 +551,7 @@ def _composed(directory: Path) -> LaunchConfig:
     return compose(str(path))
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(READ), _anything, max_size=4), _keys, _anything)
 def test_no_rule_raises_whatever_the_experiment_holds(
     tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any], key: Any, value: Any
@@ -573,6 +575,7 @@ _numbers = st.none() | st.integers(-1, 3)
 _devices = st.none() | st.lists(st.sampled_from(["0", "1", "2", ""]), max_size=4)
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {},
@@ -610,6 +613,7 @@ def test_no_rule_raises_whatever_the_typed_nodes_hold(
     validate(config)
 
 
+@pytest.mark.slow
 def test_halves_on_two_machines_are_started_apart() -> None:
     far = {"rlhf.vllm_server_host": "10.0.0.1"}
     assert problems(far, "role=learner") == []

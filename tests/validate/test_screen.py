@@ -44,6 +44,7 @@ def _in_the_clone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("accelerator", ["cuda", "cpu"])
 @pytest.mark.parametrize(
     "name", sorted(path.stem for path in (ROOT / "configs/train/grpo").glob("*.yaml"))
@@ -131,6 +132,7 @@ def test_a_value_cannot_colour_or_move_anything() -> None:
 # What the learner tells
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("overrides", "steps"),
     [

@@ -170,6 +170,7 @@ _port = st.one_of(st.integers(-1, 70000), st.sampled_from(["8000", "x", None, Tr
 _ports = st.one_of(_port, st.lists(_port, max_size=5))
 
 
+@pytest.mark.slow
 @given(_ports, st.one_of(st.none(), st.lists(st.sampled_from([HERE, "node", None, 3]))), _ports)
 def test_no_combination_breaks_the_rules_and_what_passes_can_be_planned(
     ports: Any, hosts: Any, group: Any

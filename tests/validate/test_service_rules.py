@@ -70,6 +70,7 @@ def test_a_legacy_file_says_it_in_its_launch_block() -> None:
     assert experiment(judge=JUDGE).services == {"judge": SAID}
 
 
+@pytest.mark.slow
 def test_a_native_file_says_it_at_its_top() -> None:
     native = {"rollout_server": {}, "train": GOOD, "services": {"judge": JUDGE}}
     Path("x.yaml").write_text("# @package _global_\n" + yaml.safe_dump(native))
@@ -83,6 +84,7 @@ def test_the_command_line_adds_one_with_and_without_plus(plus: str) -> None:
     assert config.services == {"judge": SAID}
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(
     ("override", "wanted"),
     [
@@ -98,6 +100,7 @@ def test_the_command_line_changes_and_removes_one(override: str, wanted: dict[st
     assert experiment(override, judge=JUDGE).services == experiment(**wanted).services
 
 
+@pytest.mark.slow
 def test_what_a_file_extends_is_merged() -> None:
     experiment(judge=JUDGE)
     Path("x.yaml").rename("base.yaml")
@@ -112,6 +115,7 @@ def test_what_a_file_extends_is_merged() -> None:
 WORDS = [("true", "true"), ("1", "1"), ("0.9", "0.9"), ("'${x}'", "${x}"), ("'???'", "???")]
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(("typed", "word"), WORDS[:3])
 def test_words_and_variables_are_text_as_it_is_written(typed: str, word: str) -> None:
     overrides = (f"services.a.argv=[a,{typed}]", f"services.a.env.V={typed}")
@@ -146,6 +150,7 @@ def test_what_cannot_be_read_is_named_with_its_place(said: Any, wanted: str) -> 
     assert problem.startswith(f"x.yaml: custom.extra.launch.services{wanted}")
 
 
+@pytest.mark.slow(every_row=True)
 @pytest.mark.parametrize(("said", "shown"), [(["judge"], "['judge']"), ("judge", "'judge'")])
 def test_services_are_a_mapping(said: Any, shown: str) -> None:
     experiment()

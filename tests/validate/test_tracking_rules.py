@@ -24,6 +24,7 @@ def found(*overrides: str) -> list[str]:
     return [str(problem) for rule in TRACKING_RULES for problem in rule(context)]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -41,6 +42,7 @@ def test_what_is_fine_stays_silent(overrides: list[str]) -> None:
     assert found(*overrides) == []
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
