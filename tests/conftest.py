@@ -21,6 +21,9 @@ effort.load()
 
 ROOT = Path(__file__).resolve().parents[1]
 FAKES = ROOT / "tests" / "fakes" / "bin"
+NO_PICTURES = ROOT / "tests" / "fakes" / "no_pictures"
+"""Modules in the way of those that draw: a picture takes as long as all else of a small run."""
+
 MARK = "GRPO_LAUNCH_TEST"
 WARM = Warm()
 IN_THE_CLONE = pytest.StashKey[set[str]]()
@@ -60,11 +63,13 @@ class Project:
 
     Attributes:
         program: what the interpreter is given to be the launcher.
+        pictures: whether what is started finds matplotlib, and so draws a run that has ended.
     """
 
     directory: Path
     port: int
     program: tuple[str, ...] = ("-m", "grpo_launch")
+    pictures: bool = True
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -74,6 +79,9 @@ class Project:
         return {**own.environment(), "PATH": path, "HOME": home, MARK: self.mark, **extra}
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        if not self.pictures:
+            known = [environ["PYTHONPATH"]] if "PYTHONPATH" in environ else []
+            environ["PYTHONPATH"] = os.pathsep.join([*known, str(NO_PICTURES)])
         process = subprocess.Popen(
             [sys.executable, *self.program, *arguments],
             cwd=self.directory,
@@ -209,7 +217,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    made = Project(tmp_path, free_port())
+    made = Project(tmp_path, free_port(), pictures=False)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "exp.yaml").write_text(
         EXPERIMENT.format(port=made.port, group_port=free_port())

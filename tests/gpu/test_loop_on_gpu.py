@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import NO_PICTURES
 from tests.gpu.card import GIB, HELD_GIB, MARKS, environment
 from tests.loop.rig import FAKES, Loop
 
@@ -39,7 +40,7 @@ def loop(tmp_path: Path) -> Iterator[Loop]:
     made = Loop(tmp_path, environ=environ)
     # The modules that were found beside this test's own are found in the loop's processes as well.
     made.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(tmp_path / "less"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        [str(NO_PICTURES), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     yield made
     made.close()

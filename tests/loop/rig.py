@@ -15,7 +15,7 @@ from typing import Any
 from grpo_launch.runs import loop_state
 from grpo_launch.supervise import proc, tree
 from tests import own
-from tests.conftest import ROOT
+from tests.conftest import NO_PICTURES, ROOT
 from tests.fakes import llamafactory
 from tests.supervise.rig import quiet_port, wait_for
 
@@ -76,8 +76,6 @@ class Loop:
     def __post_init__(self) -> None:
         here = self.directory
         (here / "configs").mkdir(parents=True)
-        (here / "less").mkdir()  # a picture takes longer than all else here
-        (here / "less" / "matplotlib.py").write_text("raise ImportError")
         base = here / BASE
         base.mkdir(parents=True)
         llamafactory.write_model(base, 0, 0)
@@ -110,7 +108,7 @@ class Loop:
             **own.environment(),
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "HOME": str(self.directory),
-            "PYTHONPATH": str(self.directory / "less"),
+            "PYTHONPATH": str(NO_PICTURES),
             "FAKE_MARKS": str(self.directory / "marks"),
             "FAKE_LEDGER": str(self.directory / "ledger"),
             MARK: self.mark,

@@ -32,6 +32,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def test_both_trains_says_what_happened_and_leaves_a_record(project: Project) -> None:
+    project.pictures = True
     done = project.launch("role=both", "config=exp")
     assert done.status == 0, done.stderr
     assert done.stdout == ""
@@ -59,6 +60,7 @@ def test_both_trains_says_what_happened_and_leaves_a_record(project: Project) ->
 
 
 def test_a_run_is_private_to_its_user(project: Project) -> None:
+    project.pictures = True
     assert project.launch("role=both", "config=exp").status == 0
     run = (project.directory / "runs" / "latest").resolve()
     for path in (run, *run.rglob("*")):

@@ -1,0 +1,3 @@
+"""As if the extra ``plot`` was not installed."""
+
+raise ImportError
