@@ -284,6 +284,26 @@ def test_secrets_are_never_written_or_shown(tmp_path: Path, script: str, status:
     assert result.status == status, "\n".join(result.said)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "wandb login SECRET",
+        "wandb login --relogin SECRET",
+        "KEY=SECRET; wandb login $KEY",
+        "huggingface-cli login --token SECRET",
+        "hf auth login --token=SECRET",
+        "export WANDB_API_KEY=SECRET; python log_in.py --key $WANDB_API_KEY",
+        "git clone https://me:SECRET@example.org/x.git",
+        "docker run -e HF_TOKEN=SECRET x",
+    ],
+)
+def test_a_secret_of_a_preparation_is_not_told(tmp_path: Path, line: str) -> None:
+    script = f"{line.replace('SECRET', 'hf_abcdefgh')}\n{SFT}\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert "hf_abcdefgh" not in result.text + " ".join(result.said)
+    assert result.status == 0
+
+
 def test_variables_with_secrets_are_named(tmp_path: Path) -> None:
     result = imported(tmp_path, {"script.sh": SECRETS["an export"][0]})
     assert "export them: WANDB_API_KEY" in result.text

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from grpo_launch.bash.script import About, Remark, Script
+from grpo_launch.base import redaction
+from grpo_launch.bash.script import About, Call, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.launches import Sorted, serves
 from grpo_launch.importing.reading import ENGINE
 from grpo_launch.importing.wrappers import base
 
 ENVIRONMENT = re.compile(
-    r"((source|\.)\s+((\S*/)?activate\b|\S*conda\.sh)|(conda|mamba|micromamba) activate"
+    r"((source|\.)\s+(\S*activate\b|.*conda\.sh\b)|(conda|mamba|micromamba) activate"
     r"|(eval \W*|(source|\.) <\()\S*(conda|mamba|CONDA_EXE)\S* (shell|init))\b"
 )
 """What enters an environment, which is the runtime's."""
@@ -42,7 +43,7 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
     for step in made.others:
         if base(step.bare.words[0]).startswith("-"):  # a missing backslash: the trap says it
             continue
-        words = " ".join(map(str, step.call.words))
+        words = _told(step.call)
         if made.launches and (step.call.background or serves(step.bare.words)):
             what = f"runs beside this and is not imported, add it to services: {words}"
             yield Finding(script.name, step.call.line, what, Sort.DIFFERENCE)
@@ -51,6 +52,28 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
         yield Finding(script.name, step.call.line, f"not imported, run it yourself {when}: {words}")
     if made.waits and made.launches:
         yield Finding(script.name, 0, f"its waiting is left out{_why(made)}")
+
+
+def _told(call: Call) -> str:
+    """A call for people: stars for what it gives to log in."""
+    environ = {name: value.known for name, value in call.environ.items() if value.known}
+    hidden = redaction.secrets(environ)
+    words = [redaction.masked(str(word), hidden) for word in call.words]
+    told: list[str] = []
+    for at, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        is_key = (at > 0 and _is_secret_flag(words[at - 1])) or "login" in words[1:at]
+        if equals and _is_secret_flag(name):
+            told.append(f"{name}={'*' * len(value)}")
+        elif is_key and not word.startswith(("-", "$")):
+            told.append("*" * len(word))
+        else:
+            told.append(str(redaction.without_named(word)))
+    return " ".join(told)
+
+
+def _is_secret_flag(word: str) -> bool:
+    return redaction.is_secret_name(word.lstrip("-").replace("-", "_"))
 
 
 def _why(made: Sorted) -> str:
