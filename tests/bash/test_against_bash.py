@@ -24,6 +24,8 @@ TOGETHER = 6
 SCRIPTS = {
     "prefixes": "A=1 B=2 show; A=3; B=4 show $A; export B; show; unset A; show",
     "exports": "A=1; show; export A; A=2; show; A=3 show; show; export C; C=1; show; export -n A; show",
+    "declarations": 'A=0; w=; n=; p=; X=; export A=1 B=$A C=x; show $A $B; f() { local A=2 w=$A v=[$w]; show $A $w $v; }; f; declare -a a=(1 2) n=${#a[@]} b=("${a[@]}" $n); '
+    'show $n "${b[@]}"; declare a[0]=9 m=${a[0]}; show $m "${a[0]}"; typeset X=p Y=$X; readonly p=1 q=[$p]; show "$X$Y" $q; A=5 B=$A show',
     "splitting": 'x="a b  c"; show $x "$x" \'$x\' x$x"y"; x=; show $x "$x" a"$x"',
     "separators": 'x="a,b c"; IFS=", "; show $x; IFS=:; y=":a::b:"; show $y "$y"; unset IFS; show $x',
     "positionals": 'show "$@" $# "$1" $2 "${3}" "a$@b" "$*"; shift; show $1 $#; set -- p "q r"; show $# "$2" "$@" $*',

@@ -175,6 +175,7 @@ TRAPS = {
     "space behind": (b"run \\ \n  x\n", 1, "space behind the backslash"),
     "spaces around": (b"N = 3\n", 1, "no space"),
     "odd dash": ("run \u2013model x\n".encode(), 1, "U+2013"),
+    "a name of the same command": (b"x\nexport A=1 B=a$A\n", 2, "$A is what it was before"),
     "byte order mark": (b"\xef\xbb\xbfrun\n", 1, "byte order mark"),
 }
 
@@ -195,6 +196,7 @@ def test_a_trap_is_named_with_its_line(name: str) -> None:
         "sort < in > out\n",
         "# we train a model here: all is well\nrun\n",
         "run \\\n  --a\n# comment\nrun2\n",
+        "A=1; export A=$A B=$A C=1 D=$E; local A=1; local B=$A\n",
         "echo =x; run ==x; ./run.py =x\n",
     ],
 )
