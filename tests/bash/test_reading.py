@@ -101,10 +101,27 @@ def test_settings_win_over_defaults_and_assignments_over_settings() -> None:
         ("f() { [ -d x ] && return; run; }; f", ["not [ -d x ]"]),
         ("[ -d x ] && [ -d y ] && run", ["[ -d x ] && [ -d y ]"]),
         ("if true; then run; fi", []),
+        ('set -e; f() { [ -n "$V" ] && echo; }; f; run', ['[ -n "$V" ]']),
+        ('set -e; f() { [ -n "$V" ] && echo; }; f a | tee log; run', []),
+        ('set -e -o pipefail; f() { [ -n "$V" ] && echo; }; f a | tee log; run', ['[ -n "$V" ]']),
+        ('f() { [ -n "$V" ] && echo; }; f; set -e; run', []),
+        ('set -e; f() { [ -n "$V" ] && echo; true; }; f; run', []),
+        ('set -e; f() { [ -n "$V" ] && echo; }; f || true; if f; then :; fi; run', []),
+        ('set -e; [ -n "$V" ] && echo; run', []),
+        ('set -e; [ -n "$V" ]; pip install x; grep -q a b && echo; mkdir c; run', []),
+        ('set -e; f() { [ -f "$HOME/a" ] && . "$HOME/a"; }; f; run', []),
+        ('set -e; ( [ -n "$V" ] && echo ); run', ['[ -n "$V" ]']),
+        ("set -e; bash -c 'set -e; ([ -n \"$V\" ] && :); echo'; run", ['[ -n "$V" ]']),
+        ('set -e; f() { [ -n "$V" ] && :; }; if [ -d a ]; then f; fi; run', ['[ -n "$V" ]']),
+        ("set -e; N=${1:-x}; shift; run", ["there is an argument $1"]),
+        ("set -e; shift 2 || true; run", []),
+        ("shift; run", []),
     ],
 )
 def test_conditions_of_a_call(text: str, conditions: list[str]) -> None:
-    assert [c.text for c in only(text).conditions] == conditions
+    last = of(text).calls[-1]
+    assert said(last) == ["run"]
+    assert [c.text for c in last.conditions] == conditions
 
 
 @pytest.mark.parametrize(

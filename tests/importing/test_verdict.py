@@ -74,6 +74,16 @@ DECIDED = {
         "decided by --set NAME=VALUE: MODE",
         ["--set", "MODE=train"],
     ),
+    "what would end the script": (
+        f'set -e\nlog() {{ [ -n "$VERBOSE" ] && echo "$1"; }}\nlog hello\n{SFT}\n',
+        "decided by --set NAME=VALUE: VERBOSE",
+        ["--set", "VERBOSE=1"],
+    ),
+    "whether there is something to shift": (
+        f"set -e\nNAME=${{1:-x}}\nshift\n{SFT} --run_name $NAME\n",
+        "decided behind --: $1",
+        ["--", "x"],
+    ),
     "what the script computes": (
         f"NOW=$(date +%s)\nDIR=out/$NOW\n{SFT} --output_dir $DIR --logging_dir $DIR/l\n",
         "decided by --set NAME=VALUE: NOW",

@@ -12,7 +12,7 @@ from grpo_launch.bash.directories import below, directory, shown, within
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.script import About, Call, Redirect, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
-from grpo_launch.bash.state import Function, Positionals, State, Variable
+from grpo_launch.bash.state import Function, Positionals, State, Variable, united
 from grpo_launch.bash.syntax import Node, offset
 from grpo_launch.bash.variables import assign, export
 
@@ -200,7 +200,7 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
                 replace(one, target=shown(one.target, cwd))
                 for one in (*state.redirects, *context.redirects)
             ),
-            conditions=state.conditions,
+            conditions=united(state.conditions, state.needs),
             piped=context.piped,
             teed=tuple(shown(file, cwd) for file in context.teed),
             repeated=context.repeated,

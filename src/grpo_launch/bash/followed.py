@@ -9,7 +9,7 @@ from grpo_launch.bash import conditions, evaluation, reads
 from grpo_launch.bash.directories import below, within
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.programs import BeyondError, formatted
-from grpo_launch.bash.script import About, Kind, Redirect, Unknown, Value, joined
+from grpo_launch.bash.script import About, Condition, Kind, Redirect, Unknown, Value, joined
 from grpo_launch.bash.shell import Shell
 from grpo_launch.bash.state import Positionals, Variable
 from grpo_launch.bash.syntax import Node
@@ -203,6 +203,10 @@ def _shift(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redire
     elif positionals.of_caller:
         skipped = positionals.skipped + count
         state.positionals = Positionals((), of_caller=True, skipped=skipped)
+        if "e" in state.options and not shell.context.tested:
+            said = f"there is an argument ${skipped}"
+            state.doubts = (Condition(shell.source.line_of(node), said, (str(skipped),)),)
+            state.status = None
     else:
         state.status = 1
     return True

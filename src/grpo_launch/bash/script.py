@@ -122,7 +122,8 @@ class Call:
         cwd: where it runs; ``.`` is where the script was started.
         background: whether the script goes on meanwhile (``&``).
         redirects: in their order.
-        conditions: that all must hold; those known to hold are left out.
+        conditions: that all must hold; those known to hold are left out. Behind them those of the
+            caller's variables without which ``set -e`` ends the script before.
         piped: whether its output goes into another command (not what ``tee`` writes).
         teed: the files that a ``tee`` behind it writes.
         repeated: whether it stands in a loop whose rounds are not known.

@@ -111,6 +111,9 @@ class State:
         redirects: of ``exec``, which hold from there on.
         scopes: of each function that is running, what its local variables hid.
         failed: whether this way ended by an exit that reports an error.
+        doubts: conditions of the caller's variables without which the last command fails, where
+            its status is not known.
+        needs: those without which ``set -e`` has ended the script before.
     """
 
     variables: dict[str, Variable] = field(default_factory=dict)
@@ -127,6 +130,8 @@ class State:
     redirects: tuple[Redirect, ...] = ()
     scopes: tuple[Mapping[str, Variable | None], ...] = ()
     failed: bool = False
+    doubts: tuple[Condition, ...] = ()
+    needs: tuple[Condition, ...] = ()
 
     def copy(self) -> State:
         """One that changes on its own."""
@@ -192,7 +197,15 @@ def merged(one: State, other: State) -> State:
     result.status = one.status if one.status == other.status else None
     result.conditions = _common(one.conditions, other.conditions)
     result.redirects = _common(one.redirects, other.redirects)
+    ways = [state.doubts for state in (one, other) if state.status is None]
+    result.doubts = united(*ways)
+    result.needs = united(one.needs, other.needs)
     return result
+
+
+def united(*several: tuple[_T, ...]) -> tuple[_T, ...]:
+    """All that is in any, once."""
+    return tuple(dict.fromkeys(each for some in several for each in some))
 
 
 def _hidden(

@@ -11,9 +11,9 @@ from grpo_launch.bash.directories import is_open
 from grpo_launch.bash.numeric import integer
 from grpo_launch.bash.patterns import compiled
 from grpo_launch.bash.pieces import Role
-from grpo_launch.bash.script import About, Redirect, Value, joined
+from grpo_launch.bash.script import About, Condition, Redirect, Value, joined
 from grpo_launch.bash.shell import Capture, FatalError, Shell
-from grpo_launch.bash.state import Function
+from grpo_launch.bash.state import Function, united
 from grpo_launch.bash.syntax import Node, offset
 from grpo_launch.bash.ways import fork, subshell
 
@@ -27,6 +27,7 @@ def walk(shell: Shell, statements: Sequence[Node]) -> bool:
 
 def _statement(shell: Shell, statement: Node) -> bool:
     shell.step()
+    shell.state.doubts = ()
     try:
         if statement.get("Background") or statement.get("Coprocess"):
             with shell.within(background=True, tested=True):
@@ -46,10 +47,16 @@ def _statement(shell: Shell, statement: Node) -> bool:
 
 def _is_stopped(shell: Shell, statement: Node) -> bool:
     """Whether ``set -e`` ends the script here."""
-    if shell.context.tested or "e" not in shell.state.options or shell.state.status in (0, None):
+    state = shell.state
+    if shell.context.tested or "e" not in state.options or state.status == 0:
         return False
     command = statement.get("Cmd") or {}
     if command.get("Type") not in _JUDGED and command.get("Op") not in ("|", "|&"):
+        return False
+    if state.status is None:  # of a program: it is taken to succeed
+        held = [condition.text for condition in state.conditions]
+        doubts = tuple(doubt for doubt in state.doubts if doubt.text not in held)
+        state.needs, state.doubts = united(state.needs, doubts), ()
         return False
     shell.remark(statement, "fails, and ends the script (set -e)", About.END)
     return not commands.end(shell, shell.state.status)
@@ -232,6 +239,7 @@ def _pipe(shell: Shell, command: Node) -> bool:
     """``A | B``: each is a subshell; what ``tee`` writes belongs to the one before it."""
     parts = _flat(command)
     statuses: list[int | None] = []
+    doubts: list[tuple[Condition, ...]] = []
     stdin: Value | None = None
     capture = shell.context.capture
     index = 0
@@ -256,12 +264,15 @@ def _pipe(shell: Shell, command: Node) -> bool:
         with shell.within(**around):
             subshell(shell, lambda one=statement: _statement(shell, one))
         statuses.append(shell.state.status)
+        doubts.append(shell.state.doubts if shell.state.status is None else ())
         stdin = joined(*inner.values) if inner is not None and inner.is_known else None
         if ended_by_tee:
             statuses.append(0)
+            doubts.append(())
     failing = statuses if "pipefail" in shell.state.options else statuses[-1:]
     wrong = [status for status in failing if status != 0]
     shell.state.status = None if None in failing else wrong[-1] if wrong else 0
+    shell.state.doubts = united(*doubts[-len(failing) :])
     return True
 
 
