@@ -175,7 +175,10 @@ def test_sourced_files_and_what_is_missing_of_them() -> None:
     calls = [(said(c), c.file) for c in script.calls]
     assert calls[:2] == [(["run", "inside"], "conf/env.sh"), (["run", "2"], "")]
     assert [c[0][0] for c in calls[2:]] == [".", "source"]
-    assert len(script.remarks) == 2
+    assert len(script.remarks) == 3
+    assert [(r.file, r.line) for r in script.remarks if "carriage return" in r.what] == [
+        ("conf/env.sh", 1)
+    ]
 
 
 def test_lines_of_a_call() -> None:
@@ -200,7 +203,8 @@ TRAPS = {
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_is_named_with_its_line(name: str) -> None:
     text, line, what = TRAPS[name]
-    found = [r for r in read(text, "x.sh").remarks if r.about is About.TRAP and r.line == line]
+    traps = (About.TRAP, About.WRONG)
+    found = [r for r in read(text, "x.sh").remarks if r.about in traps and r.line == line]
     assert any(what in remark.what for remark in found), read(text, "x.sh").remarks
 
 

@@ -123,6 +123,17 @@ def test_what_is_decided_is_said_and_not_exported(tmp_path: Path) -> None:
     assert result.keys["env"] == {"set": {"X": "known"}}
 
 
+@pytest.mark.parametrize("line", ["source f", "bash f", "export $(cat f | xargs)", "set -a; . ./f"])
+def test_carriage_returns_are_a_difference(tmp_path: Path, line: str) -> None:
+    """Bash passes them on, in a script as in the files that it reads."""
+    (tmp_path / "f").write_bytes(b"A=1\r\n")
+    result = imported(tmp_path, {"script.sh": f"{line}\n{SFT}\n"})
+    assert result.says("f:1: difference: ends with a carriage return"), result.said
+    assert result.verdict == "not proven: 1 difference"
+    (tmp_path / "script.sh").write_bytes(f"{SFT}\r\n".encode())
+    assert imported(tmp_path, {}, [str(tmp_path / "script.sh")]).status == 1
+
+
 def test_flags_below_a_missing_backslash_are_a_trap_alone(tmp_path: Path) -> None:
     result = imported(tmp_path, {"script.sh": f"{SFT}\n--lora_rank 8 --seed 1 &\n"})
     assert result.says("script.sh:2: trap: is a command of its own, not a flag of swift")

@@ -257,8 +257,8 @@ def _print(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
 def _of_file(shell: Shell, statement: Node, name: str, arguments: Sequence[Value]) -> Value | None:
     """What a program prints of a file, where that is given."""
     path = within(shell.state.cwd, arguments[-1]).known if arguments else None
-    data = None if path is None else shell.load(posixpath.normpath(below(path, shell.start)))
-    if data is None or b"\0" in data:
+    data = None if path is None else shell.text_of(posixpath.normpath(below(path, shell.start)))
+    if data is None:
         return None
     text = joined(data.decode("utf-8", "surrogateescape"))
     value = programs.output(name, arguments[:-1], text, shell.directory)

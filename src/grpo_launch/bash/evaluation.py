@@ -26,11 +26,11 @@ def source(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redire
     text = None if text is None else below(text, shell.start)
     data = None
     if text is not None and shell.context.depth < _DEEPEST:
-        data = shell.load(posixpath.normpath(text))
+        data = shell.text_of(posixpath.normpath(text))
     if data is None:
         shell.remark(node, "is not read: what it sets is not known")
         return None
-    parsed = _parsed(shell, node, data.replace(b"\r\n", b"\n"), posixpath.normpath(str(text)))
+    parsed = _parsed(shell, node, data, posixpath.normpath(str(text)))
     if parsed is None:
         return None
     before = shell.state.positionals
@@ -168,10 +168,10 @@ def _file(shell: Shell, node: Node, path: Value) -> tuple[Source, dict[str, Vari
     if text is None or shell.context.depth > _DEEPEST:
         return None
     name = posixpath.normpath(below(text, shell.start))
-    data = shell.load(name)
-    if data is None or b"\0" in data:
+    data = shell.text_of(name)
+    if data is None:
         return None
-    parsed = _parsed(shell, node, data.replace(b"\r\n", b"\n"), name)
+    parsed = _parsed(shell, node, data, name)
     return None if parsed is None else (parsed, {})
 
 

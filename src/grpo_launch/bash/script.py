@@ -152,6 +152,7 @@ class About(str, Enum):
 
     UNREAD = "unread"  # something that was not understood: what it does is not known
     TRAP = "trap"  # the script is probably wrong: a missing backslash, a carriage return
+    WRONG = "wrong"  # a trap for sure: what bash does is not what the script is read as
     COMMENT = "comment"  # a command that is commented out
     END = "end"  # nothing behind it runs
     FILE = "file"  # a file that was read now, and that the script would read then

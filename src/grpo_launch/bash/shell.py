@@ -10,6 +10,8 @@ from grpo_launch.bash.directories import within
 from grpo_launch.bash.script import About, Call, Redirect, Remark, Value, joined
 from grpo_launch.bash.state import State, Variable, merged
 from grpo_launch.bash.syntax import HERE, Node, Source, short
+from grpo_launch.bash.traps import normalised
+from grpo_launch.errors import ConfigError
 
 MOST_STEPS = 20_000
 """Statements that are followed before a script is called endless."""
@@ -142,6 +144,25 @@ class Shell:
         remark = Remark(line, short(text), what, about, file=name, calls=calls)
         if remark not in self.record.remarks:
             self.record.remarks.append(remark)
+
+    def text_of(self, path: str) -> bytes | None:
+        """What a file holds, its lines ending with a line feed; None: nobody knows.
+
+        What its bytes show that is probably not meant is noted.
+        """
+        data = self.load(path)
+        if data is None:
+            return None
+        try:
+            text, remarks = normalised(data, path)
+        except ConfigError:
+            return None
+        calls = len(self.record.calls)
+        for remark in remarks:
+            noted = replace(remark, file=path, calls=calls)
+            if noted not in self.record.remarks:
+                self.record.remarks.append(noted)
+        return text
 
     def step(self) -> None:
         """Count a statement.

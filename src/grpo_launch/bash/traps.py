@@ -18,7 +18,7 @@ _ODD = re.compile("[\u00a0\u2010-\u2015\u2018-\u201f\u2212\u200b\ufeff]")
 
 
 def normalised(text: bytes, name: str) -> tuple[bytes, list[Remark]]:
-    """A script with line feeds, and what its bytes show.
+    """A script, or a file that one reads, with line feeds, and what its bytes show.
 
     Raises:
         ConfigError: it is no text.
@@ -34,7 +34,7 @@ def normalised(text: bytes, name: str) -> tuple[bytes, list[Remark]]:
         line = text.split(b"\r\n", 1)[0].count(b"\n") + 1
         shown = text.split(b"\n")[line - 1].decode(errors="replace").rstrip("\r")
         what = "ends with a carriage return, which bash passes on: save the file with LF (dos2unix)"
-        remarks.append(Remark(line, short(shown), what, About.TRAP))
+        remarks.append(Remark(line, short(shown), what, About.WRONG))
         text = text.replace(b"\r\n", b"\n")
     if text.endswith(b"\\") and not _is_escaped(text, len(text) - 1):
         text += b"\n"  # at the end of a file bash drops it, of a text it keeps it
