@@ -320,6 +320,36 @@ def test_variables_of_a_file_are_read_where_it_is_given(line: str) -> None:
     assert [remark.about for remark in unread] == [About.UNREAD]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('echo "A=1" > f; source ./f; run $A', ["run", "1"]),
+        ("cat > f <<E\nA=$((1 + 1))\nE\necho B=3 >> f; . ./f; run $A$B", ["run", "23"]),
+        ("printf 'run %s\\n' x > s.sh; chmod +x s.sh; ./s.sh", ["run", "x"]),
+        ("(echo run a > f); bash f", ["run", "a"]),
+        ("cat <<E | tee f\nA=1\nE\n. ./f", [".", "./f"]),
+        ("tee f <<< A=1; . ./f; run $A", ["run", "1"]),
+        ("mkdir d; cd d; echo A=1 > f; . ../f; run $A", ["run", "0"]),
+        ("sed -i s/0/1/ f; . ./f", [".", "./f"]),
+        ("cp g f; . ./f", [".", "./f"]),
+        ("cp d/f .; . ./f", [".", "./f"]),
+        ("rm -rf d; . ./d/f", [".", "./d/f"]),
+        ("{ echo A=1; } > f; . ./f", [".", "./f"]),
+        ("echo $X > f; bash f", ["bash", "f"]),
+        ("[ -e x ] && echo A=1 > f; . ./f", [".", "./f"]),
+        ("echo A=1 >> f; . ./f", [".", "./f"]),
+        ("sed s/0/1/ f > g; echo A=1 2> h; . ./f; run $A", ["run", "0"]),
+    ],
+)
+def test_a_file_that_the_script_writes_is_not_what_lies_there(text: str, words: list[str]) -> None:
+    script = of(text, sources={"f": b"A=0\n", "d/f": b"A=0\n"})
+    assert said(script.calls[-1]) == words
+    unread = [remark.what for remark in script.remarks if remark.about is About.UNREAD]
+    assert [what[:24] for what in unread] == (
+        [] if "run" in words else ["is written by the script"]
+    )
+
+
 @pytest.mark.parametrize("text", ["run a \\", "run a\\", "run a \\\n", "run \\\na\\"])
 def test_a_backslash_at_the_end_of_a_file_is_dropped(text: str) -> None:
     script = of(text)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from grpo_launch.bash import assignments, followed, programs, words
-from grpo_launch.bash.directories import below, directory, shown, within
+from grpo_launch.bash import assignments, followed, programs, words, written
+from grpo_launch.bash.directories import directory, shown
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.script import About, Call, Redirect, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
@@ -113,6 +112,7 @@ def simple(shell: Shell, statement: Node) -> bool:
         shell.state.status = 1
         return True
     if not fields:
+        written.by_redirects(shell, redirected.listed, Value())
         for node in assigns:
             assignments.assignment(shell, node)
         shell.state.status = (shell.record.substituted or [0])[-1]
@@ -128,11 +128,16 @@ def simple(shell: Shell, statement: Node) -> bool:
     }
     with shell.within(**around):
         if name is not None and name in shell.state.functions:
-            return _function(shell, statement, name, assigns, fields[1:])
+            alive = _function(shell, statement, name, assigns, fields[1:])
+            written.by_redirects(shell, redirected.listed)
+            return alive
         run = followed.found(name, fields)
         if run is not None:
-            return _builtin(shell, statement, assigns, fields, run, redirected)
-        return call(shell, statement, assigns, fields)
+            alive = _builtin(shell, statement, assigns, fields, run, redirected)
+        else:
+            alive = call(shell, statement, assigns, fields)
+        written.by_command(shell, fields, redirected.listed, stdin)
+        return alive
 
 
 def _builtin(
@@ -206,6 +211,7 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
             repeated=context.repeated,
             stdin=None if context.stdin is None else shown(context.stdin, cwd),
             file=shell.source.name,
+            written=state.files,
         )
     )
     _judge(shell, statement, fields)
@@ -256,13 +262,13 @@ def _print(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
 
 def _of_file(shell: Shell, statement: Node, name: str, arguments: Sequence[Value]) -> Value | None:
     """What a program prints of a file, where that is given."""
-    path = within(shell.state.cwd, arguments[-1]).known if arguments else None
-    data = None if path is None else shell.text_of(posixpath.normpath(below(path, shell.start)))
+    path = shell.place(arguments[-1]) if arguments else None
+    data = None if path is None else shell.text_of(path)
     if data is None:
         return None
     text = joined(data.decode("utf-8", "surrogateescape"))
     value = programs.output(name, arguments[:-1], text, shell.directory)
-    if value is not None:
+    if value is not None and shell.written(path) is None:
         what = f"what {arguments[-1]} holds is taken as it is now"
         shell.remark(statement, what, About.FILE)
     return value

@@ -6,6 +6,7 @@ an engine; ``importing`` looks for launches among the calls.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -129,6 +130,8 @@ class Call:
         repeated: whether it stands in a loop whose rounds are not known.
         stdin: what it reads, of a here-document or a here-string.
         file: the sourced file that ``line`` counts in; empty: the script itself.
+        written: files that the script has written before, as seen from where it starts, with what
+            they hold.
     """
 
     line: int
@@ -145,6 +148,21 @@ class Call:
     repeated: bool = False
     stdin: Value | None = None
     file: str = ""
+    written: Mapping[str, Value] = field(default_factory=dict, compare=False)
+
+    def written_to(self, path: str) -> Value | None:
+        """What the script has written into a file before; None: nothing."""
+        return held(self.written, posixpath.normpath(posixpath.join(str(self.cwd), path)))
+
+
+def held(written: Mapping[str, Value], path: str) -> Value | None:
+    """What was written into a file, or into a directory above it; None: nothing."""
+    at = path
+    while at not in ("", ".", "/"):
+        if at in written:
+            return written[at]
+        at = posixpath.dirname(at)
+    return None
 
 
 class About(str, Enum):

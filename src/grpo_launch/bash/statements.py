@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from grpo_launch.bash import assignments, commands, loops, words
+from grpo_launch.bash import assignments, commands, loops, words, written
 from grpo_launch.bash.arithmetic import UnknownError, WrongError
 from grpo_launch.bash.conditions import clause
 from grpo_launch.bash.directories import is_open
@@ -77,7 +77,9 @@ def _command(shell: Shell, statement: Node) -> bool:
         "stdin": None,
     }
     with shell.within(**around):
-        return _compound(shell, kind, command, statement)
+        alive = _compound(shell, kind, command, statement)
+    written.by_redirects(shell, redirects.listed)
+    return alive
 
 
 def _compound(shell: Shell, kind: str, command: Node, statement: Node) -> bool:
@@ -263,6 +265,8 @@ def _pipe(shell: Shell, command: Node) -> bool:
         }
         with shell.within(**around):
             subshell(shell, lambda one=statement: _statement(shell, one))
+        for file in files:
+            shell.write(file, None)
         statuses.append(shell.state.status)
         doubts.append(shell.state.doubts if shell.state.status is None else ())
         stdin = joined(*inner.values) if inner is not None and inner.is_known else None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from grpo_launch.bash.script import Condition, Kind
 from grpo_launch.bash.shell import FatalError, Frame, Shell
-from grpo_launch.bash.state import State, united
+from grpo_launch.bash.state import State, merged_files, united
 from grpo_launch.bash.syntax import short
 from grpo_launch.bash.variables import ALWAYS_SET, look_up
 
@@ -98,6 +98,10 @@ def subshell(shell: Shell, run: Callable[[], bool]) -> None:
     needs = united(*(state.needs for state in ends))
     doubts = united(*(state.doubts for state in ends if state.status is None))
     shell.state = before
+    for end in ends[:1]:
+        shell.state.files = end.files
+    for end in ends[1:]:
+        shell.state.files = merged_files(shell.state.files, end.files)
     shell.state.status = statuses.pop() if len(statuses) == 1 else None
     # What has ended the process by set -e is a failure of it to the script around.
     shell.state.doubts = (*doubts, *(need for need in needs if need not in before.needs))

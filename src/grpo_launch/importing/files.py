@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 import yaml
 
 from grpo_launch import bash
-from grpo_launch.bash.script import About, Call, Kind, Script
+from grpo_launch.bash.script import About, Call, Kind, Remark, Script
 from grpo_launch.errors import ConfigError
 from grpo_launch.importing import argument_files
-from grpo_launch.importing.launches import Sorted, sorted_calls
+from grpo_launch.importing.launches import Launch, Sorted, sorted_calls
 from grpo_launch.importing.options import STDIN, Options
 
 _START = "PWD"
@@ -62,13 +63,36 @@ def _read(path: str, options: Options) -> Source:
     made = sorted_calls(script)
     directory = _directory(path)
 
-    def find(named: str) -> Mapping[str, Any] | None:
+    def find(call: Call, named: str) -> Mapping[str, Any] | None:
+        if (written := call.written_to(named)) is not None:
+            return None if written.known is None else _mapping_of(written.known, named)
         places = [base / named for base in (directory, Path.cwd(), *directory.parents)]
         file = next((place for place in places if place.is_file()), None)
         return _mapping(file) if file is not None else None
 
-    expanded = tuple(argument_files.expanded(launch, find) for launch in made.launches)
+    expanded = tuple(
+        argument_files.expanded(launch, partial(find, launch.call)) for launch in made.launches
+    )
+    remarks = [
+        remark
+        for before, launch in zip(made.launches, expanded, strict=True)
+        if before is launch  # else the file became flags
+        for remark in _of_written(launch)
+    ]
+    script = replace(script, remarks=[*script.remarks, *remarks])
     return Source(script, replace(made, launches=expanded))
+
+
+def _of_written(launch: Launch) -> Iterator[Remark]:
+    """What is to be said of files that a launch needs and that the script writes itself."""
+    for word in launch.words:
+        path = (word.known or "").partition("=")[2] or word.known or ""
+        if not PurePath(path).suffix or launch.call.written_to(path) is None:
+            continue
+        what, about = "needs a file that the script writes itself, make it before", About.FILE
+        if path == argument_files.named(launch):
+            what, about = "the script writes it itself, and it is not known what", About.UNREAD
+        yield Remark(launch.call.line, path, what, about, launch.call.file, launch.at)
 
 
 def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
@@ -130,10 +154,23 @@ def _mapping(path: Path) -> Mapping[str, Any]:
         ConfigError: it is no mapping.
     """
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return _mapping_of(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
         line = str(error).splitlines()[0]
         raise ConfigError(str(path), f"cannot be read ({line})", "give a YAML file") from None
+
+
+def _mapping_of(text: str, name: str) -> Mapping[str, Any]:
+    """What the text of a file of arguments holds.
+
+    Raises:
+        ConfigError: it is no mapping.
+    """
+    try:
+        said = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        line = str(error).splitlines()[0]
+        raise ConfigError(name, f"cannot be read ({line})", "give a YAML file") from None
     if not isinstance(said, dict):
-        raise ConfigError(str(path), "is no mapping", "give a file of a learner's flags")
+        raise ConfigError(name, "is no mapping", "give a file of a learner's flags")
     return {str(key): value for key, value in cast("dict[Any, Any]", said).items()}
