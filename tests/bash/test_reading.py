@@ -196,6 +196,9 @@ TRAPS = {
     "spaces around": (b"N = 3\n", 1, "no space"),
     "odd dash": ("run \u2013model x\n".encode(), 1, "U+2013"),
     "a name of the same command": (b"x\nexport A=1 B=a$A\n", 2, "$A is what it was before"),
+    "a variable in a command": (b"x\nC='A=1 run'; $C b\n", 2, "A=... comes of a variable"),
+    "a redirect in a variable": (b"x\nC='run > log 2>&1'\n$C\n", 3, "gives > to run"),
+    "a pipe in a variable": (b"x\nL='| tee log'\nrun $L &\n", 3, "gives | to run"),
     "byte order mark": (b"\xef\xbb\xbfrun\n", 1, "byte order mark"),
 }
 
@@ -218,6 +221,8 @@ def test_a_trap_is_named_with_its_line(name: str) -> None:
         "# we train a model here: all is well\nrun\n",
         "run \\\n  --a\n# comment\nrun2\n",
         "A=1; export A=$A B=$A C=1 D=$E; local A=1; local B=$A\n",
+        'C="run > log"; eval $C; eval "$C"; bash -c "$C"; echo $C; run "$C" ">" \\| a=1 "&"',
+        "S='<image> a>b x|y'; env A=1 run $S; A=1; $A",
         "echo =x; run ==x; ./run.py =x\n",
     ],
 )

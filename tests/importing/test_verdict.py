@@ -330,6 +330,10 @@ DIFFERENT = {
         f"(cd a && swift rollout --model m) &\ncd b && {GRPO}\n",
         "script.sh:2: difference: starts in b, the first one in a",
     ),
+    "a variable in a command": (
+        f'CMD="CUDA_VISIBLE_DEVICES=0 {SFT}"\n$CMD\n',
+        "script.sh:2: difference: CUDA_VISIBLE_DEVICES=... comes of a variable, so it is no",
+    ),
     "input": (f"{SFT} < answers.txt\n", "script.sh:1: difference: reads from answers.txt"),
 }
 

@@ -17,6 +17,7 @@ from grpo_launch.bash.variables import assign, export
 
 _DEEPEST = 40
 _SPACED = re.compile(r"=(?!=)")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*\+?=")
 _SAY = frozenset(("echo", "printf", "test", "expr", "print"))
 _PLACEHOLDER = re.compile(r"[A-Za-z][\w./-]*")
 
@@ -223,6 +224,15 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
 def _judge(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
     """Commands that are probably none."""
     known = [field.value.known or "" for field in fields[:2]]
+    first = fields[0].value.parts[0] if fields[0].value.parts else ""
+    operators = [str(field.value) for field in fields if field.is_operator]
+    if isinstance(first, str) and (match := _VARIABLE.match(first)):
+        what = f"{match[0]}... comes of a variable, so it is no assignment but the program's name,"
+        what += " and bash finds none: put env before it"
+        shell.remark(statement, what, About.WRONG)
+    if operators and known[0] not in _SAY:
+        what = f"gives {operators[0]} to {known[0]}: what comes of a variable is an argument"
+        shell.remark(statement, what, About.TRAP)
     if known[0].startswith("-") and len(known[0]) > 1:
         last = shell.record.last
         of = f" of {last[2]} in line {last[0]}" if last is not None else ""
