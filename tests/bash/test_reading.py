@@ -294,7 +294,9 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     [
         "bash sub/serve.sh a b", "sh -e sub/serve.sh a b", "nohup bash sub/serve.sh a b &",
         "./sub/serve.sh a b", "exec bash sub/serve.sh a b", "cd sub; nohup ./serve.sh a b",
-        "(exec setsid bash ./sub/serve.sh a b)",
+        "(exec setsid bash ./sub/serve.sh a b)", "/bin/bash sub/serve.sh a b",
+        "/usr/bin/env bash sub/serve.sh a b", "nice -n 5 env -u X time ./sub/serve.sh a b",
+        "timeout -k 5 10h stdbuf -oL bash sub/serve.sh a b", "A=1 env bash sub/serve.sh a b",
     ],
 )  # fmt: skip
 def test_another_script_is_read_where_it_is_given(start: str) -> None:
@@ -306,6 +308,43 @@ def test_another_script_is_read_where_it_is_given(start: str) -> None:
     assert {name: value.known for name, value in first.environ.items()} == {"A": "1a"}
     assert [said(call) for call in rest] == ([] if start[0] == "e" else [["run", "1", "2"]])
     assert [said(call)[0] for call in of(f"{start}\n").calls] != ["run"]
+
+
+def test_env_gives_another_script_variables_and_takes_them() -> None:
+    files = {"s.sh": b"run $A $B ${C:-none}\n"}
+    text = "export A=0 B=1 C=2; env A=$B$B -u C bash s.sh; env -u C A=3 bash s.sh; run $A $C"
+    script = of(text, sources=files)
+    assert [said(call)[1:] for call in script.calls[1:]] == [["3", "1", "none"], ["0", "2"]]
+    assert script.calls[1].environ.keys() == {"A", "B"}
+
+
+@pytest.mark.parametrize("start", ["srun -N 2 bash s.sh", "sbatch s.sh", "srun s.sh"])
+def test_a_script_that_starts_elsewhere_is_named(start: str) -> None:
+    (remark,) = of(start, sources={"s.sh": b"run\n"}).remarks
+    assert (remark.about, remark.what[:12]) == (About.UNREAD, "starts s.sh ")
+    assert of(start).remarks == []
+
+
+@pytest.mark.parametrize(
+    ("start", "file", "line"),
+    [
+        ("sh s.sh", "x\nA=(1 2)\n[[ a ]]", 2),
+        ("/bin/sh s.sh", "source f", 1),
+        ("./s.sh", "#!/bin/sh\n[[ a = b ]]", 2),
+        ("sh -c 'function f { x; }; f'", "", 1),
+        (
+            "sh s.sh",
+            'f() { local A=1; x "$((A + 1))" > log 2>&1; }; export B',
+            0,
+        ),
+        ("bash s.sh", "A=(1 2)", 0),
+        ("./s.sh", "#!/bin/bash\nA=(1 2)", 0),
+    ],
+)
+def test_what_sh_does_not_know_is_a_trap(start: str, file: str, line: int) -> None:
+    remarks = of(start, sources={"s.sh": file.encode()}).remarks
+    traps = [remark.line for remark in remarks if remark.about is About.TRAP]
+    assert traps == ([line] if line else [])
 
 
 @pytest.mark.parametrize(

@@ -391,6 +391,11 @@ def test_what_the_launcher_refuses_is_said(tmp_path: Path) -> None:
 
 
 MISTAKES = {
+    "a script elsewhere": (
+        {"script.sh": "srun -N 2 bash run.sh\n"},
+        [],
+        "trains; what line 1 starts is not read (srun -N 2 bash run.sh)",
+    ),
     "no launch": ({"script.sh": "echo hello\n"}, [], "starts nothing that serves or trains"),
     "arguments": (
         {"script.sh": f"[ $# -lt 1 ] && exit 1\n{SFT} --max_steps $1\n"},

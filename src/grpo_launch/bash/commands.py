@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from grpo_launch.bash import assignments, followed, programs, words, written
+from grpo_launch.bash import assignments, followed, others, programs, words, written
 from grpo_launch.bash.directories import directory, shown
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.script import About, Call, Redirect, Value, joined
@@ -230,6 +230,9 @@ def _judge(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
         what = f"{match[0]}... comes of a variable, so it is no assignment but the program's name,"
         what += " and bash finds none: put env before it"
         shell.remark(statement, what, About.WRONG)
+    if script := others.unread(shell, fields):
+        what = f"starts {script} by {known[0]}, which is not read: give that script as well"
+        shell.remark(statement, what)
     if operators and known[0] not in _SAY:
         what = f"gives {operators[0]} to {known[0]}: what comes of a variable is an argument"
         shell.remark(statement, what, About.TRAP)

@@ -11,10 +11,12 @@ from grpo_launch.bash.script import Redirect, Unknown, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
 from grpo_launch.bash.state import Positionals, State, Variable
 from grpo_launch.bash.syntax import Node, Source, parse
+from grpo_launch.bash.traps import of_dash
 from grpo_launch.bash.ways import subshell
 from grpo_launch.errors import ConfigError
 
 _DEEPEST = 40
+_OF_SH = re.compile(rb"#! ?/bin/sh\b")
 _WRITTEN = "is written by the script itself before: what it then holds is not known"
 
 
@@ -150,6 +152,8 @@ def shell_command(
         arguments = rest
     if read is None:
         return None
+    if str(fields[0].value).endswith("sh") and not str(fields[0].value).endswith("bash"):
+        _judge(shell, read[0])
     return _process(shell, *read, arguments, options - {"c", "l", "i", "x"})
 
 
@@ -158,7 +162,17 @@ def script_file(
 ) -> bool | None:
     """``./file``: as :func:`shell_command`."""
     read = _file(shell, node, fields[0].value)
+    if read is not None and _OF_SH.match(read[0].data):
+        _judge(shell, read[0])
     return None if read is None else _process(shell, *read, fields, set())
+
+
+def _judge(shell: Shell, parsed: Source) -> None:
+    """Note what ``sh`` does not know."""
+    calls = len(shell.record.calls)
+    for remark in of_dash(parsed):
+        if remark not in shell.record.remarks:
+            shell.record.remarks.append(replace(remark, calls=calls))
 
 
 def _file(shell: Shell, node: Node, path: Value) -> tuple[Source, dict[str, Variable]] | None:

@@ -173,6 +173,7 @@ class About(str, Enum):
     WRONG = "wrong"  # a trap for sure: what bash does is not what the script is read as
     COMMENT = "comment"  # a command that is commented out
     END = "end"  # nothing behind it runs
+    LEFT = "left"  # what is left out, and has another place
     FILE = "file"  # a file that was read now, and that the script would read then
 
 

@@ -71,6 +71,31 @@ def of_source(source: Source) -> list[Remark]:
     return remarks + _commented_out(source, comments)
 
 
+def of_dash(source: Source) -> list[Remark]:
+    """What ends a script, or is no command, where ``sh`` is dash; the first alone."""
+    for node in nodes(source.tree):
+        kind, operator = node.get("Type"), node.get("Op")
+        words = [str((part or {}).get("Value", "")) for part in _first(node)]
+        variant = str((node.get("Variant") or {}).get("Value", ""))
+        if (
+            kind in ("TestClause", "ArithmCmd", "LetClause", "ProcSubst")
+            or (kind == "FuncDecl" and node.get("RsrvWord"))
+            or node.get("Array")
+            or operator in ("<<<", "&>", "&>>", "|&")
+            or variant in ("declare", "typeset")
+            or words == ["source"]
+        ):
+            line = source.line_of(node)
+            what = "is of bash, but sh starts it: that is dash on Debian and Ubuntu, which fails"
+            return [Remark(line, source.shown(node), what, About.TRAP, file=source.name)]
+    return []
+
+
+def _first(node: Node) -> list[Node]:
+    """The parts of the first word of a command."""
+    return [*((node.get("Args") or [{}])[0].get("Parts") or [])] if node.get("Args") else []
+
+
 def _comments(node: Node) -> list[Node]:
     return [*(node.get("Comments") or []), *(node.get("Last") or [])]
 

@@ -13,11 +13,12 @@ import yaml
 
 from grpo_launch import bash
 from grpo_launch.bash.script import About, Call, Kind, Remark, Script
-from grpo_launch.errors import ConfigError
+from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.importing import argument_files
 from grpo_launch.importing.launches import Launch, Sorted, sorted_calls
 from grpo_launch.importing.options import STDIN, Options
 
+_NO_STARTS = ("chmod", "cp", "mv", "rm", "cat", "echo", "source", ".")
 _START = "PWD"
 """The name of what is unknown where a path has to be told from where the script starts."""
 
@@ -106,7 +107,17 @@ def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
         what = f"ends in line {ends[0].line} before it starts anything ({ends[0].text})"
         return ConfigError(where, what, "give what it needs behind -- and in --set NAME=VALUE")
     what = "starts nothing that serves or trains"
+    unread = [call for script in scripts for call in script.calls if _starts_script(call)]
+    if unread:
+        words = " ".join(map(str, unread[0].words))
+        what += f"; what line {unread[0].line} starts is not read ({one_line(words)})"
     return ConfigError(where, what, "give the script that has the launch")
+
+
+def _starts_script(call: Call) -> bool:
+    """Whether a call starts a script that was not followed."""
+    words = [word.known or "" for word in call.words]
+    return words[0] not in _NO_STARTS and any(word.endswith(".sh") for word in words)
 
 
 def _script(path: str, options: Options) -> Script:
