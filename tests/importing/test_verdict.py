@@ -74,6 +74,16 @@ DECIDED = {
         "decided by --set NAME=VALUE: MODE",
         ["--set", "MODE=train"],
     ),
+    "what decides on a variable": (
+        f'[ -n "$KEY" ] && export WANDB_MODE=online\n{SFT}\n',
+        "decided by --set NAME=VALUE: KEY, WANDB_MODE",
+        ["--set", "KEY="],
+    ),
+    "what decides on what decides": (
+        f'M=a\n[ -n "$KEY" ] && M=b\nif [ $M = b ]; then N=1; else N=2; fi\n{SFT} --seed $N\n',
+        "decided by --set NAME=VALUE: KEY, N",
+        ["--set", "KEY=x"],
+    ),
     "what would end the script": (
         f'set -e\nlog() {{ [ -n "$VERBOSE" ] && echo "$1"; }}\nlog hello\n{SFT}\n',
         "decided by --set NAME=VALUE: VERBOSE",

@@ -31,12 +31,14 @@ class Unknown:
         kind: why.
         text: as the script says it: ``$(date +%F)``, ``${SLURM_NODEID}``.
         name: of the variable or positional, where it is one, or in which it was kept first.
+        deciders: the caller's variables in the condition that decides, where branches differ.
         quoted: in a word of a command, whether it stays within one word whatever it is.
     """
 
     kind: Kind
     text: str
     name: str = ""
+    deciders: tuple[str, ...] = field(default=(), compare=False)
     quoted: bool = field(default=False, compare=False)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
-from grpo_launch.bash.script import Condition, Kind
+from grpo_launch.bash.script import Condition, Kind, Unknown, Value
 from grpo_launch.bash.shell import FatalError, Frame, Shell
 from grpo_launch.bash.state import State, merged_files, united
 from grpo_launch.bash.syntax import short
@@ -52,6 +53,7 @@ def fork(
         doubts = _doubts(first, second, len(before.conditions)) if {*names} - ALWAYS_SET else ()
         shell.join([first, second])
         shell.state.doubts = united(shell.state.doubts, doubts)
+        _name_deciders(shell.state, before, names)
         return True
     if not goes and not other_goes:
         first.failed = first.failed and second.failed
@@ -62,6 +64,21 @@ def fork(
         on.conditions = (*on.conditions[:count], *on.conditions[count + 1 :])
     shell.state = on
     return True
+
+
+def _name_deciders(state: State, before: State, names: tuple[str, ...]) -> None:
+    """What decides the variables that differ since a condition."""
+    for name, variable in state.variables.items():
+        value = variable.value
+        if value is None or not variable.differs or variable == before.variables.get(name):
+            continue
+        parts = (
+            replace(part, deciders=united(part.deciders, names))
+            if isinstance(part, Unknown) and part.kind is Kind.BRANCH
+            else part
+            for part in value.parts
+        )
+        state.variables[name] = replace(variable, value=Value(tuple(parts)))
 
 
 def _doubts(one: State, other: State, count: int) -> tuple[Condition, ...]:
@@ -77,7 +94,9 @@ def _unknown_in(shell: Shell, text: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for name in _NAME.findall(text):
         for value in look_up(shell, name, f"${name}").values:
-            found |= {one.name: None for one in value.unknowns if one.kind is not Kind.BRANCH}
+            for one in value.unknowns:
+                names = one.deciders if one.kind is Kind.BRANCH else (one.name,)
+                found |= dict.fromkeys(names)
     found.pop("", None)
     return tuple(found)
 
