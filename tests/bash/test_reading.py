@@ -199,6 +199,7 @@ TRAPS = {
     "a variable in a command": (b"x\nC='A=1 run'; $C b\n", 2, "A=... comes of a variable"),
     "a redirect in a variable": (b"x\nC='run > log 2>&1'\n$C\n", 3, "gives > to run"),
     "a pipe in a variable": (b"x\nL='| tee log'\nrun $L &\n", 3, "gives | to run"),
+    "no name": (b"x\nexport $(echo A=1 '# c')\n", 2, "'#' is no name of a variable"),
     "byte order mark": (b"\xef\xbb\xbfrun\n", 1, "byte order mark"),
 }
 
@@ -354,6 +355,10 @@ def test_what_sh_does_not_know_is_a_trap(start: str, file: str, line: int) -> No
         "export $(cat .env | grep -v '^#' | xargs)",
         'export $(cat ./.env | grep -v "^\\s*#")',
         "set -a; source .env; set +a",
+        "export $(cat .env | sed 's/#.*//g' | xargs)",
+        "export $(sed '/^\\s*#/d' .env)",
+        'while IFS== read -r k v; do [[ $k == \\#* ]] || export "$k=$v"; done < .env',
+        'while IFS= read -r l || [ -n "$l" ]; do [[ $l = \\#* ]] || export $l; done < .env',
     ],
 )
 def test_variables_of_a_file_are_read_where_it_is_given(line: str) -> None:
@@ -362,6 +367,23 @@ def test_variables_of_a_file_are_read_where_it_is_given(line: str) -> None:
     assert {name: value.known for name, value in call.environ.items()} == {"A": "1", "B": "x/y"}
     unread = of(f"{line}\nrun\n").remarks
     assert [remark.about for remark in unread] == [About.UNREAD]
+
+
+@pytest.mark.parametrize(
+    ("loop", "calls"),
+    [
+        ('while read -r l; do run "$l"; done < f', ["run a", "run b c"]),
+        ('while read -r l || [ -n "$l" ]; do run "$l"; done < f', ["run a", "run b c", "run d"]),
+        ("while read -r l; do run $l; break; done < f", ["run a"]),
+        ("while read -r l; do run $l; maybe && break; done < f", ["run ${l}", "maybe"]),
+        ("while read a && read b; do run $a; done < f", ["run ${a}"]),
+        ("echo x > f; while read l; do run $l; done < f", ["echo x", "run x"]),
+        ("while read -r l; do run $l; done < gone", ["run ${l}"]),
+    ],
+)
+def test_a_loop_over_lines(loop: str, calls: list[str]) -> None:
+    script = of(loop, sources={"f": b"a\nb c\nd"})
+    assert [" ".join(said(call)) for call in script.calls] == calls
 
 
 @pytest.mark.parametrize(

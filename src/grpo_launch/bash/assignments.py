@@ -131,11 +131,11 @@ def declare(shell: Shell, command: Node) -> bool:
                     waiting.append(word)
         else:
             waiting += _declared(shell, node, variant, options, assigned)
+    shell.state.status = 0
     for each in waiting:
         each()
     if variant == "nameref" or (re.search(r"-\w*n", options) and variant != "export"):
         shell.remark(command, "names another variable: that is not followed")
-    shell.state.status = 0
     return True
 
 
@@ -157,6 +157,10 @@ def _declared_word(shell: Shell, node: Node, value: Value, variant: str, options
         assign(shell, match[1], joined(match[3], *value.parts[1:]), append=bool(match[2]))
     elif value.known is not None and value.known.isidentifier():
         _prepared(shell, value.known, variant, options)
+    elif value.known is not None:
+        what = f"{value.known!r} is no name of a variable: bash says so, and goes on"
+        shell.remark(node, what, About.TRAP)
+        shell.state.status = 1
     else:
         shell.remark(node, "which variables it declares is not known")
 

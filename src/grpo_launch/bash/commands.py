@@ -90,6 +90,21 @@ def redirects(shell: Shell, statement: Node) -> Redirected:
     return Redirected(tuple(listed), stdin, tuple(teed), is_wrong)
 
 
+def read_by(shell: Shell, statement: Node, redirected: Redirected) -> Value | None:
+    """What a loop reads, of a here-document or of a file that is given."""
+    files = [one for one in redirected.listed if one.operator == "<" and not one.descriptor]
+    if not files:
+        return redirected.stdin
+    place = shell.place(files[-1].target)
+    data = None if place is None else shell.text_of(place)
+    if data is None:
+        return None
+    if shell.written(place) is None:
+        what = f"what {files[-1].target} holds is taken as it is now"
+        shell.remark(statement["Redirs"][0], what, About.FILE)
+    return joined(data.decode("utf-8", "surrogateescape"))
+
+
 def _written_by_tee(shell: Shell, word: Node) -> list[Value]:
     parts = word.get("Parts") or []
     statements = (parts[0].get("Stmts") or []) if len(parts) == 1 else []

@@ -71,10 +71,13 @@ def _command(shell: Shell, statement: Node) -> bool:
     if redirects.is_wrong:
         shell.state.status = 1
         return True
+    stdin = commands.read_by(shell, statement, redirects) if kind == "WhileClause" else None
+    if command.get("Op") in ("&&", "||"):
+        stdin = shell.context.stdin
     around = {
         "redirects": (*shell.context.redirects, *redirects.listed),
         "teed": (*shell.context.teed, *redirects.teed),
-        "stdin": None,
+        "stdin": stdin,
     }
     with shell.within(**around):
         alive = _compound(shell, kind, command, statement)
@@ -180,7 +183,11 @@ def _list(shell: Shell, command: Node) -> bool:
     is_and = command["Op"] == "&&"
     status = shell.state.status
     skip = _nothing(shell, 0 if not is_and else -1 if status is None else status)
-    run = lambda: _statement(shell, second)  # noqa: E731
+
+    def run() -> bool:
+        with shell.within(stdin=None):  # the first one may have read it
+            return _statement(shell, second)
+
     line, text = shell.source.line_of(first), shell.source.text(first)
     return fork(shell, line, text, run if is_and else skip, skip if is_and else run)
 
