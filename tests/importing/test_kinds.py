@@ -50,8 +50,10 @@ def test_a_file_of_arguments_is_what_the_script_writes(
 ) -> None:
     (tmp_path / "t.yaml").write_text("stage: sft\ndataset: old\n")
     result = imported(tmp_path, {"script.sh": f"{before}llamafactory-cli train t.yaml\n"})
-    assert (result.status, result.keys.get("dataset")) == (dataset is None, dataset), result.said
-    assert result.says("the script writes it itself, and it is not") == (dataset is None)
+    assert (result.status, result.keys.get("dataset")) == (0, dataset), result.said
+    assert result.says("needs a file that the script writes itself") == (dataset is None)
+    argv = ["llamafactory-cli", "train", "t.yaml"]
+    assert result.keys.get("argv") == (argv if dataset is None else None)
 
 
 def test_another_file_that_the_script_writes_is_named(tmp_path: Path) -> None:

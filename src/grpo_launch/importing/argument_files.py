@@ -31,11 +31,11 @@ def expanded(launch: Launch, find: Find) -> Launch:
         return launch
     head, rest = split(launch.words, len(launch.bare.before))
     words = [shape(word) for word in head]
-    file = argument_file(words)
-    arguments = find(file) if file else None
+    named = argument_file(words)
+    arguments = find(named) if named else None
     if arguments is None:
         return launch
-    at = words.index(file)
+    at = words.index(named)
     given = {name: value for name, value in arguments.items() if name != ENV}
     for override in words[at + 1 :]:
         name, equals, value = override.partition("=")
@@ -49,14 +49,6 @@ def expanded(launch: Launch, find: Find) -> Launch:
     )
     environ = {**launch.bare.environ, **_variables(arguments)}
     return replace(launch, bare=replace(bare, environ=environ))
-
-
-def named(launch: Launch) -> str:
-    """The file that a launch is given its arguments in; empty: none."""
-    if launch.kind != LEARNER or not launch.bare.words:
-        return ""
-    head, _ = split(launch.words, len(launch.bare.before))
-    return argument_file([shape(word) for word in head])
 
 
 def launch_of(name: str, arguments: Mapping[str, Any]) -> Launch:

@@ -90,10 +90,8 @@ def _of_written(launch: Launch) -> Iterator[Remark]:
         path = (word.known or "").partition("=")[2] or word.known or ""
         if not PurePath(path).suffix or launch.call.written_to(path) is None:
             continue
-        what, about = "needs a file that the script writes itself, make it before", About.FILE
-        if path == argument_files.named(launch):
-            what, about = "the script writes it itself, and it is not known what", About.UNREAD
-        yield Remark(launch.call.line, path, what, about, launch.call.file, launch.at)
+        what = "needs a file that the script writes itself, make it before"
+        yield Remark(launch.call.line, path, what, About.FILE, launch.call.file, launch.at)
 
 
 def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
