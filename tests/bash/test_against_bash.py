@@ -24,6 +24,8 @@ TOGETHER = 6
 SCRIPTS = {
     "prefixes": "A=1 B=2 show; A=3; B=4 show $A; export B; show; unset A; show",
     "exports": "A=1; show; export A; A=2; show; A=3 show; show; export C; C=1; show; export -n A; show",
+    "declarations": 'A=0; w=; n=; p=; X=; export A=1 B=$A C=x; show $A $B; f() { local A=2 w=$A v=[$w]; show $A $w $v; }; f; declare -a a=(1 2) n=${#a[@]} b=("${a[@]}" $n); '
+    'show $n "${b[@]}"; declare a[0]=9 m=${a[0]}; show $m "${a[0]}"; typeset X=p Y=$X; readonly p=1 q=[$p]; show "$X$Y" $q; A=5 B=$A show',
     "splitting": 'x="a b  c"; show $x "$x" \'$x\' x$x"y"; x=; show $x "$x" a"$x"',
     "separators": 'x="a,b c"; IFS=", "; show $x; IFS=:; y=":a::b:"; show $y "$y"; unset IFS; show $x',
     "positionals": 'show "$@" $# "$1" $2 "${3}" "a$@b" "$*"; shift; show $1 $#; set -- p "q r"; show $# "$2" "$@" $*',
@@ -84,6 +86,12 @@ SCRIPTS = {
     "counts": "N=$(echo \"0,1,2,3\" | tr ',' '\\n' | wc -l); M=$(echo a:b:c | cut -d: -f2); K=$(echo 1,2 | awk -F, '{print NF}'); show $N $M $K",
     "statuses": "true; show $?; false; show $?; ! true; show $?; (exit 4); show $?; x=$(exit 3); show $?; ((0)); show $?; x=1; show $?",
     "reading": 'IFS=, read -ra g <<< "0,1,2"; show ${#g[@]} "${g[@]}"; read a b <<< "x y z"; show "$a" "$b"; read -r l <<< "  lead  "; show "$l"; mapfile -t m <<< $\'a\\nb c\'; show "${#m[@]}" "${m[1]}"',
+    "files of variables": "printf '# c\\n\\nA=1\\nB=x # no\\n # d\\nC=\"q r\"' > .env; (export $(cat .env | sed 's/#.*//g' | xargs); show); "
+    "(export $(grep -v '^#' .env | xargs); show); (export $(sed -e '/^#/d' -e 's/ *#.*$//' .env); show); (set -a; . ./.env; show); "
+    "while IFS='=' read -r k v; do [[ -z $k || $k == *\\#* ]] && continue; export \"$k=$v\"; done < .env; show; "
+    'while read -r l || [ -n "$l" ]; do show "$l"; done < .env; while read l; do show $l; done <<< $\'e f\\ng\'; (set -e; export \'#\' A=7; show; show no) || show "$A"',
+    "written files": "echo 'A=1' > f; . ./f; show; printf 'B=%s\\n' 2 >> f; cat >> f <<E\nC=$((1 + 2))\nshow in $0\nE\n. ./f; bash f; echo 'show $1' > s.sh; bash ./s.sh p; "
+    "(cd sub; echo A=4 > f; . ../f; show); . sub/f; show; tee f <<< 'A=5' > /dev/null; . ./f; show",
     "here-documents": 'v=1; w=$(cat <<E\ngot $v \\$x\n\tt\nE\n); show "$w"; w=$(cat <<\'E\'\nraw $v\nE\n); show "$w"; read -r -d \'\' T <<-E || true\n\tline $v\n\t\tx\n\tE\nshow "$T"',
     "evaluation": 'eval \'show evaled $((1+1))\'; eval "x=5"; show $x; B=2; export B; A=3; bash -c \'show $0 "$1" "[${A-no}]" $B\' zero \'o ne\'; sh -c "show $x"; A=1 bash -c \'show "$A"\'',
     "groups": "{ show in; A=1; }; ( A=2; export A; show; exit 3 ); show $A $?; { show bg; } & wait",

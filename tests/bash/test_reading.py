@@ -101,10 +101,27 @@ def test_settings_win_over_defaults_and_assignments_over_settings() -> None:
         ("f() { [ -d x ] && return; run; }; f", ["not [ -d x ]"]),
         ("[ -d x ] && [ -d y ] && run", ["[ -d x ] && [ -d y ]"]),
         ("if true; then run; fi", []),
+        ('set -e; f() { [ -n "$V" ] && echo; }; f; run', ['[ -n "$V" ]']),
+        ('set -e; f() { [ -n "$V" ] && echo; }; f a | tee log; run', []),
+        ('set -e -o pipefail; f() { [ -n "$V" ] && echo; }; f a | tee log; run', ['[ -n "$V" ]']),
+        ('f() { [ -n "$V" ] && echo; }; f; set -e; run', []),
+        ('set -e; f() { [ -n "$V" ] && echo; true; }; f; run', []),
+        ('set -e; f() { [ -n "$V" ] && echo; }; f || true; if f; then :; fi; run', []),
+        ('set -e; [ -n "$V" ] && echo; run', []),
+        ('set -e; [ -n "$V" ]; pip install x; grep -q a b && echo; mkdir c; run', []),
+        ('set -e; f() { [ -f "$HOME/a" ] && . "$HOME/a"; }; f; run', []),
+        ('set -e; ( [ -n "$V" ] && echo ); run', ['[ -n "$V" ]']),
+        ("set -e; bash -c 'set -e; ([ -n \"$V\" ] && :); echo'; run", ['[ -n "$V" ]']),
+        ('set -e; f() { [ -n "$V" ] && :; }; if [ -d a ]; then f; fi; run', ['[ -n "$V" ]']),
+        ("set -e; N=${1:-x}; shift; run", ["there is an argument $1"]),
+        ("set -e; shift 2 || true; run", []),
+        ("shift; run", []),
     ],
 )
 def test_conditions_of_a_call(text: str, conditions: list[str]) -> None:
-    assert [c.text for c in only(text).conditions] == conditions
+    last = of(text).calls[-1]
+    assert said(last) == ["run"]
+    assert [c.text for c in last.conditions] == conditions
 
 
 @pytest.mark.parametrize(
@@ -158,7 +175,10 @@ def test_sourced_files_and_what_is_missing_of_them() -> None:
     calls = [(said(c), c.file) for c in script.calls]
     assert calls[:2] == [(["run", "inside"], "conf/env.sh"), (["run", "2"], "")]
     assert [c[0][0] for c in calls[2:]] == [".", "source"]
-    assert len(script.remarks) == 2
+    assert len(script.remarks) == 3
+    assert [(r.file, r.line) for r in script.remarks if "carriage return" in r.what] == [
+        ("conf/env.sh", 1)
+    ]
 
 
 def test_lines_of_a_call() -> None:
@@ -175,6 +195,11 @@ TRAPS = {
     "space behind": (b"run \\ \n  x\n", 1, "space behind the backslash"),
     "spaces around": (b"N = 3\n", 1, "no space"),
     "odd dash": ("run \u2013model x\n".encode(), 1, "U+2013"),
+    "a name of the same command": (b"x\nexport A=1 B=a$A\n", 2, "$A is what it was before"),
+    "a variable in a command": (b"x\nC='A=1 run'; $C b\n", 2, "A=... comes of a variable"),
+    "a redirect in a variable": (b"x\nC='run > log 2>&1'\n$C\n", 3, "gives > to run"),
+    "a pipe in a variable": (b"x\nL='| tee log'\nrun $L &\n", 3, "gives | to run"),
+    "no name": (b"x\nexport $(echo A=1 '# c')\n", 2, "'#' is no name of a variable"),
     "byte order mark": (b"\xef\xbb\xbfrun\n", 1, "byte order mark"),
 }
 
@@ -182,7 +207,8 @@ TRAPS = {
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_is_named_with_its_line(name: str) -> None:
     text, line, what = TRAPS[name]
-    found = [r for r in read(text, "x.sh").remarks if r.about is About.TRAP and r.line == line]
+    traps = (About.TRAP, About.WRONG)
+    found = [r for r in read(text, "x.sh").remarks if r.about in traps and r.line == line]
     assert any(what in remark.what for remark in found), read(text, "x.sh").remarks
 
 
@@ -195,6 +221,9 @@ def test_a_trap_is_named_with_its_line(name: str) -> None:
         "sort < in > out\n",
         "# we train a model here: all is well\nrun\n",
         "run \\\n  --a\n# comment\nrun2\n",
+        "A=1; export A=$A B=$A C=1 D=$E; local A=1; local B=$A\n",
+        'C="run > log"; eval $C; eval "$C"; bash -c "$C"; echo $C; run "$C" ">" \\| a=1 "&"',
+        "S='<image> a>b x|y'; env A=1 run $S; A=1; $A",
         "echo =x; run ==x; ./run.py =x\n",
     ],
 )
@@ -267,7 +296,9 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     [
         "bash sub/serve.sh a b", "sh -e sub/serve.sh a b", "nohup bash sub/serve.sh a b &",
         "./sub/serve.sh a b", "exec bash sub/serve.sh a b", "cd sub; nohup ./serve.sh a b",
-        "(exec setsid bash ./sub/serve.sh a b)",
+        "(exec setsid bash ./sub/serve.sh a b)", "/bin/bash sub/serve.sh a b",
+        "/usr/bin/env bash sub/serve.sh a b", "nice -n 5 env -u X time ./sub/serve.sh a b",
+        "timeout -k 5 10h stdbuf -oL bash sub/serve.sh a b", "A=1 env bash sub/serve.sh a b",
     ],
 )  # fmt: skip
 def test_another_script_is_read_where_it_is_given(start: str) -> None:
@@ -281,6 +312,43 @@ def test_another_script_is_read_where_it_is_given(start: str) -> None:
     assert [said(call)[0] for call in of(f"{start}\n").calls] != ["run"]
 
 
+def test_env_gives_another_script_variables_and_takes_them() -> None:
+    files = {"s.sh": b"run $A $B ${C:-none}\n"}
+    text = "export A=0 B=1 C=2; env A=$B$B -u C bash s.sh; env -u C A=3 bash s.sh; run $A $C"
+    script = of(text, sources=files)
+    assert [said(call)[1:] for call in script.calls[1:]] == [["3", "1", "none"], ["0", "2"]]
+    assert script.calls[1].environ.keys() == {"A", "B"}
+
+
+@pytest.mark.parametrize("start", ["srun -N 2 bash s.sh", "sbatch s.sh", "srun s.sh"])
+def test_a_script_that_starts_elsewhere_is_named(start: str) -> None:
+    (remark,) = of(start, sources={"s.sh": b"run\n"}).remarks
+    assert (remark.about, remark.what[:12]) == (About.UNREAD, "starts s.sh ")
+    assert of(start).remarks == []
+
+
+@pytest.mark.parametrize(
+    ("start", "file", "line"),
+    [
+        ("sh s.sh", "x\nA=(1 2)\n[[ a ]]", 2),
+        ("/bin/sh s.sh", "source f", 1),
+        ("./s.sh", "#!/bin/sh\n[[ a = b ]]", 2),
+        ("sh -c 'function f { x; }; f'", "", 1),
+        (
+            "sh s.sh",
+            'f() { local A=1; x "$((A + 1))" > log 2>&1; }; export B',
+            0,
+        ),
+        ("bash s.sh", "A=(1 2)", 0),
+        ("./s.sh", "#!/bin/bash\nA=(1 2)", 0),
+    ],
+)
+def test_what_sh_does_not_know_is_a_trap(start: str, file: str, line: int) -> None:
+    remarks = of(start, sources={"s.sh": file.encode()}).remarks
+    traps = [remark.line for remark in remarks if remark.about is About.TRAP]
+    assert traps == ([line] if line else [])
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -288,6 +356,10 @@ def test_another_script_is_read_where_it_is_given(start: str) -> None:
         "export $(cat .env | grep -v '^#' | xargs)",
         'export $(cat ./.env | grep -v "^\\s*#")',
         "set -a; source .env; set +a",
+        "export $(cat .env | sed 's/#.*//g' | xargs)",
+        "export $(sed '/^\\s*#/d' .env)",
+        'while IFS== read -r k v; do [[ $k == \\#* ]] || export "$k=$v"; done < .env',
+        'while IFS= read -r l || [ -n "$l" ]; do [[ $l = \\#* ]] || export $l; done < .env',
     ],
 )
 def test_variables_of_a_file_are_read_where_it_is_given(line: str) -> None:
@@ -296,6 +368,53 @@ def test_variables_of_a_file_are_read_where_it_is_given(line: str) -> None:
     assert {name: value.known for name, value in call.environ.items()} == {"A": "1", "B": "x/y"}
     unread = of(f"{line}\nrun\n").remarks
     assert [remark.about for remark in unread] == [About.UNREAD]
+
+
+@pytest.mark.parametrize(
+    ("loop", "calls"),
+    [
+        ('while read -r l; do run "$l"; done < f', ["run a", "run b c"]),
+        ('while read -r l || [ -n "$l" ]; do run "$l"; done < f', ["run a", "run b c", "run d"]),
+        ("while read -r l; do run $l; break; done < f", ["run a"]),
+        ("while read -r l; do run $l; maybe && break; done < f", ["run ${l}", "maybe"]),
+        ("while read a && read b; do run $a; done < f", ["run ${a}"]),
+        ("echo x > f; while read l; do run $l; done < f", ["echo x", "run x"]),
+        ("while read -r l; do run $l; done < gone", ["run ${l}"]),
+    ],
+)
+def test_a_loop_over_lines(loop: str, calls: list[str]) -> None:
+    script = of(loop, sources={"f": b"a\nb c\nd"})
+    assert [" ".join(said(call)) for call in script.calls] == calls
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('echo "A=1" > f; source ./f; run $A', ["run", "1"]),
+        ("cat > f <<E\nA=$((1 + 1))\nE\necho B=3 >> f; . ./f; run $A$B", ["run", "23"]),
+        ("printf 'run %s\\n' x > s.sh; chmod +x s.sh; ./s.sh", ["run", "x"]),
+        ("(echo run a > f); bash f", ["run", "a"]),
+        ("cat <<E | tee f\nA=1\nE\n. ./f", [".", "./f"]),
+        ("tee f <<< A=1; . ./f; run $A", ["run", "1"]),
+        ("mkdir d; cd d; echo A=1 > f; . ../f; run $A", ["run", "0"]),
+        ("sed -i s/0/1/ f; . ./f", [".", "./f"]),
+        ("cp g f; . ./f", [".", "./f"]),
+        ("cp d/f .; . ./f", [".", "./f"]),
+        ("rm -rf d; . ./d/f", [".", "./d/f"]),
+        ("{ echo A=1; } > f; . ./f", [".", "./f"]),
+        ("echo $X > f; bash f", ["bash", "f"]),
+        ("[ -e x ] && echo A=1 > f; . ./f", [".", "./f"]),
+        ("echo A=1 >> f; . ./f", [".", "./f"]),
+        ("sed s/0/1/ f > g; echo A=1 2> h; . ./f; run $A", ["run", "0"]),
+    ],
+)
+def test_a_file_that_the_script_writes_is_not_what_lies_there(text: str, words: list[str]) -> None:
+    script = of(text, sources={"f": b"A=0\n", "d/f": b"A=0\n"})
+    assert said(script.calls[-1]) == words
+    unread = [remark.what for remark in script.remarks if remark.about is About.UNREAD]
+    assert [what[:24] for what in unread] == (
+        [] if "run" in words else ["is written by the script"]
+    )
 
 
 @pytest.mark.parametrize("text", ["run a \\", "run a\\", "run a \\\n", "run \\\na\\"])

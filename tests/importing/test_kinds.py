@@ -35,6 +35,33 @@ def at(result: Imported, key: str) -> Any:
     return node
 
 
+@pytest.mark.parametrize(
+    ("before", "dataset"),
+    [
+        ("cat > t.yaml <<E\nstage: sft\ndataset: new\nE\n", "new"),
+        ("cat > t.yaml <<E\nstage: sft\ndataset: $X\nE\n", None),
+        ("sed -i s/old/new/ t.yaml\n", None),
+        ("cp base.yaml t.yaml\n", None),
+        ("", "old"),
+    ],
+)
+def test_a_file_of_arguments_is_what_the_script_writes(
+    tmp_path: Path, before: str, dataset: str | None
+) -> None:
+    (tmp_path / "t.yaml").write_text("stage: sft\ndataset: old\n")
+    result = imported(tmp_path, {"script.sh": f"{before}llamafactory-cli train t.yaml\n"})
+    assert (result.status, result.keys.get("dataset")) == (0, dataset), result.said
+    assert result.says("needs a file that the script writes itself") == (dataset is None)
+    argv = ["llamafactory-cli", "train", "t.yaml"]
+    assert result.keys.get("argv") == (argv if dataset is None else None)
+
+
+def test_another_file_that_the_script_writes_is_named(tmp_path: Path) -> None:
+    script = "echo {} > ds.json\nswift sft --model m --dataset a --deepspeed ds.json\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says("script.sh:2: needs a file that the script writes itself, make it before")
+
+
 def test_a_server_and_a_learner_become_one_experiment(tmp_path: Path) -> None:
     result = imported(tmp_path, {"server.sh": SERVER, "learner.sh": LEARNER})
     assert result.keys == {

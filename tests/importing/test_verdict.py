@@ -75,6 +75,26 @@ DECIDED = {
         "decided by --set NAME=VALUE: MODE",
         ["--set", "MODE=train"],
     ),
+    "what decides on a variable": (
+        f'[ -n "$KEY" ] && export WANDB_MODE=online\n{SFT}\n',
+        "decided by --set NAME=VALUE: KEY, WANDB_MODE",
+        ["--set", "KEY="],
+    ),
+    "what decides on what decides": (
+        f'M=a\n[ -n "$KEY" ] && M=b\nif [ $M = b ]; then N=1; else N=2; fi\n{SFT} --seed $N\n',
+        "decided by --set NAME=VALUE: KEY, N",
+        ["--set", "KEY=x"],
+    ),
+    "what would end the script": (
+        f'set -e\nlog() {{ [ -n "$VERBOSE" ] && echo "$1"; }}\nlog hello\n{SFT}\n',
+        "decided by --set NAME=VALUE: VERBOSE",
+        ["--set", "VERBOSE=1"],
+    ),
+    "whether there is something to shift": (
+        f"set -e\nNAME=${{1:-x}}\nshift\n{SFT} --run_name $NAME\n",
+        "decided behind --: $1",
+        ["--", "x"],
+    ),
     "what the script computes": (
         f"NOW=$(date +%s)\nDIR=out/$NOW\n{SFT} --output_dir $DIR --logging_dir $DIR/l\n",
         "decided by --set NAME=VALUE: NOW",
@@ -113,6 +133,17 @@ def test_what_is_decided_is_said_and_not_exported(tmp_path: Path) -> None:
     assert result.says("script.sh: $NOW is taken to be 5; the script computes it")
     assert result.keys["training"] == {"output_dir": "out/5", "run_name": "known"}
     assert result.keys["env"] == {"set": {"X": "known"}}
+
+
+@pytest.mark.parametrize("line", ["source f", "bash f", "export $(cat f | xargs)", "set -a; . ./f"])
+def test_carriage_returns_are_a_difference(tmp_path: Path, line: str) -> None:
+    """Bash passes them on, in a script as in the files that it reads."""
+    (tmp_path / "f").write_bytes(b"A=1\r\n")
+    result = imported(tmp_path, {"script.sh": f"{line}\n{SFT}\n"})
+    assert result.says("f:1: difference: ends with a carriage return"), result.said
+    assert result.verdict == "not proven: 1 difference"
+    (tmp_path / "script.sh").write_bytes(f"{SFT}\r\n".encode())
+    assert imported(tmp_path, {}, [str(tmp_path / "script.sh")]).status == 1
 
 
 def test_flags_below_a_missing_backslash_are_a_trap_alone(tmp_path: Path) -> None:
@@ -335,6 +366,10 @@ DIFFERENT = {
         f"(cd a && swift rollout --model m) &\ncd b && {GRPO}\n",
         "script.sh:2: difference: starts in b, the first one in a",
     ),
+    "a variable in a command": (
+        f'CMD="CUDA_VISIBLE_DEVICES=0 {SFT}"\n$CMD\n',
+        "script.sh:2: difference: CUDA_VISIBLE_DEVICES=... comes of a variable, so it is no",
+    ),
     "input": (f"{SFT} < answers.txt\n", "script.sh:1: difference: reads from answers.txt"),
 }
 
@@ -393,6 +428,11 @@ def test_what_the_launcher_refuses_is_said(tmp_path: Path) -> None:
 
 
 MISTAKES = {
+    "a script elsewhere": (
+        {"script.sh": "srun -N 2 bash run.sh\n"},
+        [],
+        "trains; what line 1 starts is not read (srun -N 2 bash run.sh)",
+    ),
     "no launch": ({"script.sh": "echo hello\n"}, [], "starts nothing that serves or trains"),
     "arguments": (
         {"script.sh": f"[ $# -lt 1 ] && exit 1\n{SFT} --max_steps $1\n"},

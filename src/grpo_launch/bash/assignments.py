@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from grpo_launch.bash import braces, words
 from grpo_launch.bash.arithmetic import UnknownError
 from grpo_launch.bash.numeric import expression
 from grpo_launch.bash.pieces import Field
-from grpo_launch.bash.script import Kind, Unknown, Value, joined
+from grpo_launch.bash.script import About, Kind, Unknown, Value, joined
 from grpo_launch.bash.shell import Shell
 from grpo_launch.bash.state import Variable
-from grpo_launch.bash.syntax import Node
-from grpo_launch.bash.variables import assign, export, look_up_all
+from grpo_launch.bash.syntax import Node, nodes
+from grpo_launch.bash.variables import assign, export, look_up, look_up_all
 
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 
 
 def assignment(shell: Shell, node: Node) -> None:
     """``name=value``, and its kinds."""
+    if node.get("Array") is not None:
+        name, append = str(node["Name"]["Value"]), bool(node.get("Append"))
+        _array(shell, name, node["Array"].get("Elems") or [], append)
+    else:
+        _assign(shell, node, words.value(shell, node.get("Value")))
+
+
+def _assign(shell: Shell, node: Node, value: Value) -> None:
+    """``name=value`` or ``name[index]=value``, what is assigned being expanded."""
     name = str(node["Name"]["Value"])
     append = bool(node.get("Append"))
-    if node.get("Array") is not None:
-        _array(shell, name, node["Array"].get("Elems") or [], append)
-        return
-    value = words.value(shell, node.get("Value"))
     index: str | None = None
     if node.get("Index"):
         try:
@@ -105,23 +111,41 @@ _ATTRIBUTES = {"i": {"integer": True}, "u": {"case": "u"}, "l": {"case": "l"}}
 
 
 def declare(shell: Shell, command: Node) -> bool:
-    """``declare``, ``local``, ``export``, ``readonly``, ``typeset``."""
+    """``declare``, ``local``, ``export``, ``readonly``, ``typeset``.
+
+    Bash expands all arguments before it assigns one, but for arrays.
+    """
     variant = str(command["Variant"]["Value"])
     options = ""
+    waiting: list[Callable[[], None]] = []
+    assigned: dict[str, Value] = {}
     for node in command.get("Args") or []:
+        _judge(shell, node, assigned)
         if node.get("Naked") and not node.get("Name"):
             for field in words.split(shell, [node["Value"]]):
                 text = field.value.known
                 if text is not None and re.fullmatch(r"[-+]\w+", text):
                     options += text
                 else:
-                    _declared_word(shell, node, field.value, variant, options)
+                    word = partial(_declared_word, shell, node, field.value, variant, options)
+                    waiting.append(word)
         else:
-            _declared(shell, node, variant, options)
+            waiting += _declared(shell, node, variant, options, assigned)
+    shell.state.status = 0
+    for each in waiting:
+        each()
     if variant == "nameref" or (re.search(r"-\w*n", options) and variant != "export"):
         shell.remark(command, "names another variable: that is not followed")
-    shell.state.status = 0
     return True
+
+
+def _judge(shell: Shell, node: Node, assigned: Mapping[str, Value]) -> None:
+    """Note an argument that takes a variable for what one before it says."""
+    for inner in nodes(node.get("Value")):
+        name = str((inner.get("Param") or {}).get("Value", ""))
+        if name in assigned and look_up(shell, name, "").values != (assigned[name],):
+            what = f"${name} is what it was before: bash expands all words before it assigns one"
+            shell.remark(node, what, About.TRAP)
 
 
 def _declared_word(shell: Shell, node: Node, value: Value, variant: str, options: str) -> None:
@@ -133,27 +157,42 @@ def _declared_word(shell: Shell, node: Node, value: Value, variant: str, options
         assign(shell, match[1], joined(match[3], *value.parts[1:]), append=bool(match[2]))
     elif value.known is not None and value.known.isidentifier():
         _prepared(shell, value.known, variant, options)
+    elif value.known is not None:
+        what = f"{value.known!r} is no name of a variable: bash says so, and goes on"
+        shell.remark(node, what, About.TRAP)
+        shell.state.status = 1
     else:
         shell.remark(node, "which variables it declares is not known")
 
 
-def _declared(shell: Shell, node: Node, variant: str, options: str) -> None:
+def _declared(
+    shell: Shell, node: Node, variant: str, options: str, assigned: dict[str, Value]
+) -> Iterator[Callable[[], None]]:
+    """What is left to do with an argument that is expanded; ``assigned`` gets its name."""
     name = str(node["Name"]["Value"])
     if re.search(r"-\w*[fFp]", options):
+        return
+    if node.get("Array") is not None:
+        _prepared(shell, name, variant, options)
+        assignment(shell, node)
         return
     parts = (node.get("Value") or {}).get("Parts") or []
     if _are_words(parts):
         operator = "+=" if node.get("Append") else "="
         start = {"Type": "Lit", "Value": f"{name}{operator}"}
         for field in words.split(shell, [{**node["Value"], "Parts": [start, *parts]}]):
-            _declared_word(shell, node, field.value, variant, options)
+            yield partial(_declared_word, shell, node, field.value, variant, options)
         return
-    value = words.value(shell, node.get("Value"))  # of what the name was before it is local
-    _prepared(shell, name, variant, options)
-    if node.get("Array") is not None or node.get("Index"):
-        assignment(shell, node)
-    elif not node.get("Naked"):
-        assign(shell, name, value, append=bool(node.get("Append")))
+    value = words.value(shell, node.get("Value"))
+
+    def run() -> None:
+        _prepared(shell, name, variant, options)
+        if node.get("Index") or not node.get("Naked"):
+            _assign(shell, node, value)
+
+    if not node.get("Naked"):
+        assigned[name] = value
+    yield run
 
 
 def _are_words(parts: Sequence[Node]) -> bool:

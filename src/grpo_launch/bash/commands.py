@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from grpo_launch.bash import assignments, followed, programs, words
-from grpo_launch.bash.directories import below, directory, shown, within
+from grpo_launch.bash import assignments, followed, others, programs, words, written
+from grpo_launch.bash.directories import directory, shown
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.script import About, Call, Redirect, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
-from grpo_launch.bash.state import Function, Positionals, State, Variable
+from grpo_launch.bash.state import Function, Positionals, State, Variable, united
 from grpo_launch.bash.syntax import Node, offset
 from grpo_launch.bash.variables import assign, export
 
 _DEEPEST = 40
 _SPACED = re.compile(r"=(?!=)")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*\+?=")
 _SAY = frozenset(("echo", "printf", "test", "expr", "print"))
 _PLACEHOLDER = re.compile(r"[A-Za-z][\w./-]*")
 
@@ -90,6 +90,21 @@ def redirects(shell: Shell, statement: Node) -> Redirected:
     return Redirected(tuple(listed), stdin, tuple(teed), is_wrong)
 
 
+def read_by(shell: Shell, statement: Node, redirected: Redirected) -> Value | None:
+    """What a loop reads, of a here-document or of a file that is given."""
+    files = [one for one in redirected.listed if one.operator == "<" and not one.descriptor]
+    if not files:
+        return redirected.stdin
+    place = shell.place(files[-1].target)
+    data = None if place is None else shell.text_of(place)
+    if data is None:
+        return None
+    if shell.written(place) is None:
+        what = f"what {files[-1].target} holds is taken as it is now"
+        shell.remark(statement["Redirs"][0], what, About.FILE)
+    return joined(data.decode("utf-8", "surrogateescape"))
+
+
 def _written_by_tee(shell: Shell, word: Node) -> list[Value]:
     parts = word.get("Parts") or []
     statements = (parts[0].get("Stmts") or []) if len(parts) == 1 else []
@@ -113,6 +128,7 @@ def simple(shell: Shell, statement: Node) -> bool:
         shell.state.status = 1
         return True
     if not fields:
+        written.by_redirects(shell, redirected.listed, Value())
         for node in assigns:
             assignments.assignment(shell, node)
         shell.state.status = (shell.record.substituted or [0])[-1]
@@ -128,11 +144,16 @@ def simple(shell: Shell, statement: Node) -> bool:
     }
     with shell.within(**around):
         if name is not None and name in shell.state.functions:
-            return _function(shell, statement, name, assigns, fields[1:])
+            alive = _function(shell, statement, name, assigns, fields[1:])
+            written.by_redirects(shell, redirected.listed)
+            return alive
         run = followed.found(name, fields)
         if run is not None:
-            return _builtin(shell, statement, assigns, fields, run, redirected)
-        return call(shell, statement, assigns, fields)
+            alive = _builtin(shell, statement, assigns, fields, run, redirected)
+        else:
+            alive = call(shell, statement, assigns, fields)
+        written.by_command(shell, fields, redirected.listed, stdin)
+        return alive
 
 
 def _builtin(
@@ -200,7 +221,7 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
                 replace(one, target=shown(one.target, cwd))
                 for one in (*state.redirects, *context.redirects)
             ),
-            conditions=state.conditions,
+            conditions=united(state.conditions, state.needs),
             piped=context.piped,
             teed=tuple(shown(file, cwd) for file in context.teed),
             repeated=context.repeated,
@@ -208,6 +229,7 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
             file=shell.source.name,
             unset=tuple(name for name in state.unset() if name not in environ),
             shells=context.shells,
+            written=state.files,
         )
     )
     _judge(shell, statement, fields)
@@ -219,6 +241,18 @@ def call(shell: Shell, statement: Node, assigns: Sequence[Node], fields: Sequenc
 def _judge(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
     """Commands that are probably none."""
     known = [field.value.known or "" for field in fields[:2]]
+    first = fields[0].value.parts[0] if fields[0].value.parts else ""
+    operators = [str(field.value) for field in fields if field.is_operator]
+    if isinstance(first, str) and (match := _VARIABLE.match(first)):
+        what = f"{match[0]}... comes of a variable, so it is no assignment but the program's name,"
+        what += " and bash finds none: put env before it"
+        shell.remark(statement, what, About.WRONG)
+    if script := others.unread(shell, fields):
+        what = f"starts {script} by {known[0]}, which is not read: give that script as well"
+        shell.remark(statement, what)
+    if operators and known[0] not in _SAY:
+        what = f"gives {operators[0]} to {known[0]}: what comes of a variable is an argument"
+        shell.remark(statement, what, About.TRAP)
     if known[0].startswith("-") and len(known[0]) > 1:
         last = shell.record.last
         of = f" of {last[2]} in line {last[0]}" if last is not None else ""
@@ -258,13 +292,13 @@ def _print(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
 
 def _of_file(shell: Shell, statement: Node, name: str, arguments: Sequence[Value]) -> Value | None:
     """What a program prints of a file, where that is given."""
-    path = within(shell.state.cwd, arguments[-1]).known if arguments else None
-    data = None if path is None else shell.load(posixpath.normpath(below(path, shell.start)))
-    if data is None or b"\0" in data:
+    path = shell.place(arguments[-1]) if arguments else None
+    data = None if path is None else shell.text_of(path)
+    if data is None:
         return None
     text = joined(data.decode("utf-8", "surrogateescape"))
     value = programs.output(name, arguments[:-1], text, shell.directory)
-    if value is not None:
+    if value is not None and shell.written(path) is None:
         what = f"what {arguments[-1]} holds is taken as it is now"
         shell.remark(statement, what, About.FILE)
     return value

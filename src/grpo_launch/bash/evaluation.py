@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from grpo_launch.bash.directories import below, within
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.script import Redirect, Unknown, Value, joined
 from grpo_launch.bash.shell import Frame, Shell
 from grpo_launch.bash.state import Positionals, State, Variable
 from grpo_launch.bash.syntax import Node, Source, parse
+from grpo_launch.bash.traps import of_dash
 from grpo_launch.bash.ways import subshell
 from grpo_launch.errors import ConfigError
 
 _DEEPEST = 40
+_OF_SH = re.compile(rb"#! ?/bin/sh\b")
+_WRITTEN = "is written by the script itself before: what it then holds is not known"
 
 
 def source(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redirect]) -> bool | None:
     """``source file``: walked where its text is given; else a call, and a remark."""
     path = fields[1].value if len(fields) > 1 else Value()
-    text = within(shell.state.cwd, path).known
-    text = None if text is None else below(text, shell.start)
+    place = shell.place(path)
     data = None
-    if text is not None and shell.context.depth < _DEEPEST:
-        data = shell.load(posixpath.normpath(text))
-    if data is None:
-        shell.remark(node, "is not read: what it sets is not known")
+    if place is not None and shell.context.depth < _DEEPEST:
+        data = shell.text_of(place)
+    if place is None or data is None:
+        what = "is not read: what it sets is not known"
+        shell.remark(node, what if shell.written(place) is None else _WRITTEN)
         return None
-    parsed = _parsed(shell, node, data.replace(b"\r\n", b"\n"), posixpath.normpath(str(text)))
+    parsed = _parsed(shell, node, data, place)
     if parsed is None:
         return None
     before = shell.state.positionals
@@ -151,6 +152,8 @@ def shell_command(
         arguments = rest
     if read is None:
         return None
+    if str(fields[0].value).endswith("sh") and not str(fields[0].value).endswith("bash"):
+        _judge(shell, read[0])
     return _process(shell, *read, arguments, options - {"c", "l", "i", "x"})
 
 
@@ -159,19 +162,30 @@ def script_file(
 ) -> bool | None:
     """``./file``: as :func:`shell_command`."""
     read = _file(shell, node, fields[0].value)
+    if read is not None and _OF_SH.match(read[0].data):
+        _judge(shell, read[0])
     return None if read is None else _process(shell, *read, fields, set())
+
+
+def _judge(shell: Shell, parsed: Source) -> None:
+    """Note what ``sh`` does not know."""
+    calls = len(shell.record.calls)
+    for remark in of_dash(parsed):
+        if remark not in shell.record.remarks:
+            shell.record.remarks.append(replace(remark, calls=calls))
 
 
 def _file(shell: Shell, node: Node, path: Value) -> tuple[Source, dict[str, Variable]] | None:
     """A script that is run, where its text is given."""
-    text = within(shell.state.cwd, path).known
-    if text is None or shell.context.depth > _DEEPEST:
+    name = shell.place(path)
+    if name is None or shell.context.depth > _DEEPEST:
         return None
-    name = posixpath.normpath(below(text, shell.start))
-    data = shell.load(name)
-    if data is None or b"\0" in data:
+    data = shell.text_of(name)
+    if data is None:
+        if shell.written(name) is not None:
+            shell.remark(node, _WRITTEN)
         return None
-    parsed = _parsed(shell, node, data.replace(b"\r\n", b"\n"), name)
+    parsed = _parsed(shell, node, data, name)
     return None if parsed is None else (parsed, {})
 
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from grpo_launch.bash import conditions, evaluation, reads
+from grpo_launch.bash import conditions, evaluation, others, reads
 from grpo_launch.bash.directories import below, within
+from grpo_launch.bash.others import Builtin
 from grpo_launch.bash.pieces import Field
 from grpo_launch.bash.programs import BeyondError, formatted
-from grpo_launch.bash.script import About, Kind, Redirect, Unknown, Value, joined
+from grpo_launch.bash.script import About, Condition, Kind, Redirect, Unknown, Value, joined
 from grpo_launch.bash.shell import Shell
 from grpo_launch.bash.state import Positionals, Variable
 from grpo_launch.bash.syntax import Node
 from grpo_launch.bash.variables import assign, look_up, unset
 
-Builtin = Callable[[Shell, Node, Sequence[Field], Sequence[Redirect]], "bool | None"]
-"""Follows a builtin: whether the script goes on, or None where it is a call after all."""
-
 
 def found(name: str | None, fields: Sequence[Field]) -> Builtin | None:
     """What follows a command: a builtin, or another bash."""
-    if name in _LEFT_OUT:
-        return _other_bash
+    if others.starts(name):
+        return others.other_bash
     if name in ("command", "builtin") and len(fields) > 1:
         inner = fields[1].value.known
         if inner in ("-v", "-V"):
@@ -31,9 +29,7 @@ def found(name: str | None, fields: Sequence[Field]) -> Builtin | None:
         if run is not None:
             return lambda shell, node, all_, redirects: run(shell, node, all_[1:], redirects)
         return None
-    if name is not None and name.endswith(".sh") and "/" in name:
-        return evaluation.script_file
-    return _BUILTINS.get(name or "")
+    return others.program(name) or _BUILTINS.get(name or "")
 
 
 def _unknown_status(shell: Shell, _: Node, fields: Sequence[Field], __: Sequence[Redirect]) -> bool:
@@ -143,9 +139,6 @@ def _move(shell: Shell, target: Value) -> None:
     state.variables.pop("PWD", None)
 
 
-_LEFT_OUT = ("nohup", "setsid")
-"""Programs that only say how the bash behind them goes on."""
-
 _LONG = {"errexit": "e", "nounset": "u", "noglob": "f", "allexport": "a"}
 
 
@@ -203,6 +196,10 @@ def _shift(shell: Shell, node: Node, fields: Sequence[Field], _: Sequence[Redire
     elif positionals.of_caller:
         skipped = positionals.skipped + count
         state.positionals = Positionals((), of_caller=True, skipped=skipped)
+        if "e" in state.options and not shell.context.tested:
+            said = f"there is an argument ${skipped}"
+            state.doubts = (Condition(shell.source.line_of(node), said, (str(skipped),)),)
+            state.status = None
     else:
         state.status = 1
     return True
@@ -241,19 +238,6 @@ def _unset_item(shell: Shell, node: Node, name: str, index: str) -> None:
     shell.state.variables[name] = Variable(None, items, variable.keyed, variable.several)
 
 
-def _other_bash(
-    shell: Shell, node: Node, fields: Sequence[Field], redirects: Sequence[Redirect]
-) -> bool | None:
-    """Another bash, behind what only says how it goes on; anything else is a call."""
-    rest = list(fields)
-    while rest and rest[0].value.known in _LEFT_OUT:
-        rest.pop(0)
-    run = found(rest[0].value.known, rest) if rest else None
-    if run is None or run not in (evaluation.shell_command, evaluation.script_file):
-        return None
-    return run(shell, node, rest, redirects)
-
-
 def _exec(
     shell: Shell, node: Node, fields: Sequence[Field], redirects: Sequence[Redirect]
 ) -> bool | None:
@@ -263,7 +247,7 @@ def _exec(
         shell.state.redirects = (*shell.state.redirects, *redirects)
         shell.state.status = 0
         return True
-    if _other_bash(shell, node, fields[1:], redirects):
+    if others.other_bash(shell, node, fields[1:], redirects):
         return commands.end(shell, shell.state.status)
     command = node.get("Cmd") or {}
     commands.call(shell, node, command.get("Assigns") or [], fields)
@@ -317,6 +301,4 @@ _BUILTINS: dict[str, Builtin] = {
     "source": evaluation.source,
     ".": evaluation.source,
     "eval": evaluation.evaluate,
-    "bash": evaluation.shell_command,
-    "sh": evaluation.shell_command,
 }

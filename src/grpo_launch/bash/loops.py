@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from grpo_launch.bash.shell import Frame, Shell
 from grpo_launch.bash.state import State, Variable, merged
 from grpo_launch.bash.syntax import Node, nodes, offset, short
 from grpo_launch.bash.variables import assign
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+$")
 
 MOST_ROUNDS = 1000
 """Rounds of a loop that are followed one by one."""
@@ -58,15 +61,24 @@ def while_clause(shell: Shell, command: Node) -> bool:
     condition = command["Cond"]
     text = shell.source.between(offset(condition[0]), offset(condition[-1], "End")).rstrip("; \n")
     until = bool(command.get("Until"))
+    stdin = shell.context.stdin
+    lines = None if stdin is None or stdin.known is None else re.findall(_LINE, stdin.known)
 
     def prepare() -> Verdict:
-        with shell.within(tested=True):
+        line = None if lines is None else joined(lines.pop(0) if lines else "")
+        with shell.within(tested=True, stdin=line):
             shell.walk(shell, condition)
         status = shell.state.status
         return None if status is None else (status == 0) != until
 
+    def unsure() -> Verdict:
+        nonlocal lines
+        lines = None
+        return prepare()
+
     held = f"not {short(text)}" if until else short(text)
-    return _rounds(shell, command, prepare, Condition(shell.source.line_of(condition[0]), held))
+    said = Condition(shell.source.line_of(condition[0]), held)
+    return _rounds(shell, command, prepare, said, unsure)
 
 
 def _counted(shell: Shell, command: Node, loop: Node) -> bool:
@@ -103,9 +115,21 @@ def forget(shell: Shell, expressions: Sequence[Node | None]) -> None:
 
 
 def _rounds(
-    shell: Shell, command: Node, prepare: Callable[[], Verdict], condition: Condition | None
+    shell: Shell,
+    command: Node,
+    prepare: Callable[[], Verdict],
+    condition: Condition | None,
+    unsure: Callable[[], Verdict] | None = None,
 ) -> bool:
-    """Follow a loop round by round, as long as it is known whether there is another one."""
+    """Follow a loop round by round, as long as it is known whether there is another one.
+
+    Args:
+        shell: the reader.
+        command: the loop.
+        prepare: begins a round: whether there is one.
+        condition: of a loop that has one.
+        unsure: in place of ``prepare`` where the rounds are not followed one by one.
+    """
     frame = Frame()
     alive, count = True, 0
     status: int | None = 0
@@ -132,7 +156,7 @@ def _rounds(
         del shell.record.calls[calls:], shell.record.remarks[remarks:]
         if count >= MOST_ROUNDS:
             shell.remark(command, f"has more than {MOST_ROUNDS} rounds: the rest is read as one")
-        return _unknown(shell, command, prepare, condition)
+        return _unknown(shell, command, unsure or prepare, condition)
     if alive:
         shell.state.status = status
     return shell.join([*([shell.state] if alive else []), *frame.left])

@@ -12,6 +12,7 @@ from grpo_launch.bash.script import Kind, Unknown, Value, joined
 IFS = " \t\n"
 
 _GLOB = re.compile(r"[*?]|\[[^\]]+\]")
+_OPERATOR = re.compile(r"(\d*|&)>>?(&\d)?|\d*>>?[\w./-]+|<|\|[|&]?|&&?|;")
 _SETTING = re.compile(r"[^*?\[]+=[^*?]*")
 
 
@@ -44,11 +45,13 @@ class Field:
         value: of it.
         several: whether nobody knows how many words it is: it holds an unquoted unknown.
         is_setting: whether it is a pattern to bash, and is taken as it is: ``logger=[console]``.
+        is_operator: whether it looks like ``> log`` or ``&``, but comes of an expansion.
     """
 
     value: Value
     several: bool = False
     is_setting: bool = False
+    is_operator: bool = False
 
 
 def pieces_of(value: Value, role: Role) -> list[Piece]:
@@ -119,7 +122,10 @@ def _field(word: Sequence[Piece], glob: bool, keep: bool) -> Field:
     several = any(p.role in open_ended and isinstance(p.content, Unknown) for p in word)
     text = _unquoted(word)
     if not glob or _GLOB.search(text) is None:
-        return Field(value, several)
+        is_operator = all(p.role is Role.EXPANDED for p in word) and (
+            _OPERATOR.fullmatch(value.known or "") is not None
+        )
+        return Field(value, several, is_operator=is_operator)
     if keep and _SETTING.fullmatch(text):
         return Field(value, several, is_setting=True)
     return Field(Value((Unknown(Kind.FILE, str(value)),)), several=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from grpo_launch.bash.directories import is_open, normal, within
+from grpo_launch.bash.lines import sed, without
 from grpo_launch.bash.script import Value, joined
 from grpo_launch.bash.syntax import HERE
 from grpo_launch.bash.text import ansi
@@ -291,25 +292,35 @@ def _expr(arguments: Sequence[str]) -> str:
 def _grep(arguments: Sequence[str], stdin: str) -> str:
     """``grep -o TEXT``: each place of it in a line; ``grep -v '^#'``: the lines without it."""
     option, text = arguments
-    if option == "-v" and text in _COMMENTS:
-        lines = [line for line in stdin.splitlines() if not re.match(_COMMENTS[text], line)]
-        return "".join(f"{line}\n" for line in lines)
+    if option == "-v" and (rest := without(text, stdin)) is not None:
+        return rest
     if option != "-o" or not re.fullmatch(r"[\w,:;=/ -]+", text) or text.startswith("-"):
         raise BeyondError
     return f"{text}\n" * sum(line.count(text) for line in stdin.split("\n"))
 
 
-def _xargs(arguments: Sequence[str], stdin: str) -> str:
-    """Without a program: the words of all lines in one."""
-    if arguments or re.search(r"[\'\"\\]", stdin):
+def _sed(arguments: Sequence[str], stdin: str) -> str:
+    if (lines := sed(arguments, stdin)) is None:
         raise BeyondError
-    return " ".join(stdin.split()) + "\n"
+    return lines
 
 
-_COMMENTS = {"^#": r"#", "^\\s*#": r"\s*#", "^[[:space:]]*#": r"\s*#", "^$": r"$"}
-"""Patterns of ``grep`` for lines that say nothing, as those of Python."""
+def _xargs(arguments: Sequence[str], stdin: str) -> str:
+    """Without a program: the words of all lines in one, without quotes."""
+    words = _QUOTED.findall(stdin)
+    if arguments or "".join("".join(stdin.split())) != "".join("".join(words).split()):
+        raise BeyondError
+    found = [re.sub(_QUOTES, lambda m: m[1] or m[2] or m[3] or "", word) for word in words]
+    if found and found[0].startswith("-"):
+        raise BeyondError
+    return " ".join(found) + "\n"
 
-OF_FILES = ("cat", "grep")
+
+_QUOTES = r"'([^'\n]*)'|\"([^\"\n]*)\"|\\(.)"
+_QUOTED = re.compile(r"(?:[^\s'\"\\]|'[^'\n]*'|\"[^\"\n]*\"|\\[^\n])+")
+"""Words of ``xargs``; what does not match, as one quote alone, is an error of it."""
+
+OF_FILES = ("cat", "grep", "sed")
 """Programs that read the file that is their last argument."""
 
 _OF_ARGUMENTS: dict[str, Callable[[Sequence[str]], str]] = {
@@ -324,5 +335,6 @@ _OF_INPUT: dict[str, Callable[[Sequence[str], str], str]] = {
     "cut": _cut,
     "awk": _awk,
     "grep": _grep,
+    "sed": _sed,
     "xargs": _xargs,
 }

@@ -6,6 +6,7 @@ an engine; ``importing`` looks for launches among the calls.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -30,12 +31,14 @@ class Unknown:
         kind: why.
         text: as the script says it: ``$(date +%F)``, ``${SLURM_NODEID}``.
         name: of the variable or positional, where it is one, or in which it was kept first.
+        deciders: the caller's variables in the condition that decides, where branches differ.
         quoted: in a word of a command, whether it stays within one word whatever it is.
     """
 
     kind: Kind
     text: str
     name: str = ""
+    deciders: tuple[str, ...] = field(default=(), compare=False)
     quoted: bool = field(default=False, compare=False)
 
 
@@ -122,7 +125,8 @@ class Call:
         cwd: where it runs; ``.`` is where the script was started.
         background: whether the script goes on meanwhile (``&``).
         redirects: in their order.
-        conditions: that all must hold; those known to hold are left out.
+        conditions: that all must hold; those known to hold are left out. Behind them those of the
+            caller's variables without which ``set -e`` ends the script before.
         piped: whether its output goes into another command (not what ``tee`` writes).
         teed: the files that a ``tee`` behind it writes.
         repeated: whether it stands in a loop whose rounds are not known.
@@ -130,6 +134,8 @@ class Call:
         file: the sourced file that ``line`` counts in; empty: the script itself.
         unset: variables of the caller that the script takes from it.
         shells: the subshells and other shells that it runs in, the outermost first, by number.
+        written: files that the script has written before, as seen from where it starts, with what
+            they hold.
     """
 
     line: int
@@ -148,6 +154,21 @@ class Call:
     file: str = ""
     unset: tuple[str, ...] = ()
     shells: tuple[int, ...] = ()
+    written: Mapping[str, Value] = field(default_factory=dict, compare=False)
+
+    def written_to(self, path: str) -> Value | None:
+        """What the script has written into a file before; None: nothing."""
+        return held(self.written, posixpath.normpath(posixpath.join(str(self.cwd), path)))
+
+
+def held(written: Mapping[str, Value], path: str) -> Value | None:
+    """What was written into a file, or into a directory above it; None: nothing."""
+    at = path
+    while at not in ("", ".", "/"):
+        if at in written:
+            return written[at]
+        at = posixpath.dirname(at)
+    return None
 
 
 class About(str, Enum):
@@ -155,8 +176,10 @@ class About(str, Enum):
 
     UNREAD = "unread"  # something that was not understood: what it does is not known
     TRAP = "trap"  # the script is probably wrong: a missing backslash, a carriage return
+    WRONG = "wrong"  # a trap for sure: what bash does is not what the script is read as
     COMMENT = "comment"  # a command that is commented out
     END = "end"  # nothing behind it runs
+    LEFT = "left"  # what is left out, and has another place
     FILE = "file"  # a file that was read now, and that the script would read then
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from grpo_launch.bash.directories import within
-from grpo_launch.bash.script import About, Call, Redirect, Remark, Value, joined
-from grpo_launch.bash.state import State, Variable, merged
+from grpo_launch.bash.directories import below, within
+from grpo_launch.bash.script import About, Call, Redirect, Remark, Value, held, joined
+from grpo_launch.bash.state import State, Variable, file_of, merged
 from grpo_launch.bash.syntax import HERE, Node, Source, short
+from grpo_launch.bash.traps import normalised
+from grpo_launch.errors import ConfigError
 
 MOST_STEPS = 20_000
 """Statements that are followed before a script is called endless."""
@@ -146,6 +149,43 @@ class Shell:
         remark = Remark(line, short(text), what, about, file=name, calls=calls)
         if remark not in self.record.remarks:
             self.record.remarks.append(remark)
+
+    def place(self, path: Value) -> str | None:
+        """A file as seen from where the script starts; None: nobody knows which."""
+        known = within(self.state.cwd, path).known
+        return None if known is None else posixpath.normpath(below(known, self.start))
+
+    def write(self, path: Value, text: Value | None) -> None:
+        """Note that a file is written; None: nobody knows what it then holds."""
+        place = self.place(path)
+        if place is not None and not place.startswith("/dev/"):
+            self.state.files = {**self.state.files, place: text or file_of(place)}
+
+    def written(self, place: str | None) -> Value | None:
+        """What the script has written into a file; None: nothing."""
+        return None if place is None else held(self.state.files, place)
+
+    def text_of(self, path: str) -> bytes | None:
+        """What a file holds, its lines ending with a line feed; None: nobody knows.
+
+        What its bytes show that is probably not meant is noted.
+        """
+        written = self.written(path)
+        if written is not None:
+            return None if written.known is None else written.known.encode(errors="replace")
+        data = self.load(path)
+        if data is None:
+            return None
+        try:
+            text, remarks = normalised(data, path)
+        except ConfigError:
+            return None
+        calls = len(self.record.calls)
+        for remark in remarks:
+            noted = replace(remark, file=path, calls=calls)
+            if noted not in self.record.remarks:
+                self.record.remarks.append(noted)
+        return text
 
     def step(self) -> None:
         """Count a statement.

@@ -113,6 +113,10 @@ class State:
         redirects: of ``exec``, which hold from there on.
         scopes: of each function that is running, what its local variables hid.
         failed: whether this way ended by an exit that reports an error.
+        doubts: conditions of the caller's variables without which the last command fails, where
+            its status is not known.
+        files: see ``Call.written``.
+        needs: those without which ``set -e`` has ended the script before.
     """
 
     variables: dict[str, Variable] = field(default_factory=dict)
@@ -129,6 +133,9 @@ class State:
     redirects: tuple[Redirect, ...] = ()
     scopes: tuple[Mapping[str, Variable | None], ...] = ()
     failed: bool = False
+    doubts: tuple[Condition, ...] = ()
+    needs: tuple[Condition, ...] = ()
+    files: Mapping[str, Value] = field(default_factory=dict)
 
     def copy(self) -> State:
         """One that changes on its own."""
@@ -198,7 +205,30 @@ def merged(one: State, other: State) -> State:
     result.status = one.status if one.status == other.status else None
     result.conditions = _common(one.conditions, other.conditions)
     result.redirects = _common(one.redirects, other.redirects)
+    ways = [state.doubts for state in (one, other) if state.status is None]
+    result.doubts = united(*ways)
+    result.needs = united(one.needs, other.needs)
+    result.files = merged_files(one.files, other.files)
     return result
+
+
+def merged_files(one: Mapping[str, Value], other: Mapping[str, Value]) -> Mapping[str, Value]:
+    """What files hold behind two ways; of one that was written on one way nobody knows."""
+    if one is other:
+        return one
+    paths = {**one, **other}
+    same = {path: text for path, text in one.items() if other.get(path) == text}
+    return {path: same.get(path, file_of(path)) for path in paths}
+
+
+def file_of(path: str) -> Value:
+    """What a file holds, where nobody knows."""
+    return Value((Unknown(Kind.FILE, path),))
+
+
+def united(*several: tuple[_T, ...]) -> tuple[_T, ...]:
+    """All that is in any, once."""
+    return tuple(dict.fromkeys(each for some in several for each in some))
 
 
 def _hidden(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from grpo_launch.bash import assignments, commands, loops, words
+from grpo_launch.bash import assignments, commands, loops, words, written
 from grpo_launch.bash.arithmetic import UnknownError, WrongError
 from grpo_launch.bash.conditions import clause
 from grpo_launch.bash.directories import is_open
 from grpo_launch.bash.numeric import integer
 from grpo_launch.bash.patterns import compiled
 from grpo_launch.bash.pieces import Role
-from grpo_launch.bash.script import About, Redirect, Value, joined
+from grpo_launch.bash.script import About, Condition, Redirect, Value, joined
 from grpo_launch.bash.shell import Capture, FatalError, Shell
-from grpo_launch.bash.state import Function
+from grpo_launch.bash.state import Function, united
 from grpo_launch.bash.syntax import Node, offset
 from grpo_launch.bash.ways import fork, subshell
 
@@ -27,6 +27,7 @@ def walk(shell: Shell, statements: Sequence[Node]) -> bool:
 
 def _statement(shell: Shell, statement: Node) -> bool:
     shell.step()
+    shell.state.doubts = ()
     try:
         if statement.get("Background") or statement.get("Coprocess"):
             with shell.within(background=True, tested=True):
@@ -46,10 +47,16 @@ def _statement(shell: Shell, statement: Node) -> bool:
 
 def _is_stopped(shell: Shell, statement: Node) -> bool:
     """Whether ``set -e`` ends the script here."""
-    if shell.context.tested or "e" not in shell.state.options or shell.state.status in (0, None):
+    state = shell.state
+    if shell.context.tested or "e" not in state.options or state.status == 0:
         return False
     command = statement.get("Cmd") or {}
     if command.get("Type") not in _JUDGED and command.get("Op") not in ("|", "|&"):
+        return False
+    if state.status is None:  # of a program: it is taken to succeed
+        held = [condition.text for condition in state.conditions]
+        doubts = tuple(doubt for doubt in state.doubts if doubt.text not in held)
+        state.needs, state.doubts = united(state.needs, doubts), ()
         return False
     shell.remark(statement, "fails, and ends the script (set -e)", About.END)
     return not commands.end(shell, shell.state.status)
@@ -64,13 +71,18 @@ def _command(shell: Shell, statement: Node) -> bool:
     if redirects.is_wrong:
         shell.state.status = 1
         return True
+    stdin = commands.read_by(shell, statement, redirects) if kind == "WhileClause" else None
+    if command.get("Op") in ("&&", "||"):
+        stdin = shell.context.stdin
     around = {
         "redirects": (*shell.context.redirects, *redirects.listed),
         "teed": (*shell.context.teed, *redirects.teed),
-        "stdin": None,
+        "stdin": stdin,
     }
     with shell.within(**around):
-        return _compound(shell, kind, command, statement)
+        alive = _compound(shell, kind, command, statement)
+    written.by_redirects(shell, redirects.listed)
+    return alive
 
 
 def _compound(shell: Shell, kind: str, command: Node, statement: Node) -> bool:
@@ -171,7 +183,11 @@ def _list(shell: Shell, command: Node) -> bool:
     is_and = command["Op"] == "&&"
     status = shell.state.status
     skip = _nothing(shell, 0 if not is_and else -1 if status is None else status)
-    run = lambda: _statement(shell, second)  # noqa: E731
+
+    def run() -> bool:
+        with shell.within(stdin=None):  # the first one may have read it
+            return _statement(shell, second)
+
     line, text = shell.source.line_of(first), shell.source.text(first)
     return fork(shell, line, text, run if is_and else skip, skip if is_and else run)
 
@@ -232,6 +248,7 @@ def _pipe(shell: Shell, command: Node) -> bool:
     """``A | B``: each is a subshell; what ``tee`` writes belongs to the one before it."""
     parts = _flat(command)
     statuses: list[int | None] = []
+    doubts: list[tuple[Condition, ...]] = []
     stdin: Value | None = None
     capture = shell.context.capture
     index = 0
@@ -255,13 +272,18 @@ def _pipe(shell: Shell, command: Node) -> bool:
         }
         with shell.within(**around):
             subshell(shell, lambda one=statement: _statement(shell, one))
+        for file in files:
+            shell.write(file, None)
         statuses.append(shell.state.status)
+        doubts.append(shell.state.doubts if shell.state.status is None else ())
         stdin = joined(*inner.values) if inner is not None and inner.is_known else None
         if ended_by_tee:
             statuses.append(0)
+            doubts.append(())
     failing = statuses if "pipefail" in shell.state.options else statuses[-1:]
     wrong = [status for status in failing if status != 0]
     shell.state.status = None if None in failing else wrong[-1] if wrong else 0
+    shell.state.doubts = united(*doubts[-len(failing) :])
     return True
 
 

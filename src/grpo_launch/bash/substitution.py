@@ -36,7 +36,7 @@ def printed(shell: Shell, node: Node) -> Value:
         with shell.within(**inside):
             alive = shell.walk(shell, statements)
             shell.join([*frame.left, *([shell.state] if alive else [])])
-        status = shell.state.status
+        status, before.files = shell.state.status, shell.state.files
     except FatalError:
         capture.is_known = False
         status = None

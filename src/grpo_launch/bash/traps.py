@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from grpo_launch.bash.script import About, Remark
-from grpo_launch.bash.syntax import Source, comments_of, nodes, offset, short
+from grpo_launch.bash.syntax import Node, Source, comments_of, nodes, offset, short
 from grpo_launch.errors import ConfigError
 
 _CONTINUED = re.compile(rb"\\\n([ \t]*)#")
@@ -18,7 +18,7 @@ _ODD = re.compile("[\u00a0\u2010-\u2015\u2018-\u201f\u2212\u200b\ufeff]")
 
 
 def normalised(text: bytes, name: str) -> tuple[bytes, list[Remark]]:
-    """A script with line feeds, and what its bytes show.
+    """A script, or a file that one reads, with line feeds, and what its bytes show.
 
     Raises:
         ConfigError: it is no text.
@@ -34,7 +34,7 @@ def normalised(text: bytes, name: str) -> tuple[bytes, list[Remark]]:
         line = text.split(b"\r\n", 1)[0].count(b"\n") + 1
         shown = text.split(b"\n")[line - 1].decode(errors="replace").rstrip("\r")
         what = "ends with a carriage return, which bash passes on: save the file with LF (dos2unix)"
-        remarks.append(Remark(line, short(shown), what, About.TRAP))
+        remarks.append(Remark(line, short(shown), what, About.WRONG))
         text = text.replace(b"\r\n", b"\n")
     if text.endswith(b"\\") and not _is_escaped(text, len(text) - 1):
         text += b"\n"  # at the end of a file bash drops it, of a text it keeps it
@@ -69,6 +69,31 @@ def of_source(source: Source) -> list[Remark]:
             char = f"U+{ord(match[0]):04X}"
             note(at, f"{char} is no ASCII dash, quote or space: it is a part of a word")
     return remarks + _commented_out(source, comments)
+
+
+def of_dash(source: Source) -> list[Remark]:
+    """What ends a script, or is no command, where ``sh`` is dash; the first alone."""
+    for node in nodes(source.tree):
+        kind, operator = node.get("Type"), node.get("Op")
+        words = [str((part or {}).get("Value", "")) for part in _first(node)]
+        variant = str((node.get("Variant") or {}).get("Value", ""))
+        if (
+            kind in ("TestClause", "ArithmCmd", "LetClause", "ProcSubst")
+            or (kind == "FuncDecl" and node.get("RsrvWord"))
+            or node.get("Array")
+            or operator in ("<<<", "&>", "&>>", "|&")
+            or variant in ("declare", "typeset")
+            or words == ["source"]
+        ):
+            line = source.line_of(node)
+            what = "is of bash, but sh starts it: that is dash on Debian and Ubuntu, which fails"
+            return [Remark(line, source.shown(node), what, About.TRAP, file=source.name)]
+    return []
+
+
+def _first(node: Node) -> list[Node]:
+    """The parts of the first word of a command."""
+    return [*((node.get("Args") or [{}])[0].get("Parts") or [])] if node.get("Args") else []
 
 
 def _opaque(source: Source) -> list[tuple[int, int]]:

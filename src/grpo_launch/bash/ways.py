@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
-from grpo_launch.bash.script import Condition, Kind
+from grpo_launch.bash.script import Condition, Kind, Unknown, Value
 from grpo_launch.bash.shell import FatalError, Frame, Shell
-from grpo_launch.bash.state import State
+from grpo_launch.bash.state import State, merged_files, united
 from grpo_launch.bash.syntax import short
-from grpo_launch.bash.variables import look_up
+from grpo_launch.bash.variables import ALWAYS_SET, look_up
 
 _NAME = re.compile(r"\$\{?([A-Za-z_]\w*|\d)")
 
@@ -43,13 +44,17 @@ def fork(
     held, names = short(text), _unknown_in(shell, text)
     for said, run, result in ((held, then, 0), (f"not {held}", otherwise, -1)):
         shell.state = before.copy()
-        shell.state.status = result
+        shell.state.status, shell.state.doubts = result, ()
         shell.state.conditions = (*before.conditions, Condition(line, said, names))
         alive = run()
         ends.append((alive, shell.state))
     (goes, first), (other_goes, second) = ends
     if goes and other_goes:
-        return shell.join([first, second])
+        doubts = _doubts(first, second, len(before.conditions)) if {*names} - ALWAYS_SET else ()
+        shell.join([first, second])
+        shell.state.doubts = united(shell.state.doubts, doubts)
+        _name_deciders(shell.state, before, names)
+        return True
     if not goes and not other_goes:
         first.failed = first.failed and second.failed
         shell.state = first
@@ -61,12 +66,37 @@ def fork(
     return True
 
 
+def _name_deciders(state: State, before: State, names: tuple[str, ...]) -> None:
+    """What decides the variables that differ since a condition."""
+    for name, variable in state.variables.items():
+        value = variable.value
+        if value is None or not variable.differs or variable == before.variables.get(name):
+            continue
+        parts = (
+            replace(part, deciders=united(part.deciders, names))
+            if isinstance(part, Unknown) and part.kind is Kind.BRANCH
+            else part
+            for part in value.parts
+        )
+        state.variables[name] = replace(variable, value=Value(tuple(parts)))
+
+
+def _doubts(one: State, other: State, count: int) -> tuple[Condition, ...]:
+    """The condition at the place ``count`` of the way that succeeds, where the other one fails."""
+    fails = [state.status not in (0, None) for state in (one, other)]
+    if fails[0] == fails[1]:
+        return ()
+    return (other if fails[0] else one).conditions[count : count + 1]
+
+
 def _unknown_in(shell: Shell, text: str) -> tuple[str, ...]:
     """The names in the text of a condition that whoever starts the script decides."""
     found: dict[str, None] = {}
     for name in _NAME.findall(text):
         for value in look_up(shell, name, f"${name}").values:
-            found |= {one.name: None for one in value.unknowns if one.kind is not Kind.BRANCH}
+            for one in value.unknowns:
+                names = one.deciders if one.kind is Kind.BRANCH else (one.name,)
+                found |= dict.fromkeys(names)
     found.pop("", None)
     return tuple(found)
 
@@ -86,5 +116,15 @@ def subshell(shell: Shell, run: Callable[[], bool]) -> None:
             alive = False
     ends = [*frame.left, *([shell.state] if alive else [])]
     statuses = {state.status for state in ends}
+    needs = united(*(state.needs for state in ends))
+    doubts = united(*(state.doubts for state in ends if state.status is None))
     shell.state = before
+    for end in ends[:1]:
+        shell.state.files = end.files
+    for end in ends[1:]:
+        shell.state.files = merged_files(shell.state.files, end.files)
     shell.state.status = statuses.pop() if len(statuses) == 1 else None
+    # What has ended the process by set -e is a failure of it to the script around.
+    shell.state.doubts = (*doubts, *(need for need in needs if need not in before.needs))
+    if shell.state.doubts and shell.state.status == 0:
+        shell.state.status = None

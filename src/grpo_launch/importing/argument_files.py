@@ -30,7 +30,35 @@ ENV = "ENV"
 _NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _PLAIN = (bool, int, float, str)
 
-Find = Callable[[str], Path | None]
+
+@dataclass(frozen=True)
+class ArgumentFile:
+    """A file of arguments.
+
+    Attributes:
+        path: for messages; its ending says how it is read.
+        text: what it holds.
+    """
+
+    path: Path
+    text: bytes
+
+    @classmethod
+    def of(cls, path: Path) -> ArgumentFile:
+        """One that is there.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        return cls(path, document.read_bytes(path))
+
+    @property
+    def shown(self) -> str:
+        """What it is called in messages."""
+        return document.shown(self.path)
+
+
+Find = Callable[[str], ArgumentFile | None]
 """From the path that a script says to the file; None: it is not there."""
 
 
@@ -110,8 +138,8 @@ def launch_of(name: str) -> Launch:
     Raises:
         ConfigError: it cannot be read, or no learner has such arguments.
     """
-    path = Path(name)
-    given = {key: value for key, value in _mapping(path).items() if key != ENV}
+    file = ArgumentFile.of(Path(name))
+    given = {key: value for key, value in _mapping(file).items() if key != ENV}
     known: dict[str, int] = {}
     for learner in LEARNERS.names():
         if (question := LEARNERS.get(learner).flags) is not None:
@@ -122,7 +150,7 @@ def launch_of(name: str) -> Launch:
         what = "holds no arguments of a learner"
         raise ConfigError(name, what, f"give a script, or arguments of {', '.join(known)}")
     one = plugin(LEARNER, best)
-    held = _read(one, path, ())
+    held = _read(one, file, ())
     words = words_of(one, one.entry, held.arguments)
     plain = (*words_of(one, one.entry, {}), Value((name,)))
     said = Launch(name, Call(1, 1, plain), Unwrapped((), plain), LEARNER, best)
@@ -176,31 +204,31 @@ class _Held:
     lost: tuple[str, ...]
 
 
-def _read(one: Any, path: Path, overrides: Sequence[str]) -> _Held:
+def _read(one: Any, file: ArgumentFile, overrides: Sequence[str]) -> _Held:
     """What a learner gets of a file.
 
     Args:
         one: the learner.
-        path: of the file.
+        file: the file.
         overrides: ``name=value`` behind it.
 
     Raises:
         ConfigError: it gets nothing, or what no experiment can hold.
     """
-    data = _mapping(path)
+    data = _mapping(file)
     if (reader := _reader(one)) is None:
-        _refuse(path, data)
+        _refuse(file, data)
         return _as_words(one, data)
     try:
-        data = reader.read_file(path.read_text(encoding="utf-8"), overrides)
+        data = reader.read_file(file.text.decode(), overrides)
     except ValueError as error:
         what = f"cannot be read by {one.product} ({one_line(str(error))})"
-        raise ConfigError(document.shown(path), what, "correct it") from None
-    _refuse(path, data)
+        raise ConfigError(file.shown, what, "correct it") from None
+    _refuse(file, data)
     return _Held(data, {}, ())
 
 
-def _refuse(path: Path, data: Mapping[str, Any]) -> None:
+def _refuse(file: ArgumentFile, data: Mapping[str, Any]) -> None:
     """Refuse what no experiment can hold.
 
     Raises:
@@ -208,7 +236,7 @@ def _refuse(path: Path, data: Mapping[str, Any]) -> None:
     """
     for key, value in data.items():
         if fault := _fault(value):
-            where = f"{document.shown(path)}:{_line(path, key)}"
+            where = f"{file.shown}:{_line(file, key)}"
             raise ConfigError(where, f"{key} holds {fault}", "quote it, or write it as text")
 
 
@@ -238,28 +266,27 @@ def _is_unset_by_none(table: FlagTable, name: str) -> bool:
     return "None" in choices and name not in table.defaults
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _mapping(file: ArgumentFile) -> dict[str, Any]:
     """What a file of arguments holds, as ``yaml.safe_load`` gives it.
 
     Raises:
         ConfigError: it is no mapping of names.
     """
-    where = document.shown(path)
-    data = document.parse(path, document.read_bytes(path))
+    data = document.parse(file.path, file.text)
     if not isinstance(data, dict):
-        raise ConfigError(where, "is no mapping", "give a file of a learner's flags")
+        raise ConfigError(file.shown, "is no mapping", "give a file of a learner's flags")
     mapping = cast("dict[Any, Any]", data)
     for key in mapping:
         if not isinstance(key, str) or not _NAME.fullmatch(key):
             what = f"{one_line(str(key)) or 'an empty text'} is no name of an argument"
             fix = "quote it, or correct it" if not isinstance(key, str) else "correct it"
-            raise ConfigError(f"{where}:{_line(path, key)}", what, fix)
+            raise ConfigError(f"{file.shown}:{_line(file, key)}", what, fix)
     return {**mapping}  # it is remembered there
 
 
-def _line(path: Path, key: Any) -> int:
+def _line(file: ArgumentFile, key: Any) -> int:
     """Where a key stands in a file; JSON is read as the YAML that it is."""
-    origin = document.read_origins(path).get(key)
+    origin = document.read_origins(file.path, file.text).get(key)
     found = (
         cast("dict[Any, Any]", origin).get(document.SELF) if isinstance(origin, dict) else origin
     )

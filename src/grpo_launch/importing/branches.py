@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from grpo_launch.bash.script import Condition
+from grpo_launch.importing.reading import plugin_programs
 
 _PREPARE = frozenset(
     (
         *("mkdir", "cp", "mv", "ln", "rm", "touch", "chmod", "tar", "unzip", "sed", "sleep"),
         *("pip", "pip3", "uv", "conda", "mamba", "apt", "apt-get", "npm", "git", "wget", "module"),
         *("python", "python3", "hf", "huggingface-cli", "wandb", "modelscope", "export", "cd"),
-        *("swift", "megatron", "llamafactory-cli", "accelerate", "torchrun", "deepspeed", "trl"),
+        *("megatron", "accelerate", "torchrun", "deepspeed", "trl"),
     )
 )
 """Programs that are called for what they do, not to ask something."""
@@ -26,7 +27,8 @@ _ASKS = re.compile(
 def is_preparation(condition: Condition) -> bool:
     """Whether a condition is that a preparation succeeds: ``mkdir -p out && ...``."""
     program, _, _ = condition.text.partition(" ")
-    return PurePath(program).name in _PREPARE and not _ASKS.search(condition.text)
+    is_one = PurePath(program).name in _PREPARE | plugin_programs()
+    return is_one and not _ASKS.search(condition.text)
 
 
 def are_branches(one: Sequence[Condition], other: Sequence[Condition]) -> bool:

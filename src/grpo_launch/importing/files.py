@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 
 from grpo_launch import bash
-from grpo_launch.bash.script import About, Call, Kind, Script
-from grpo_launch.errors import ConfigError
+from grpo_launch.bash.script import About, Call, Kind, Remark, Script
+from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.importing import argument_files
-from grpo_launch.importing.launches import Sorted, sorted_calls
+from grpo_launch.importing.argument_files import ArgumentFile
+from grpo_launch.importing.launches import Launch, Sorted, sorted_calls
 from grpo_launch.importing.options import STDIN, Options
 
+_ENTERS = ("activate", "conda.sh", "mamba.sh")
+"""Files that enter an environment, which is a runtime: nothing is read of them."""
+
+_NO_STARTS = ("chmod", "cp", "mv", "rm", "cat", "echo", "source", ".")
 _START = "PWD"
 """The name of what is unknown where a path has to be told from where the script starts."""
 
@@ -59,12 +66,38 @@ def _read(path: str, options: Options) -> Source:
     made = sorted_calls(script)
     directory = _directory(path)
 
-    def find(named: str) -> Path | None:
-        places = [base / named for base in (directory, Path.cwd(), *directory.parents)]
-        return next((place for place in places if place.is_file()), None)
+    def find(call: Call, named: str) -> ArgumentFile | None:
+        if (written := call.written_to(named)) is not None:
+            text = written.known
+            return None if text is None else ArgumentFile(Path(named), text.encode())
+        where = call.cwd.known
+        if where is None:
+            return None
+        places = [base / where / named for base in (directory, Path.cwd(), *directory.parents)]
+        file = next((place for place in places if place.is_file()), None)
+        return None if file is None else ArgumentFile.of(file)
 
-    expanded = tuple(argument_files.expanded(launch, find) for launch in made.launches)
+    expanded = tuple(
+        argument_files.expanded(launch, partial(find, launch.call)) for launch in made.launches
+    )
+    remarks = [
+        remark
+        for before, launch in zip(made.launches, expanded, strict=True)
+        if before is launch  # else the file became flags
+        for remark in _of_written(launch)
+    ]
+    script = replace(script, remarks=[*script.remarks, *remarks])
     return Source(script, replace(made, launches=expanded))
+
+
+def _of_written(launch: Launch) -> Iterator[Remark]:
+    """What is to be said of files that a launch needs and that the script writes itself."""
+    for word in launch.words:
+        path = (word.known or "").partition("=")[2] or word.known or ""
+        if not PurePath(path).suffix or launch.call.written_to(path) is None:
+            continue
+        what = "needs a file that the script writes itself, make it before"
+        yield Remark(launch.call.line, path, what, About.FILE, launch.call.file, launch.at)
 
 
 def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
@@ -78,7 +111,17 @@ def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
         what = f"ends in line {ends[0].line} before it starts anything ({ends[0].text})"
         return ConfigError(where, what, "give what it needs behind -- and in --set NAME=VALUE")
     what = "starts nothing that serves or trains"
+    unread = [call for script in scripts for call in script.calls if _starts_script(call)]
+    if unread:
+        words = " ".join(map(str, unread[0].words))
+        what += f"; what line {unread[0].line} starts is not read ({one_line(words)})"
     return ConfigError(where, what, "give the script that has the launch")
+
+
+def _starts_script(call: Call) -> bool:
+    """Whether a call starts a script that was not followed."""
+    words = [word.known or "" for word in call.words]
+    return words[0] not in _NO_STARTS and any(word.endswith(".sh") for word in words)
 
 
 def _script(path: str, options: Options) -> Script:
@@ -86,10 +129,12 @@ def _script(path: str, options: Options) -> Script:
     directory = _directory(path)
 
     def load(named: str) -> bytes | None:
-        try:
-            return (directory / named).read_bytes()
-        except (OSError, ValueError):
+        if PurePath(named).name in _ENTERS:
             return None
+        for base in (directory, Path.cwd()):
+            with contextlib.suppress(OSError, ValueError):
+                return (base / named).read_bytes()
+        return None
 
     try:
         text = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()

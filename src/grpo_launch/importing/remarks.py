@@ -92,8 +92,11 @@ def _sort(remark: Remark, last: int) -> Sort | None:
     """
     if remark.about is About.TRAP:
         return Sort.TRAP
+    if remark.about is About.WRONG:
+        return Sort.DIFFERENCE
     if ENVIRONMENT.match(remark.text) or _JOB.match(remark.text):
         return None  # it is the runtime's, or the scheduler's
-    if remark.about in (About.COMMENT, About.END, About.FILE) or _OF_CALLER.match(remark.text):
+    notes = (About.COMMENT, About.END, About.FILE, About.LEFT)
+    if remark.about in notes or _OF_CALLER.match(remark.text):
         return Sort.NOTE
     return Sort.UNKNOWN if remark.calls <= last else Sort.NOTE

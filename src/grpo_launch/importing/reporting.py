@@ -46,7 +46,7 @@ def _prefixed(finding: Finding) -> str:
 def undecided(draft: Draft) -> tuple[list[str], list[str]]:
     """The variables and the positionals that would make more of the launches known."""
     unknowns = [*_unknowns(draft)]
-    names = {one.name for one in unknowns}
+    names = {name for one in unknowns for name in (one.name, *one.deciders)}
     for part in draft.chosen.all:
         names |= {name for condition in part.launch.call.conditions for name in condition.names}
         active = part.launch.environment.name

@@ -78,7 +78,7 @@ class _Sharing:
         What was not understood is told by all that it may decide something for, anything else by
         the one with the next launch below it.
         """
-        if remark.about is About.UNREAD:
+        if remark.about in (About.UNREAD, About.WRONG):
             return remark.calls <= _end(own) or self._is_next(own, remark.calls)
         if remark.file:
             return self._is_next(own, remark.calls)

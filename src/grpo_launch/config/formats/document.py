@@ -89,9 +89,14 @@ def _reason(error: OSError) -> str:
     return f"cannot be read ({error.strerror or type(error).__name__})"
 
 
-def read_origins(path: Path) -> dict[Any, Any]:
-    """The tree of ``Origin`` for one file; a mapping's own origin is under ``SELF``."""
-    text = read_bytes(path)
+def read_origins(path: Path, text: bytes | None = None) -> dict[Any, Any]:
+    """The tree of ``Origin`` for one file; a mapping's own origin is under ``SELF``.
+
+    Args:
+        path: of the file.
+        text: what it holds, where that is known.
+    """
+    text = read_bytes(path) if text is None else text
     if path.suffix == PYTHON:
         from grpo_launch.config.formats import python_text
 
