@@ -61,7 +61,7 @@ def test_why_a_value_is_not_known(text: str, kind: Kind, name: str, shown: str) 
         ("M=${1:-q}; run $M", ["q"], {}),
         ("M=$1; run ${M:-q}", ["q"], {}),
         ("M=$SIZE; run ${M:-7B}", ["7B"], {"SIZE": "7B"}),
-        ("run a${L:+:$L}", ["a"], {}),
+        ("run a${L:+:$L}", ["a"], {"L": ""}),
         (': "${N:=2}"; run $N', ["2"], {"N": "2"}),
         ("N=1; run ${N:-4}", ["1"], {}),
         ("run ${D:-$HOME/d}", ["$HOME/d"], {"D": "$HOME/d"}),
@@ -455,3 +455,18 @@ def test_a_comparison_with_a_path_that_nobody_knows() -> None:
     call = only(HERE + '[ "$D" = /w/s ] && run')
     assert len(call.conditions) == 1
     assert only(HERE + '[ "$D" = /w/s ] && run', start="/w/s").conditions == ()
+
+
+COMMENTS = {
+    "in a command": "run a \\\n  # b \\\n  c\n",
+    "behind a command": "run a # b \\\nc\n",
+    "two": "run a \\\n # b \\\n # c \\\n d\n",
+    "behind a value": "run a; X=1 # b \\\nc\n",
+}
+
+
+@pytest.mark.parametrize("script", COMMENTS.values(), ids=COMMENTS)
+def test_a_comment_ends_in_its_line(script: str) -> None:
+    first, other = of(script).calls
+    assert said(first) == ["run", "a"]
+    assert said(other)[0] in ("c", "d")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from grpo_launch.errors import ConfigError
 from tests.importing.imports import Imported, imported
 
 SERVER = """\
@@ -381,3 +382,36 @@ def test_two_trainings_are_two_experiments(tmp_path: Path) -> None:
     assert result.says("script.sh:1: difference: swift sft is not in this experiment")
     first = imported(tmp_path, {"script.sh": script}, ["--line", "1"])
     assert (first.status, at(first, "model.model")) == (0, "a")
+
+
+ELSEWHERE = {
+    "of Slurm": "srun --jobid $J bash -c 'accelerate launch g.py'",
+    "a job": "sbatch --wrap='swift rlhf --model m'",
+    "a script": "ssh node2 bash /x/train.sh",
+}
+
+
+@pytest.mark.parametrize("line", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_what_starts_elsewhere_is_unknown(tmp_path: Path, line: str) -> None:
+    script = f"swift rollout --model m --port 8000 &\n{line}\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says("script.sh:2: unknown: what it starts elsewhere is not read"), result.said
+    assert result.status == 1
+    with pytest.raises(ConfigError, match=r"starts nothing .* what line 1 starts is not read"):
+        imported(tmp_path, {"script.sh": f"{line}\n"})
+
+
+def test_a_text_that_waits_is_no_preparation(tmp_path: Path) -> None:
+    wait = "timeout 600 bash -c 'until curl -s localhost:8000; do sleep 5; done'"
+    script = f"vllm serve m --port 8000 &\n{wait}\npython train.py\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert not result.says("not imported"), result.said
+    assert result.says("its waiting is left out"), result.said
+
+
+def test_a_type_that_nobody_knows_is_a_command(tmp_path: Path) -> None:
+    script = "swift rlhf --rlhf_type of_a_fork --model m --dataset a\n"
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.keys["learner"] == {"name": "command"}
+    assert result.says("--rlhf_type of_a_fork is not known"), result.said
+    assert result.status == 0

@@ -77,6 +77,8 @@ def _pieces(
         if is_empty is None:
             raise UnknownError(Unknown(_kind(found), text, name))
         if operator[-1] == "+":
+            for unknown in found.values[0].unknowns if is_empty and found.values else ():
+                shell.record.defaults.setdefault(unknown.name, Value())
             empty = [Piece("", Role.QUOTED)] if quoted else []
             return empty if is_empty else expand(shell, exp.get("Word"), quoted)
         if is_empty:

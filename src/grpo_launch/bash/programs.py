@@ -48,7 +48,8 @@ def output(
         if name in ("realpath", "readlink"):
             return _resolved(name, texts, directory())
         if name in _OF_ARGUMENTS:
-            return joined(_OF_ARGUMENTS[name](texts))
+            end = texts[:1] == ["--"] and name != "expr"  # of its options
+            return joined(_OF_ARGUMENTS[name](texts[end:]))
         if name in _OF_INPUT and stdin is not None and stdin.known is not None:
             return joined(_OF_INPUT[name](texts, stdin.known))
     except (BeyondError, ValueError, IndexError):

@@ -155,5 +155,6 @@ def compared_variables(part: Part, planned: Mapping[str, str], devices: int) -> 
             differences.append(f"{DEVICES} is {ours!r} in the plan, {said!r} in the script")
     added += [f"{name}={value}" for name, value in planned.items() if name not in seen]
     if part.devices is None and part.unknown_devices is None and planned.get(DEVICES):
-        added.append(f"{DEVICES}={planned[DEVICES]}")
+        is_free = part.reading.kind == LEARNER and not counted
+        added.append(f"{DEVICES}={'all that are free' if is_free else planned[DEVICES]}")
     return Compared(0, count, tuple(differences), tuple(added))

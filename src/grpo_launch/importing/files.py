@@ -14,7 +14,7 @@ from grpo_launch.bash.script import About, Call, Kind, Remark, Script
 from grpo_launch.errors import ConfigError, one_line
 from grpo_launch.importing import argument_files
 from grpo_launch.importing.argument_files import ArgumentFile
-from grpo_launch.importing.launches import Launch, Sorted, sorted_calls
+from grpo_launch.importing.launches import Launch, Sorted, elsewhere, sorted_calls
 from grpo_launch.importing.options import STDIN, Options
 
 _ENTERS = ("activate", "conda.sh", "mamba.sh")
@@ -111,7 +111,11 @@ def _nothing(options: Options, scripts: Sequence[Script]) -> ConfigError:
         what = f"ends in line {ends[0].line} before it starts anything ({ends[0].text})"
         return ConfigError(where, what, "give what it needs behind -- and in --set NAME=VALUE")
     what = "starts nothing that serves or trains"
-    unread = [call for script in scripts for call in script.calls if _starts_script(call)]
+    traps = [r for script in scripts for r in script.remarks if r.about is About.TRAP]
+    if traps:
+        what += f"; line {traps[0].line}: {traps[0].what}"
+    calls = [call for script in scripts for call in script.calls]
+    unread = [call for call in calls if _starts_script(call) or elsewhere(call.words)]
     if unread:
         words = " ".join(map(str, unread[0].words))
         what += f"; what line {unread[0].line} starts is not read ({one_line(words)})"

@@ -51,6 +51,14 @@ _NO_LAUNCH = {
 }
 """What programs that train or serve do besides."""
 
+_ELSEWHERE = frozenset(
+    (
+        *("srun", "sbatch", "salloc", "bsub", "qsub", "ssh", "pdsh", "mpirun", "mpiexec"),
+        *("kubectl", "parallel", "xargs", "sky", "modal"),
+    )
+)
+"""Programs that start others on other machines, or several times."""
+
 _WAITS = frozenset(("sleep", "wait", "curl", "wget", "nc", "until", "while"))
 
 _QUIET = frozenset(
@@ -154,6 +162,9 @@ def sorted_calls(script: Script) -> Sorted:
         if name in _QUIET or _asks(bare.words):  # also ``echo vllm serve ...``
             waits += [step] if name in _WAITS else []
             continue
+        if name in SHELLS and _only_waits(bare.words):  # timeout 600 bash -c 'until curl ...'
+            waits.append(step)
+            continue
         read = _identified(bare)
         is_script = read is None and _is_script(bare.words)
         if is_script:
@@ -231,20 +242,41 @@ def _identified(bare: Unwrapped) -> tuple[str, str] | None:
     return None
 
 
+def elsewhere(words: Sequence[Value]) -> str:
+    """What a call starts on other machines that serves or trains, or its script; empty: nothing."""
+    if base(words[0]) not in _ELSEWHERE:
+        return ""
+    texts = (text for word in words[1:] for text in re.split(r"[\s='\"]+", str(word)))
+    names = (PurePath(text).name for text in texts)
+    scripts = (".sh", ".py", ".sbatch", ".slurm")
+    return next((n for n in names if n in _all_programs() or n.endswith(scripts)), "")
+
+
+def _only_waits(words: Sequence[Value]) -> bool:
+    """Whether the text that a shell is given only waits for something."""
+    inner = _inside(words)
+    return inner is not None and inner.waits != () and not inner.launches and not inner.others
+
+
 def _is_container(words: Sequence[Value]) -> bool:
     return _text(words, 1) in _CONTAINERS.get(base(words[0]), ())
 
 
 def _kind_inside(words: Sequence[Value]) -> str | None:
     """What the text serves or trains that a shell is given; None: nothing."""
+    inner = _inside(words)
+    return inner.launches[-1].kind if inner is not None and inner.launches else None
+
+
+def _inside(words: Sequence[Value]) -> Sorted | None:
+    """The calls of the text that a shell is given; None: there is none that can be read."""
     text = behind_c(words)
     if text is None:
         return None
     try:
-        inner = sorted_calls(bash.read(str(text).encode(), "text"))
+        return sorted_calls(bash.read(str(text).encode(), "text"))
     except ConfigError:
         return None
-    return inner.launches[-1].kind if inner.launches else None
 
 
 def _all_programs() -> frozenset[str]:

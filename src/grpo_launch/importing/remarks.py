@@ -9,7 +9,7 @@ from pathlib import PurePath
 from grpo_launch.base import redaction
 from grpo_launch.bash.script import About, Call, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
-from grpo_launch.importing.launches import Sorted, serves
+from grpo_launch.importing.launches import Sorted, elsewhere, serves
 from grpo_launch.importing.reading import ENGINE
 from grpo_launch.importing.wrappers import base
 
@@ -32,7 +32,8 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
             file = remark.file or script.name
             yield Finding(file, remark.line, f"{remark.what}: {remark.text}", sort)
     for variable, value in script.defaults.items():
-        yield Finding(script.name, 0, f"${variable} is taken to be its default, {value}")
+        taken = f"its default, {value}" if value.parts else "empty"
+        yield Finding(script.name, 0, f"${variable} is taken to be {taken}")
     for variable, value in script.decided.items():
         what = f"${variable} is taken to be {value}; the script computes it"
         yield Finding(script.name, 0, what)
@@ -44,6 +45,10 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
         if base(step.bare.words[0]).startswith("-"):  # a missing backslash: the trap says it
             continue
         words = _told(step.call)
+        if started := elsewhere(step.call.words):
+            what = f"what it starts elsewhere is not read ({started}): {words}"
+            yield Finding(script.name, step.call.line, what, Sort.UNKNOWN)
+            continue
         if made.launches and (step.call.background or serves(step.bare.words)):
             what = f"runs beside this and is not imported, add it to services: {words}"
             yield Finding(script.name, step.call.line, what, Sort.DIFFERENCE)

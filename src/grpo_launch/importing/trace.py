@@ -43,6 +43,7 @@ _RECORDED = (
 
 _AT_ONCE = (
     *("sleep", "curl", "wget", "nc", "nvidia-smi", "pip", "pip3", "kill", "pkill", "killall"),
+    *("ss", "netstat", "lsof", "fuser"),
     *("git", "apt", "apt-get", "sudo", "huggingface-cli", "hf", "wandb", "modelscope"),
 )
 """Programs whose stand-in only ends, so that nobody waits and nothing is fetched or ended."""

@@ -87,6 +87,8 @@ def _refuse_without_server(flags: Mapping[str, Sequence[str]]) -> None:
         ValueError: the arguments ask for them.
     """
     (kind, *_) = flags["rlhf_type"] or [""]
+    if kind not in stages.NAMES:
+        raise ValueError(f"--rlhf_type {kind} is not known")
     if kind not in stages.GENERATE:
         return
     uses = [*map(str.lower, flags.get("use_vllm", ["false"]))] or ["true"]
