@@ -115,9 +115,9 @@ def _without_ends(data: bytes, tree: Node) -> bytes:
     """
     made = bytearray(data)
     for comment in (one for node in nodes(tree) for one in comments_of(node)):
-        end = data.find(b"\n", offset(comment))
-        if data[end - 1 : end] == b"\\":
-            made[end - 1] = ord(" ")
+        end = offset(comment, "End")
+        if data[end - 2 : end] == b"\\\n":
+            made[end - 2] = ord(" ")
     return bytes(made)
 
 
