@@ -460,6 +460,7 @@ def test_a_comparison_with_a_path_that_nobody_knows() -> None:
 COMMENTS = {
     "in a command": "run a \\\n  # b \\\n  c\n",
     "behind a command": "run a # b \\\nc\n",
+    "of other letters": "run a \\\n  # \u914d\u7f6e \\\n  c\n",
     "two": "run a \\\n # b \\\n # c \\\n d\n",
     "behind a value": "run a; X=1 # b \\\nc\n",
 }
@@ -470,3 +471,35 @@ def test_a_comment_ends_in_its_line(script: str) -> None:
     first, other = of(script).calls
     assert said(first) == ["run", "a"]
     assert said(other)[0] in ("c", "d")
+
+
+@pytest.mark.parametrize(
+    "test", ['if [ -z "$M" ]; then M=q; fi', '[ -z "$M" ] && M=q', "[[ -z ${M} ]] && M=q"]
+)
+def test_a_default_that_a_condition_gives_is_one(test: str) -> None:
+    script = of(f"{test}\nrun $M\n")
+    assert said(script.calls[-1]) == ["run", "q"]
+    assert {name: str(value) for name, value in script.defaults.items()} == {"M": "q"}
+    assert script.calls[-1].conditions == ()
+
+
+EXPORTS = {
+    "not at all": ("NPROC_PER_NODE=2\nrun\n", True),
+    "before it": ("NPROC_PER_NODE=2 run\n", False),
+    "later": ("NPROC_PER_NODE=2\nexport NPROC_PER_NODE\nrun\n", False),
+    "all": ("set -a\nNPROC_PER_NODE=2\nrun\n", False),
+    "used by the script": ("WANDB_PROJECT=a\nrun --project $WANDB_PROJECT\n", False),
+    "its own": ("MODEL=a\nrun\n", False),
+}
+
+
+@pytest.mark.parametrize(("script", "trap"), EXPORTS.values(), ids=EXPORTS)
+def test_a_variable_that_no_program_gets_is_a_trap(script: str, trap: bool) -> None:
+    remarks = [one.what for one in of(script).remarks if one.about is About.TRAP]
+    assert remarks == ["is assigned, not exported: no program gets it"] * trap
+
+
+def test_a_comment_in_backquotes_ends_in_them() -> None:
+    """The trick with which people comment a line of a continued command."""
+    (call,) = of("run a \\\n  `# b` \\\n  c\n").calls
+    assert said(call) == ["run", "a", "c"]

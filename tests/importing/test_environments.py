@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ RUNTIMES: dict[str, tuple[str, Any]] = {
     "conda's old way": (f"source activate rl\n{SFT}", conda("rl")),
     "conda's old way by its path": (f"source /opt/conda/bin/activate rl\n{SFT}", conda("rl")),
     "a directory of conda": (f"conda activate ./env\ncd x\n{SFT}", venv("../env")),
+    "conda's own script": (
+        f"source $(conda info --base)/etc/profile.d/conda.sh\nconda activate rl\n{SFT}",
+        conda("rl"),
+    ),
     "left again": (f"source .venv/bin/activate\ndeactivate\n{SFT}", "current"),
     "conda left again": (f"conda activate rl\nconda deactivate\n{SFT}", "current"),
     "left for the second half": (
@@ -146,6 +151,32 @@ def test_a_text_runs_where_its_shell_does(tmp_path: Path, around: str) -> None:
     assert result.status == 0, result.said
 
 
+def test_a_terminal_is_given_its_directory_and_variables(tmp_path: Path) -> None:
+    line = f"tmux new-session -d -c /data/x -e CUDA_VISIBLE_DEVICES=3 -e A=1 '{SFT}'"
+    result = imported(tmp_path, {"script.sh": f"{line}\n"})
+    assert result.says("start the experiment in /data/x"), result.said
+    assert result.keys["gpus"] == {"learner": [3]}
+    assert result.keys["env"] == {"set": {"A": "1"}}
+    assert result.status == 0
+
+
+@pytest.mark.parametrize("options", ["-C proj", "--chdir=proj", "-S 'A=1 B=2'"])
+def test_what_env_does_besides_stays(tmp_path: Path, options: str) -> None:
+    result = imported(tmp_path, {"script.sh": f"env {options} {SFT}\n"})
+    assert result.keys["learner"]["entry"] == ["env", *shlex.split(options), "swift"]
+    assert result.status == 0, result.said
+
+
+def test_scripts_that_look_beside_themselves_lie_in_one_directory(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    scripts = {f"{name}/{name}.sh": f'cd "$(dirname "$0")"\n{line}\n'
+               for name, line in (("a", SERVER), ("b", GRPO))}  # fmt: skip
+    result = imported(tmp_path, scripts)
+    assert result.says("the launcher starts both in one directory"), result.said
+    assert result.status == 1
+
+
 def test_a_text_has_the_variables_of_its_shell(tmp_path: Path) -> None:
     line = f"env CUDA_VISIBLE_DEVICES=3 A=1 bash -c '{SFT}'"
     result = imported(tmp_path, {"script.sh": f"{line}\n"})
@@ -200,6 +231,7 @@ def test_what_is_unset_does_not_come_from_the_caller(
     result = imported(tmp_path, {"script.sh": f"{script}\n"})
     entry = ["env", *(word for name in names for word in ("-u", name)), "swift"]
     assert result.keys["learner"].get("entry") == (entry if names else None), result.text
+    assert not result.says("-u "), result.said
     assert result.status == 0, result.said
 
 

@@ -401,6 +401,21 @@ def test_what_starts_elsewhere_is_unknown(tmp_path: Path, line: str) -> None:
         imported(tmp_path, {"script.sh": f"{line}\n"})
 
 
+UNREAD = {
+    "by its name": ("swift sft --model m --dataset a\nbash train_2.sh\n", 1),
+    "behind a server": ("swift rollout --model m --port 8000 &\nbash go.sh\n", 1),
+    "a preparation": ("bash prepare_train.sh\nswift sft --model m --dataset a\n", 0),
+    "another one": ("./install.sh\nswift sft --model m --dataset a\n", 0),
+}
+
+
+@pytest.mark.parametrize(("script", "status"), UNREAD.values(), ids=UNREAD)
+def test_a_script_that_is_not_there_may_train(tmp_path: Path, script: str, status: int) -> None:
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says("what it starts is not read, put the script beside") == bool(status)
+    assert result.status == status, result.said
+
+
 def test_a_text_that_waits_is_no_preparation(tmp_path: Path) -> None:
     wait = "timeout 600 bash -c 'until curl -s localhost:8000; do sleep 5; done'"
     script = f"vllm serve m --port 8000 &\n{wait}\npython train.py\n"

@@ -490,3 +490,42 @@ def test_a_port_that_the_script_says_is_kept(tmp_path: Path) -> None:
     added = next(line for line in result.said if line.startswith("added by the launcher: "))
     assert "PORT=" not in added
     assert "group_port" not in added
+
+
+DECIDED = {
+    "a program": (
+        "if command -v uv >/dev/null; then C='uv run swift'; else C=swift; fi\n$C sft --model m",
+        {True: ["uv", "run", "swift"], False: None},
+    ),
+    "items": (
+        'if command -v uv; then C=(uv run swift); else C=(swift); fi\n"${C[@]}" sft --model m',
+        {True: ["uv", "run", "swift"], False: None},
+    ),
+    "which launch": (
+        "if [ -d x ]; then nice swift sft --model m; else swift sft --model m; fi",
+        {True: ["nice", "swift"], False: None},
+    ),
+}
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize(("script", "entries"), DECIDED.values(), ids=DECIDED)
+def test_who_imports_decides_on_a_condition(
+    tmp_path: Path, script: str, entries: dict[bool, list[str] | None], holds: bool
+) -> None:
+    before = imported(tmp_path, {"script.sh": f"{script}\n"})
+    assert before.says("decided by --true LINE or --false LINE: 1"), before.said
+    assert before.status == 1
+    option = "--true" if holds else "--false"
+    result = imported(tmp_path, {"script.sh": f"{script}\n"}, [option, "1"])
+    assert result.keys["learner"].get("entry") == entries[holds], result.text
+    assert result.says(f"script.sh:1: is taken {'' if holds else 'not '}to hold"), result.said
+    assert result.status == 0, result.said
+
+
+def test_a_condition_on_the_caller_is_decided_by_its_variable(tmp_path: Path) -> None:
+    script = f'if [ "$A" = 1 ]; then {SFT}; fi\n'
+    result = imported(tmp_path, {"script.sh": script})
+    assert result.says("decided by --set NAME=VALUE: A"), result.said
+    assert not result.says("--true"), result.said

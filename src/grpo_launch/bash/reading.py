@@ -25,6 +25,7 @@ def read(
     arguments: Sequence[str] | None = None,
     settings: Mapping[str, str] | None = None,
     decides: bool = False,
+    ways: Mapping[int, bool] | None = None,
     sources: Sources | None = None,
     start: str = "",
 ) -> Script:
@@ -42,6 +43,7 @@ def read(
         settings: variables of the caller's environment.
         decides: whether they are also what variables hold to which the script assigns what nobody
             knows, as a date; without the ``export``.
+        ways: by line, whether the conditions of the script hold there that nobody knows.
         sources: the texts of files that it sources, or what gives them (None: not this one).
         start: the absolute path of the directory that it is started in, which ``pwd`` prints;
             without it a call gets the relative path that leads there from its own directory.
@@ -69,6 +71,7 @@ def read(
         start=normal(start) if start else HERE,
         shown=name,
         decided=state.variables.copy() if decides else {},
+        ways=ways or {},
     )
     try:
         walk(shell, source.tree.get("Stmts") or [])

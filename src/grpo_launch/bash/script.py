@@ -32,6 +32,7 @@ class Unknown:
         text: as the script says it: ``$(date +%F)``, ``${SLURM_NODEID}``.
         name: of the variable or positional, where it is one, or in which it was kept first.
         deciders: the caller's variables in the condition that decides, where branches differ.
+        lines: of conditions that decide, and that none of these variables does.
         quoted: in a word of a command, whether it stays within one word whatever it is.
     """
 
@@ -39,6 +40,7 @@ class Unknown:
     text: str
     name: str = ""
     deciders: tuple[str, ...] = field(default=(), compare=False)
+    lines: tuple[int, ...] = field(default=(), compare=False)
     quoted: bool = field(default=False, compare=False)
 
 

@@ -126,6 +126,7 @@ class Shell:
         start: the directory that the script is started in, absolute, or ``HERE``.
         shown: what the script is called in messages.
         decided: what variables hold to which the script assigns what nobody knows.
+        ways: by line of the script itself, whether its conditions hold that nobody knows.
     """
 
     source: Source
@@ -135,6 +136,7 @@ class Shell:
     start: str = HERE
     shown: str = ""
     decided: Mapping[str, Variable] = field(default_factory=dict)
+    ways: Mapping[int, bool] = field(default_factory=dict)
     context: Context = field(default_factory=Context)
     record: Record = field(default_factory=Record)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from grpo_launch.bash.script import About, Remark
 from grpo_launch.bash.syntax import Node, Source, comments_of, nodes, offset, short
@@ -14,6 +14,12 @@ _BLANK_BEHIND = re.compile(rb"\\[ \t]+(?=\n|$)")
 _COMMAND = re.compile(
     r"#+\s*(?:[A-Za-z_]\w*=\S+\s+)*[\w./-]+(?:\s+\S+)*\s(?:--?[A-Za-z]|\S+\.(?:py|sh)\b)"
 )
+_OF_PROGRAMS = re.compile(
+    r"CUDA_VISIBLE_DEVICES|NPROC_PER_NODE|NNODES|NODE_RANK|MASTER_(ADDR|PORT)|OMP_NUM_THREADS"
+    r"|PYTORCH_CUDA_ALLOC_CONF|TOKENIZERS_PARALLELISM|(WANDB|NCCL|HF|VLLM|SWANLAB)_\w+"
+)
+"""Variables that a script has no other use for."""
+
 _ODD = re.compile("[\u00a0\u2010-\u2015\u2018-\u201f\u2212\u200b\ufeff]")
 
 
@@ -68,7 +74,37 @@ def of_source(source: Source) -> list[Remark]:
         if not _within(at, opaque):
             char = f"U+{ord(match[0]):04X}"
             note(at, f"{char} is no ASCII dash, quote or space: it is a part of a word")
-    return remarks + _commented_out(source, comments)
+    return [*remarks, *_not_exported(source), *_commented_out(source, comments)]
+
+
+def _not_exported(source: Source) -> Iterator[Remark]:
+    """Variables that only programs read, in scripts that do not export them."""
+    assigned: dict[str, Node] = {}
+    used: set[str] = set()
+    for node in nodes(source.tree):
+        kind = node.get("Type")
+        if kind == "CallExpr" and not node.get("Args"):
+            for one in node.get("Assigns") or []:
+                assigned.setdefault(_name(one), one)
+        elif kind == "CallExpr" and _says(node, "set") and "-a" in source.text(node):
+            return
+        elif kind == "DeclClause":
+            used |= {_name(one) for one in node.get("Args") or []}
+        elif kind == "ParamExp":
+            used.add(_name(node, "Param"))
+    for name, node in assigned.items():
+        if name not in used and _OF_PROGRAMS.fullmatch(name):
+            what = "is assigned, not exported: no program gets it"
+            line = source.line_of(node)
+            yield Remark(line, source.shown(node), what, About.TRAP, file=source.name)
+
+
+def _name(node: Node, of: str = "Name") -> str:
+    return str((node.get(of) or {}).get("Value", ""))
+
+
+def _says(node: Node, name: str) -> bool:
+    return [part.get("Value") for part in _first(node)] == [name]
 
 
 def of_dash(source: Source) -> list[Remark]:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from grpo_launch.bash.script import Condition, Kind, Unknown, Value
+from grpo_launch.bash.script import About, Condition, Kind, Unknown, Value
 from grpo_launch.bash.shell import FatalError, Frame, Shell
 from grpo_launch.bash.state import State, merged_files, united
 from grpo_launch.bash.syntax import short
 from grpo_launch.bash.variables import ALWAYS_SET, look_up
 
+_EMPTY = re.compile(r"(?:\[\[?|test) -z \"?\$\{?([A-Za-z_]\w*)(?::?[-+]x?)?\}?\"?(?: \]\]?)?")
 _NAME = re.compile(r"\$\{?([A-Za-z_]\w*|\d)")
 
 
@@ -36,6 +37,11 @@ def fork(
     status = shell.state.status
     if status is not None:
         return then() if status == 0 else otherwise()
+    if shell.source.name == "" and line in shell.ways:
+        holds = shell.ways[line]
+        shell.remark_line(line, text, f"is taken {'' if holds else 'not '}to hold", About.LEFT)
+        shell.state.status = 0 if holds else -1
+        return then() if holds else otherwise()
     if shell.context.capture is not None:
         shell.context.capture.is_known = False
     before = shell.state
@@ -50,10 +56,11 @@ def fork(
         ends.append((alive, shell.state))
     (goes, first), (other_goes, second) = ends
     if goes and other_goes:
+        _take_default(shell, held, first, second)
         doubts = _doubts(first, second, len(before.conditions)) if {*names} - ALWAYS_SET else ()
         shell.join([first, second])
         shell.state.doubts = united(shell.state.doubts, doubts)
-        _name_deciders(shell.state, before, names)
+        _name_deciders(shell.state, before, names, () if names or shell.source.name else (line,))
         return True
     if not goes and not other_goes:
         first.failed = first.failed and second.failed
@@ -66,19 +73,38 @@ def fork(
     return True
 
 
-def _name_deciders(state: State, before: State, names: tuple[str, ...]) -> None:
+def _take_default(shell: Shell, held: str, first: State, second: State) -> None:
+    """``[ -z "$X" ] && X=default`` is ``X=${X:-default}``."""
+    match = _EMPTY.fullmatch(held)
+    name = match[1] if match else ""
+    variable = first.variables.get(name)
+    if variable is None or variable.value is None or variable.value.unknowns:
+        return
+    if name not in second.variables:
+        second.variables[name] = variable
+        shell.record.defaults.setdefault(name, variable.value)
+
+
+def _name_deciders(
+    state: State, before: State, names: tuple[str, ...], lines: tuple[int, ...]
+) -> None:
     """What decides the variables that differ since a condition."""
-    for name, variable in state.variables.items():
-        value = variable.value
-        if value is None or not variable.differs or variable == before.variables.get(name):
-            continue
+
+    def named(value: Value) -> Value:
         parts = (
-            replace(part, deciders=united(part.deciders, names))
+            replace(part, deciders=united(part.deciders, names), lines=united(part.lines, lines))
             if isinstance(part, Unknown) and part.kind is Kind.BRANCH
             else part
             for part in value.parts
         )
-        state.variables[name] = replace(variable, value=Value(tuple(parts)))
+        return Value(tuple(parts))
+
+    for name, variable in state.variables.items():
+        if variable == before.variables.get(name):
+            continue
+        value = None if variable.value is None else named(variable.value)
+        items = variable.items and {key: named(item) for key, item in variable.items.items()}
+        state.variables[name] = replace(variable, value=value, items=items)
 
 
 def _doubts(one: State, other: State, count: int) -> tuple[Condition, ...]:

@@ -67,7 +67,7 @@ def compared_flags(
         for key, value, composed in head
         if not _is_same_value(value, composed)
     ]
-    ours = _last(parsed(split(planned)[1]))
+    ours = _last(parsed(split(planned, len(part.launch.bare.before))[1]))
     theirs = _last(flag for flag in part.reading.flags if not flag.unknowns)
     unknown = {flag.key for flag in part.reading.flags if flag.unknowns}
     count, added = 0, list[str]()

@@ -45,6 +45,8 @@ class Entered:
 
     def takes(self, one: Placed) -> bool:
         """Note what a call enters or leaves; whether it does."""
+        if _defines_conda(one.bare.words):
+            return True
         chosen = _chosen(one)
         if chosen is not None:
             self.found.append((one.shells, chosen))
@@ -79,6 +81,12 @@ class Entered:
 def _of_run(conda: str, prefix: str) -> Environment:
     """That of ``conda run``."""
     return Environment(joined(conda or prefix), conda != "")
+
+
+def _defines_conda(words: Sequence[Value]) -> bool:
+    """``source .../conda.sh``, which ``conda activate`` of a script needs."""
+    is_sourced = len(words) > 1 and words[0].known in _SOURCE
+    return is_sourced and PurePath(shape(words[1])).name in ("conda.sh", "mamba.sh")
 
 
 def _chosen(one: Placed) -> Environment | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from grpo_launch.base import redaction
@@ -74,6 +75,7 @@ def drafted(
     for one in made.services:
         service(notes, one)
     directory = _directory(notes, made)
+    _placed(notes, made, scripts)
     lines = tuple(notes.lines.values())
     role = "both" if made.servers and made.learner else "server" if made.servers else "learner"
     return Draft(
@@ -306,6 +308,16 @@ def _declared(notes: Notes, one: Part) -> None:
             notes.put(("rollout_server", key), int(text))
     if model := flag_text(one.reading, _MODEL_FLAGS):
         notes.put(("rollout_server", "model"), model)
+
+
+def _placed(notes: Notes, made: Chosen, scripts: Sequence[Script]) -> None:
+    """Scripts that look for files beside themselves, and lie in several directories."""
+    starting = {part.launch.script for part in made.all}
+    placed = [one for one in scripts if one.is_placed and one.name in starting]
+    for one in placed[1:]:
+        if PurePath(one.name).parent != PurePath(placed[0].name).parent:
+            what = f"looks for files beside itself, as {placed[0].name} does: the launcher starts"
+            notes.difference(one.name, 0, f"{what} both in one directory")
 
 
 def _directory(notes: Notes, made: Chosen) -> str:

@@ -148,7 +148,14 @@ def _script(path: str, options: Options) -> Script:
     def started(start: str) -> Script:
         given, settings = options.arguments, options.settings
         return bash.read(
-            text, name, arguments=given, settings=settings, decides=True, sources=load, start=start
+            text,
+            name,
+            arguments=given,
+            settings=settings,
+            decides=True,
+            ways=options.ways,
+            sources=load,
+            start=start,
         )
 
     script = started("")

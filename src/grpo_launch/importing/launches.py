@@ -252,6 +252,22 @@ def elsewhere(words: Sequence[Value]) -> str:
     return next((n for n in names if n in _all_programs() or n.endswith(scripts)), "")
 
 
+def is_training_script(made: Sorted, step: Step) -> bool:
+    """Whether a call starts a shell script that was not read, and that probably trains.
+
+    By its name, or as it comes last behind a server that nothing else asks.
+    """
+    words = step.bare.words
+    script = words[1:2] if base(words[0]) in SHELLS else words[:1]
+    name = PurePath(_text(script, 0)).name
+    if not name.endswith(".sh"):
+        return False
+    is_last = all(launch.at < step.at for launch in made.launches) and not step.call.background
+    is_asked = any(launch.kind == LEARNER for launch in made.launches)
+    named = _TRAINS.search(name.removesuffix(".sh")) and not _PREPARES.search(name)
+    return bool(named) or (is_last and not is_asked)
+
+
 def _only_waits(words: Sequence[Value]) -> bool:
     """Whether the text that a shell is given only waits for something."""
     inner = _inside(words)

@@ -23,6 +23,9 @@ commands of its plan with theirs. Scripts are read, never run.
                 experiments that have it
   --set X=VALUE the variable X as if it were exported when the script starts, and
                 where the script computes it: from a date, another program
+  --true N      a condition in line N that nobody knows before the script runs holds:
+                [ -d ckpt ], command -v uv
+  --false N     it does not
   --trace       also run the scripts, with stand-ins for the programs that they
                 launch, and compare with what was called; asks for nothing, but
                 everything else in the scripts really runs
@@ -36,7 +39,10 @@ documentation: docs/import.md
 
 STDIN = "-"
 
-_TAKES = {"-o": "output", "--output": "output", "--set": "set", "--line": "line"}
+_TAKES = {
+    **dict.fromkeys(("-o", "--output"), "output"),
+    **{f"--{name}": name for name in ("set", "line", "true", "false")},
+}
 _SWITCHES = {"--trace": "trace", "--force": "force"}
 
 
@@ -49,6 +55,7 @@ class Options:
     settings: dict[str, str] = field(default_factory=dict[str, str])
     arguments: list[str] | None = None
     lines: list[int] = field(default_factory=list[int])
+    ways: dict[int, bool] = field(default_factory=dict[int, bool])
     trace: bool = False
     force: bool = False
 
@@ -87,10 +94,13 @@ def _take(options: Options, name: str, text: str) -> None:
     if _TAKES[name] == "output":
         options.output = text
         return
-    if _TAKES[name] == "line":
+    if name in ("--line", "--true", "--false"):
         if not text.isdecimal():
-            raise ConfigError("--line", f"{text!r} is no line", "write the number of a line")
-        options.lines.append(int(text))
+            raise ConfigError(name, f"{text!r} is no line", "write the number of a line")
+        if name == "--line":
+            options.lines.append(int(text))
+        else:
+            options.ways[int(text)] = name == "--true"
         return
     variable, equals, value = text.partition("=")
     if not equals or not variable.isidentifier():

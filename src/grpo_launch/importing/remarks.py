@@ -9,7 +9,7 @@ from pathlib import PurePath
 from grpo_launch.base import redaction
 from grpo_launch.bash.script import About, Call, Remark, Script
 from grpo_launch.importing.findings import Finding, Sort
-from grpo_launch.importing.launches import Sorted, elsewhere, serves
+from grpo_launch.importing.launches import Sorted, elsewhere, is_training_script, serves
 from grpo_launch.importing.reading import ENGINE
 from grpo_launch.importing.wrappers import base
 
@@ -47,6 +47,10 @@ def of_script(script: Script, made: Sorted) -> Iterator[Finding]:
         words = _told(step.call)
         if started := elsewhere(step.call.words):
             what = f"what it starts elsewhere is not read ({started}): {words}"
+            yield Finding(script.name, step.call.line, what, Sort.UNKNOWN)
+            continue
+        if made.launches and is_training_script(made, step):
+            what = f"what it starts is not read, put the script beside this one: {words}"
             yield Finding(script.name, step.call.line, what, Sort.UNKNOWN)
             continue
         if made.launches and (step.call.background or serves(step.bare.words)):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from grpo_launch.bash.script import Unknown
+from grpo_launch.bash.script import Call, Condition, Unknown
 from grpo_launch.config.kinds import counted
 from grpo_launch.importing import callers
+from grpo_launch.importing.branches import is_preparation
 from grpo_launch.importing.draft import Draft
 from grpo_launch.importing.findings import Finding, Sort
 from grpo_launch.importing.proof import Proof
+from grpo_launch.importing.remarks import ENVIRONMENT
 
 
 def lines(draft: Draft, verdict: Proof) -> Iterator[str]:
@@ -17,11 +19,13 @@ def lines(draft: Draft, verdict: Proof) -> Iterator[str]:
     shown = [*draft.findings, *(f for f in verdict.differences if f not in draft.findings)]
     shown += [finding for finding in verdict.unknowns if finding not in shown]
     yield from map(_prefixed, shown)
-    variables, positionals = undecided(draft)
+    variables, positionals, conditions = undecided(draft)
     if variables:
         yield f"decided by --set NAME=VALUE: {', '.join(variables)}"
     if positionals:
         yield f"decided behind --: {', '.join(positionals)}"
+    if conditions:
+        yield f"decided by --true LINE or --false LINE: {', '.join(map(str, conditions))}"
     if draft.exports:
         yield f"to be exported by you: {', '.join(draft.exports)}"
     if verdict.added:
@@ -43,19 +47,28 @@ def _prefixed(finding: Finding) -> str:
     return f"{finding.place}: {word.get(finding.sort, '')}{finding.what}"
 
 
-def undecided(draft: Draft) -> tuple[list[str], list[str]]:
-    """The variables and the positionals that would make more of the launches known."""
+def undecided(draft: Draft) -> tuple[list[str], list[str], list[int]]:
+    """What would make more of the launches known: variables, positionals, lines of conditions."""
     unknowns = [*_unknowns(draft)]
     names = {name for one in unknowns for name in (one.name, *one.deciders)}
+    lines = {line for one in unknowns for line in one.lines}
     for part in draft.chosen.all:
-        names |= {name for condition in part.launch.call.conditions for name in condition.names}
+        call = part.launch.call
+        names |= {name for condition in call.conditions for name in condition.names}
+        lines |= {one.line for one in call.conditions if _is_asked(call, one)}
         active = part.launch.environment.name
-        where = callers.marked_directory(part.launch.call.cwd)
+        where = callers.marked_directory(call.cwd)
         names |= {one.name for one in where.unknowns}
         names |= {*callers.to_export([part.launch.words, part.environ, active, where])}
     positionals = sorted(int(name) for name in names if name.isdigit())
     variables = sorted(name for name in names if name.isidentifier() and name != "PWD")
-    return variables, [f"${number}" for number in positionals]
+    return variables, [f"${number}" for number in positionals], sorted(lines)
+
+
+def _is_asked(call: Call, condition: Condition) -> bool:
+    """Whether only the condition itself can be decided, which stands in the script."""
+    entered = ENVIRONMENT.match(condition.text) or is_preparation(condition)
+    return not condition.names and not entered and call.file == ""
 
 
 def _unknowns(draft: Draft) -> Iterator[Unknown]:

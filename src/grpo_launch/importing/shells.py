@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from grpo_launch import bash
 from grpo_launch.bash.directories import within
-from grpo_launch.bash.script import Call, Value
+from grpo_launch.bash.script import Call, Value, joined
 from grpo_launch.errors import ConfigError
 from grpo_launch.importing.wrappers import Unwrapped, base, unwrapped
 
@@ -54,7 +54,7 @@ def placed(calls: Iterable[Call], name: str) -> Iterator[Placed]:
     """
     typed: dict[str, str] = {}
     for at, call in enumerate(calls):
-        bare = unwrapped(call.words)
+        call, bare = _opened(call, unwrapped(call.words))
         terminal, text = _told(bare)
         inner = _inner(call, bare, typed.get(terminal, ""), text, name) if text else None
         if terminal:
@@ -64,6 +64,22 @@ def placed(calls: Iterable[Call], name: str) -> Iterator[Placed]:
         for one in inner or ():
             around = (*map(str, call.shells), terminal or f"text {at}", *map(str, one.shells))
             yield Placed(at, one, unwrapped(one.words), around, bare.conda, bare.prefix)
+
+
+def _opened(call: Call, bare: Unwrapped) -> tuple[Call, Unwrapped]:
+    """A call with what ``tmux new-session -c DIRECTORY -e X=VALUE`` gives to its text."""
+    if not bare.words or base(bare.words[0]) != "tmux":
+        return call, bare
+    environ = dict(bare.environ)
+    for option, value in itertools.pairwise(bare.words[1:]):
+        if option.known == "-c":
+            call = replace(call, cwd=within(call.cwd, value))
+        elif option.known == "-e":
+            name, equals, _ = str(value).partition("=")
+            if equals and isinstance(value.parts[0], str):
+                rest = value.parts[0].partition("=")[2]
+                environ[name] = joined(rest, *value.parts[1:])
+    return call, replace(bare, environ=environ)
 
 
 def _opens_terminal(bare: Unwrapped, text: str) -> bool:

@@ -48,8 +48,10 @@ _KEPT = {
 _OPERANDS = {"taskset": 1, "timeout": 1}
 """Words that a wrapper takes before the program: a mask, a time."""
 
-_CLEARS = re.compile(r"-|-[0v]*i\w*|--ignore-environment")
-"""Options of ``env`` with which it stays before the program: that gets no other variables."""
+_STAYS = re.compile(
+    r"-|-[0v]*i\w*|--ignore-environment|-C.*|--chdir(=.*)?|-S.*|--split-string(=.*)?"
+)
+"""Options of ``env`` with which it stays before the program: it does more than give variables."""
 
 _SUBCOMMAND = frozenset({"uv", "poetry", "pixi", "rye", "pdm", "hatch"})
 """``uv run``."""
@@ -95,7 +97,7 @@ def unwrapped(words: Sequence[Value]) -> Unwrapped:
             rest = rest[1 + _options(rest[1:], _PLAIN[name]) :]
         elif name == "env":
             behind = _environment(rest[1:], environ, unset)
-            if any(_CLEARS.fullmatch(shape(word)) for word in rest[1 : len(rest) - len(behind)]):
+            if any(_STAYS.fullmatch(shape(word)) for word in rest[1 : len(rest) - len(behind)]):
                 before += rest[: len(rest) - len(behind)]
             rest = behind
         elif name in ("conda", "mamba", "micromamba") and _is(rest, 1, "run"):
@@ -150,7 +152,7 @@ def _environment(words: Sequence[Value], environ: dict[str, Value], unset: set[s
             unset.add(str(rest[1]))
             rest = rest[2:]
         elif text.startswith("-"):
-            rest = rest[1:]
+            rest = rest[2 if text in ("-C", "--chdir", "-S", "--split-string") else 1 :]
         elif found := _ASSIGNMENT.match(text):
             value = joined(text[found.end() :], *rest[0].parts[1:])
             environ[found[1]] = value
