@@ -405,6 +405,7 @@ UNREAD = {
     "by its name": ("swift sft --model m --dataset a\nbash train_2.sh\n", 1),
     "behind a server": ("swift rollout --model m --port 8000 &\nbash go.sh\n", 1),
     "a preparation": ("bash prepare_train.sh\nswift sft --model m --dataset a\n", 0),
+    "a benchmark": ("vllm serve m --port 8000 &\nbash bench_all.sh\n", 0),
     "another one": ("./install.sh\nswift sft --model m --dataset a\n", 0),
 }
 

@@ -38,7 +38,9 @@ _SERVING_IMAGE = re.compile(r"(^|[/_-])(vllm|sglang|lmdeploy|text-generation-inf
 _MODEL = re.compile(r"--model(-path|-id)?(=|$)")
 
 _SERVES = re.compile(r"(^|[._/-])(serve|server|vllm-serve|rollout|deploy|api_server|launch_server)")
-_PREPARES = re.compile(r"(^|[_-])(prepare|convert|collect|compute|eval|test|plot|wait|check|stop)")
+_PREPARES = re.compile(
+    r"(^|[_-])(prepare|convert|collect|compute|eval|test|plot|wait|check|stop|bench|install|setup)"
+)
 _TRAINS = re.compile(
     r"(^|[._-])(train(er|ing)?|grpo|ppo|dpo|sft|rl|rlhf|finetune|fine_tune)(?![a-z])", re.IGNORECASE
 )
@@ -264,8 +266,8 @@ def is_training_script(made: Sorted, step: Step) -> bool:
         return False
     is_last = all(launch.at < step.at for launch in made.launches) and not step.call.background
     is_asked = any(launch.kind == LEARNER for launch in made.launches)
-    named = _TRAINS.search(name.removesuffix(".sh")) and not _PREPARES.search(name)
-    return bool(named) or (is_last and not is_asked)
+    is_named = _TRAINS.search(name.removesuffix(".sh")) is not None
+    return not _PREPARES.search(name) and (is_named or (is_last and not is_asked))
 
 
 def _only_waits(words: Sequence[Value]) -> bool:
