@@ -95,14 +95,24 @@ def read_by(shell: Shell, statement: Node, redirected: Redirected) -> Value | No
     files = [one for one in redirected.listed if one.operator == "<" and not one.descriptor]
     if not files:
         return redirected.stdin
-    place = shell.place(files[-1].target)
+    path = files[-1].target
+    text = _text_of(shell, path)
+    if text is not None:
+        _note_text_of(shell, statement["Redirs"][0], path)
+    return text
+
+
+def _text_of(shell: Shell, path: Value) -> Value | None:
+    """What a file holds, where that is given."""
+    place = shell.place(path)
     data = None if place is None else shell.text_of(place)
-    if data is None:
-        return None
-    if shell.written(place) is None:
-        what = f"what {files[-1].target} holds is taken as it is now"
-        shell.remark(statement["Redirs"][0], what, About.FILE)
-    return joined(data.decode("utf-8", "surrogateescape"))
+    return None if data is None else joined(data.decode("utf-8", "surrogateescape"))
+
+
+def _note_text_of(shell: Shell, node: Node, path: Value) -> None:
+    """Note that what a file holds was taken, unless the script has written it itself."""
+    if shell.written(shell.place(path)) is None:
+        shell.remark(node, f"what {path} holds is taken as it is now", About.FILE)
 
 
 def _written_by_tee(shell: Shell, word: Node) -> list[Value]:
@@ -292,15 +302,12 @@ def _print(shell: Shell, statement: Node, fields: Sequence[Field]) -> None:
 
 def _of_file(shell: Shell, statement: Node, name: str, arguments: Sequence[Value]) -> Value | None:
     """What a program prints of a file, where that is given."""
-    path = shell.place(arguments[-1]) if arguments else None
-    data = None if path is None else shell.text_of(path)
-    if data is None:
+    text = _text_of(shell, arguments[-1]) if arguments else None
+    if text is None:
         return None
-    text = joined(data.decode("utf-8", "surrogateescape"))
     value = programs.output(name, arguments[:-1], text, shell.directory)
-    if value is not None and shell.written(path) is None:
-        what = f"what {arguments[-1]} holds is taken as it is now"
-        shell.remark(statement, what, About.FILE)
+    if value is not None:
+        _note_text_of(shell, statement, arguments[-1])
     return value
 
 

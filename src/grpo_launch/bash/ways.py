@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -145,10 +146,8 @@ def subshell(shell: Shell, run: Callable[[], bool]) -> None:
     needs = united(*(state.needs for state in ends))
     doubts = united(*(state.doubts for state in ends if state.status is None))
     shell.state = before
-    for end in ends[:1]:
-        shell.state.files = end.files
-    for end in ends[1:]:
-        shell.state.files = merged_files(shell.state.files, end.files)
+    if ends:
+        shell.state.files = functools.reduce(merged_files, (end.files for end in ends))
     shell.state.status = statuses.pop() if len(statuses) == 1 else None
     # What has ended the process by set -e is a failure of it to the script around.
     shell.state.doubts = (*doubts, *(need for need in needs if need not in before.needs))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-from grpo_launch.bash.script import Call, Value
+from grpo_launch.bash.script import Call, Value, joined
 from grpo_launch.config.formats import document
 from grpo_launch.engines.flags import FlagTable
 from grpo_launch.errors import ConfigError, one_line
@@ -168,15 +168,15 @@ def words_of(one: Any, entry: Sequence[str], arguments: Mapping[str, Any]) -> tu
         arguments: by name.
     """
     start = one.command(entry, {})
-    words = [Value((word,)) if word else Value() for word in start]
+    words = [*map(joined, start)]
     for name, value in arguments.items():
         flag, *texts = one.command(entry, {name: value})[len(start) :]
         # A text is the same word wherever it stands, unless the program gets it as it is.
         is_word = isinstance(value, str) and _reader(one) is None
         if len(texts) == 1 and texts[0].startswith("-"):
             flag, texts = f"{flag}={texts[0]}", []
-        words.append(Value((flag,)) if is_word else Named((flag,), value))
-        words += [Value((text,)) if text else Value() for text in texts]
+        words.append(joined(flag) if is_word else Named((flag,), value))
+        words += map(joined, texts)
     return tuple(words)
 
 

@@ -72,19 +72,14 @@ def marked(launch: Launch, is_command: bool) -> Launch:
         launch,
         bare=bare,
         call=replace(launch.call, environ=marked_variables(launch.call.environ)),
-        environment=replace(launch.environment, name=_marked(launch.environment.name)),
+        environment=replace(launch.environment, name=marked_value(launch.environment.name)),
     )
-
-
-def marked_directory(where: Value) -> Value:
-    """A working directory with marks."""
-    return _marked(where)
 
 
 def marked_variables(values: Mapping[str, Value]) -> dict[str, Value]:
     """Variables with marks, but for those that a key of their own says or that are passed on."""
     return {
-        name: value if name in _COUNTED or _is_passed_on(name, value) else _marked(value)
+        name: value if name in _COUNTED or _is_passed_on(name, value) else marked_value(value)
         for name, value in values.items()
     }
 
@@ -103,8 +98,8 @@ def _of_flag(launch: Launch, flag: Flag, is_command: bool) -> Sequence[Value]:
         return flag.words
     if any(map(_may_be_flags, flag.values)):
         return flag.words
-    others = _marked if _takes_several(launch, flag) else _alone
-    values = (*map(_marked, flag.values[:1]), *map(others, flag.values[1:]))
+    others = marked_value if _takes_several(launch, flag) else _alone
+    values = (*map(marked_value, flag.values[:1]), *map(others, flag.values[1:]))
     return replace(flag, values=values).words
 
 
@@ -146,10 +141,11 @@ def is_number(launch: Launch, flag: Flag) -> bool:
 def _alone(word: Value) -> Value:
     """A word that belongs to no flag: one that may be several words stays unknown."""
     is_one = len(word.parts) > 1 or all(unknown.quoted for unknown in word.unknowns)
-    return _marked(word) if is_one else word
+    return marked_value(word) if is_one else word
 
 
-def _marked(value: Value) -> Value:
+def marked_value(value: Value) -> Value:
+    """A value with marks, where all that is unknown of it are variables of the caller."""
     if not value.unknowns or not all(map(_is_plain, value.unknowns)):
         return value
     made = joined(*(p if isinstance(p, str) else f"\ue000{p.name}\ue001" for p in value.parts))

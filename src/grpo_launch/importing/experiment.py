@@ -220,7 +220,7 @@ def _learner(notes: Notes, made: Chosen) -> None:
         return
     sections = plugin(LEARNER, one.reading.name).sections
     _keys(notes, one, one.reading.keys, sections)
-    where = callers.marked_directory(one.launch.call.cwd)
+    where = callers.marked_value(one.launch.call.cwd)
     if one.is_command and where.known not in (None, "."):
         notes.ask(one, f"the directory {one.launch.call.cwd}", where)
         notes.put(("cwd",), where.known)
@@ -327,7 +327,7 @@ def _directory(notes: Notes, made: Chosen) -> str:
     if not cwds:
         return "."
     started, first = cwds[0]
-    where = callers.marked_directory(started.launch.call.cwd)
+    where = callers.marked_value(started.launch.call.cwd)
     if where.known is None or callers.to_export(where):
         what = f"starts in {first}, which is known only when the script runs"
         notes.say(started.finding(what, Sort.UNKNOWN))

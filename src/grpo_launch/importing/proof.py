@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpo_launch.bash.script import Value
+from grpo_launch.bash.script import Value, joined
 from grpo_launch.config.kinds import counted
 from grpo_launch.errors import LaunchError
 from grpo_launch.importing import argument_files, callers, entries
@@ -213,13 +213,13 @@ def _compared(
     beside = [spec for spec in plan.processes if spec.part == SERVICE]
     chosen = draft.chosen
     for part, spec in _paired(chosen.servers, servers):
-        yield part, _of_process(part, spec, config, _values(_bare(config, SERVER, spec)))
+        yield part, _of_process(part, spec, config, [*map(joined, _bare(config, SERVER, spec))])
     for part, spec in _paired(chosen.services, beside):
         yield part, _of_service(part, spec)
     if chosen.learner is not None:
         job = [spec for spec in plan.processes if spec.name == plan.job]
         for part, spec in _paired((chosen.learner,), job):
-            words = _by_flags(part, config, plan, _values(_bare(config, LEARNER, spec)))
+            words = _by_flags(part, config, plan, [*map(joined, _bare(config, LEARNER, spec))])
             yield part, _of_process(part, spec, config, words)
 
 
@@ -239,10 +239,6 @@ def _bare(config: LaunchConfig, half: str, spec: ProcessSpec | None) -> list[str
     before = runtimes.of(config.runtime_of(half)).enter((), Path(spec.cwd)).argv
     words = [*spec.argv]
     return words[len(before) :] if words[: len(before)] == [*before] else words
-
-
-def _values(words: Sequence[str]) -> Sequence[Value]:
-    return [Value((word,)) if word else Value() for word in words]
 
 
 def _by_flags(

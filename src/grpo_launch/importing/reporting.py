@@ -57,7 +57,7 @@ def undecided(draft: Draft) -> tuple[list[str], list[str], list[int]]:
         names |= {name for condition in call.conditions for name in condition.names}
         lines |= {one.line for one in call.conditions if _is_asked(call, one)}
         active = part.launch.environment.name
-        where = callers.marked_directory(call.cwd)
+        where = callers.marked_value(call.cwd)
         names |= {one.name for one in where.unknowns}
         names |= {*callers.to_export([part.launch.words, part.environ, active, where])}
     positionals = sorted(int(name) for name in names if name.isdigit())
